@@ -1,0 +1,289 @@
+"""Every way an operation can end badly.
+
+The five families say what the caller does next; ``code`` is what travels on the bus, so class
+names may change and codes may not. ``docs/errors.md`` has a line for each code.
+"""
+
+from typing import ClassVar
+
+
+class WorkerError(Exception):
+    """Base of all errors a request can end with; the message is fit for the caller's eyes."""
+
+    code: ClassVar[str] = "internal"
+
+
+class Invalid(WorkerError):
+    """The request is wrong: mend it. Nothing was touched."""
+
+    code = "invalid"
+
+
+class NotFound(WorkerError):
+    """The thing named does not exist. Nothing was touched."""
+
+    code = "not_found"
+
+
+class Conflict(WorkerError):
+    """The world is not as the caller assumed: read again."""
+
+    code = "conflict"
+
+
+class Unavailable(WorkerError):
+    """Something the worker needs did not answer: try later, nothing changed."""
+
+    code = "unavailable"
+
+
+class LeftBehind(WorkerError):
+    """A failure could not be taken back whole: an operator looks."""
+
+    code = "operation.left_behind"
+
+
+class RequestMalformed(Invalid):
+    """An argument is missing, unknown, or of the wrong type."""
+
+    code = "request.malformed"
+
+
+class MethodUnknown(Invalid):
+    """No method of that name."""
+
+    code = "request.method_unknown"
+
+
+class VersionUnsupported(Invalid):
+    """The RPC version asked for is newer than this worker speaks."""
+
+    code = "request.version_unsupported"
+
+
+class BusUnsupported(Invalid):
+    """The bus does not exist, or the guest has no controller for it."""
+
+    code = "block_device.bus_unsupported"
+
+
+class DeviceTypeUnsupported(Invalid):
+    """The device type does not exist, or not on that bus."""
+
+    code = "block_device.type_unsupported"
+
+
+class DeviceNameMalformed(Invalid):
+    """The device name is no name of a disk, or does not fit the bus."""
+
+    code = "block_device.name_malformed"
+
+
+class VolumeFileUnusable(Invalid):
+    """A file given as a volume is missing, unreadable, empty or no raw image."""
+
+    code = "volume.file_unusable"
+
+
+class ProtocolUnsupported(Invalid):
+    """The volume service answered with a protocol that this worker cannot connect."""
+
+    code = "volume.protocol_unsupported"
+
+
+class InstanceNotFound(NotFound):
+    """No such instance on this host."""
+
+    code = "instance.not_found"
+
+
+class DomainNotFound(NotFound):
+    """libvirt knows no such domain."""
+
+    code = "domain.not_found"
+
+
+class BlockDeviceNotFound(NotFound):
+    """No such block device."""
+
+    code = "block_device.not_found"
+
+
+class VolumeNotFound(NotFound):
+    """The volume service knows no such volume."""
+
+    code = "volume.not_found"
+
+
+class AttachmentNotFound(NotFound):
+    """The volume service knows no such attachment."""
+
+    code = "attachment.not_found"
+
+
+class OperationNotFound(NotFound):
+    """No operation of that id in the journal."""
+
+    code = "operation.not_found"
+
+
+class DeviceNameTaken(Conflict):
+    """Another disk of the instance has the device name."""
+
+    code = "block_device.name_taken"
+
+
+class AddressTaken(Conflict):
+    """Another device of the instance has the address or unit."""
+
+    code = "block_device.address_taken"
+
+
+class VolumeAlreadyAttached(Conflict):
+    """The instance has a live block device for the volume."""
+
+    code = "volume.already_attached"
+
+
+class IdTaken(Conflict):
+    """The id was given to something else before; ids are never used again."""
+
+    code = "block_device.id_taken"
+
+
+class TooManyDevices(Conflict):
+    """The bus or the instance has as many disks as it may have."""
+
+    code = "block_device.limit_reached"
+
+
+class NoFreePort(Conflict):
+    """No free PCIe port, slot or unit is left for the disk."""
+
+    code = "block_device.no_free_port"
+
+
+class DeviceWrongState(Conflict):
+    """The block device is not in a state that allows the request."""
+
+    code = "block_device.wrong_state"
+
+
+class DeviceSuperseded(Conflict):
+    """The request means an older attachment of a volume that was attached anew."""
+
+    code = "block_device.superseded"
+
+
+class DeviceAmbiguous(Conflict):
+    """The facts about a device contradict each other, or fit two devices."""
+
+    code = "block_device.ambiguous"
+
+
+class InstanceWrongState(Conflict):
+    """The instance is not in a state that allows the request."""
+
+    code = "instance.wrong_state"
+
+
+class InstanceTaken(Conflict):
+    """The instance is in the care of another host's worker, or was adopted before."""
+
+    code = "instance.taken"
+
+
+class VolumeInUse(Conflict):
+    """The volume is in use, or not in a state that allows the request."""
+
+    code = "volume.in_use"
+
+
+class VolumeTaken(Conflict):
+    """A volume of that id or file exists."""
+
+    code = "volume.taken"
+
+
+class AttachmentMismatch(Conflict):
+    """The attachment belongs to another volume or instance."""
+
+    code = "attachment.mismatch"
+
+
+class WrongDevice(Conflict):
+    """What was connected is not the volume: its size or identity differs."""
+
+    code = "volume.wrong_device"
+
+
+class OperationConflict(Conflict):
+    """The operation id was used before, for something else."""
+
+    code = "operation.conflict"
+
+
+class OperationBlocked(Conflict):
+    """A stuck operation holds the device or instance until an operator ends it."""
+
+    code = "operation.blocked"
+
+
+class OperationExpired(Unavailable):
+    """The operation had expired before its first step."""
+
+    code = "operation.expired"
+
+
+class GuestBusy(Unavailable):
+    """The guest did not let go of the device; it keeps it."""
+
+    code = "block_device.guest_busy"
+
+
+class HypervisorUnavailable(Unavailable):
+    """libvirt does not answer."""
+
+    code = "hypervisor.unavailable"
+
+
+class HypervisorRefused(Unavailable):
+    """libvirt or QEMU refused the change; the message is theirs."""
+
+    code = "hypervisor.refused"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer."""
+
+    code = "database.unavailable"
+
+
+class BrokerUnavailable(Unavailable):
+    """The message broker does not answer."""
+
+    code = "broker.unavailable"
+
+
+class VolumeServiceUnavailable(Unavailable):
+    """The volume service does not answer, or failed."""
+
+    code = "volume_service.unavailable"
+
+
+class ConnectFailed(Unavailable):
+    """The volume could not be connected to this host, or not disconnected."""
+
+    code = "connector.failed"
+
+
+class WorkerUnreachable(Unavailable):
+    """No worker listens on that host."""
+
+    code = "worker.unreachable"
+
+
+class WorkerBusy(Unavailable):
+    """Another worker holds this host or state folder."""
+
+    code = "worker.lease_held"

@@ -1,0 +1,54 @@
+"""How a host reaches a volume, as the volume service said it, with and without its secrets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SECRET_KEYS = frozenset(
+    {
+        "auth_password",
+        "auth_username",
+        "discovery_auth_password",
+        "discovery_auth_username",
+        "encryption_key_id",
+        "keyring",
+        "password",
+        "secret",
+        "secret_key",
+        "token",
+        "serverAuthToken",
+        "serverPassword",
+    }
+)
+"""Names under which volume services hand over secrets (os-brick's connectors, Cinder's drivers)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A volume service's answer: the protocol and its properties.
+
+    ``properties`` is opaque to the core: ``volume/`` alone reads it. It never shows in a repr,
+    since it may hold a secret.
+    """
+
+    protocol: str
+    properties: Mapping[str, Any] = field(repr=False)
+
+    def without_secrets(self) -> "Connection":
+        """Return the connection as it may be stored."""
+        return Connection(protocol=self.protocol, properties=_scrub(self.properties))
+
+
+def _scrub(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    match value:
+        case Mapping():
+            return {key: _scrub(item) for key, item in value.items() if not _is_secret(key)}
+        case list() | tuple():
+            return [_scrub(item) for item in value]
+        case _:
+            return value
+
+
+def _is_secret(key: object) -> bool:
+    name = str(key)
+    return name in SECRET_KEYS or "password" in name.lower() or "passphrase" in name.lower()

@@ -1,0 +1,36 @@
+"""A disk as the hypervisor is asked to plug it in."""
+
+from dataclasses import dataclass, replace
+
+from worker.model.address import Address
+from worker.model.block_device import BlockDevice, Bus, DeviceType
+from worker.model.source import DiskOptions, DiskSource, HostVolume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """Everything ``<disk>`` says; ``alias`` is the handle by which it is found again."""
+
+    alias: str
+    target: str
+    bus: Bus
+    device_type: DeviceType
+    serial: str | None
+    address: Address | None
+    source: DiskSource
+    options: DiskOptions
+
+
+def disk_of(device: BlockDevice, volume: HostVolume) -> Disk:
+    """Join what the row decided with where the volume is on this host."""
+    shareable = volume.options.shareable or device.multiattach
+    return Disk(
+        alias=device.alias,
+        target=device.target,
+        bus=device.bus,
+        device_type=device.device_type,
+        serial=device.serial,
+        address=device.address,
+        source=volume.source,
+        options=replace(volume.options, shareable=shareable),
+    )

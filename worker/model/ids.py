@@ -1,0 +1,23 @@
+"""Ids, as the services that own them write them."""
+
+import uuid
+from typing import NewType
+
+InstanceId = NewType("InstanceId", str)
+VolumeId = NewType("VolumeId", str)
+AttachmentId = NewType("AttachmentId", str)
+BlockDeviceId = NewType("BlockDeviceId", str)
+OperationId = NewType("OperationId", str)
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether the text is a UUID in its canonical form: lower case, with hyphens."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def new_uuid() -> str:
+    """Draw a random UUID."""
+    return str(uuid.uuid4())

@@ -1,0 +1,123 @@
+"""An operation: something asked of this worker, from its acceptance to its one end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from worker.model.ids import BlockDeviceId, InstanceId, OperationId
+
+
+class OperationState(StrEnum):
+    """Where an operation is; the last four are ends, ``stuck`` one that an operator may undo."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STUCK = "stuck"
+    ABANDONED = "abandoned"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will be done for the operation by itself."""
+        return self not in (OperationState.QUEUED, OperationState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Why something failed, as far as it may be told: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+class StepOutcome(StrEnum):
+    """How a step ended; one that never did is ``open``."""
+
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One outside call made for an operation; ``seconds`` is None while it is open."""
+
+    number: int
+    attempt: int
+    name: str
+    started_at: datetime
+    seconds: float | None = None
+    outcome: StepOutcome = StepOutcome.OPEN
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One row of the journal.
+
+    ``arguments`` are those of the method's request, as plain JSON. ``lane`` is the instance, or
+    what else keeps operations in order (a pool volume). ``past_commit_point`` says that the
+    operation only goes forward from here. Times are UTC.
+    """
+
+    id: OperationId
+    method: str
+    arguments: Mapping[str, Any]
+    lane: str
+    instance: InstanceId | None = None
+    block_device: BlockDeviceId | None = None
+    request_id: str | None = None
+    own: bool = False
+    state: OperationState = OperationState.QUEUED
+    attempts: int = 0
+    past_commit_point: bool = False
+    accepted_at: datetime | None = None
+    expires_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    fault: Fault | None = None
+    steps: tuple[Step, ...] = field(default=())
+
+    def public(self) -> dict[str, Any]:
+        """Return the fields that may leave the worker, times in ISO 8601."""
+        return {
+            "operation_id": self.id,
+            "method": self.method,
+            "arguments": dict(self.arguments),
+            "instance_uuid": self.instance,
+            "bdm_uuid": self.block_device,
+            "request_id": self.request_id,
+            "own": self.own,
+            "state": self.state.value,
+            "attempts": self.attempts,
+            "past_commit_point": self.past_commit_point,
+            "accepted_at": _iso(self.accepted_at),
+            "expires_at": _iso(self.expires_at),
+            "started_at": _iso(self.started_at),
+            "ended_at": _iso(self.ended_at),
+            "fault": None if self.fault is None else _fault(self.fault),
+            "steps": [_step(step) for step in self.steps],
+        }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def _fault(fault: Fault) -> dict[str, str]:
+    return {"code": fault.code, "message": fault.message}
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "number": step.number,
+        "attempt": step.attempt,
+        "name": step.name,
+        "started_at": _iso(step.started_at),
+        "seconds": step.seconds,
+        "outcome": step.outcome.value,
+        "fault": None if step.fault is None else _fault(step.fault),
+    }

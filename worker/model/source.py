@@ -1,0 +1,43 @@
+"""What libvirt is given as the source of a disk: a closed union, one variant a shape.
+
+A new variant is added here; ``assert_never`` in ``virt/`` then shows every place that must
+know it.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSource:
+    """A block device of this host."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSource:
+    """A raw image in a file of this host."""
+
+    path: str
+
+
+DiskSource = BlockSource | FileSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskOptions:
+    """How QEMU treats the source, as the connection says (libvirt's ``<driver>`` attributes)."""
+
+    cache: str = "none"
+    io: str | None = None
+    discard: str | None = None
+    read_only: bool = False
+    shareable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostVolume:
+    """A connected volume: where it is on this host and how it wants to be treated."""
+
+    source: DiskSource
+    options: DiskOptions

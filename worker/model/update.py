@@ -1,0 +1,77 @@
+"""An update: what the worker tells the bus about a change of state."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from worker.model.block_device import BlockDevice
+from worker.model.ids import InstanceId, OperationId
+from worker.model.operation import Fault
+
+
+class Event(StrEnum):
+    """Every event type that is told."""
+
+    VOLUME_ATTACH_START = "instance.volume_attach.start"
+    VOLUME_ATTACH_END = "instance.volume_attach.end"
+    VOLUME_ATTACH_ERROR = "instance.volume_attach.error"
+    VOLUME_DETACH_START = "instance.volume_detach.start"
+    VOLUME_DETACH_END = "instance.volume_detach.end"
+    VOLUME_DETACH_ERROR = "instance.volume_detach.error"
+    POWER = "instance.power"
+    RESERVED = "block_device.reserved"
+    RELEASED = "block_device.released"
+    REFUSED = "operation.refused"
+    STUCK = "operation.stuck"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phases:
+    """The three events of an operation that is told: one at its start, one at its end."""
+
+    start: Event
+    end: Event
+    error: Event
+
+
+ATTACH_PHASES = Phases(
+    start=Event.VOLUME_ATTACH_START,
+    end=Event.VOLUME_ATTACH_END,
+    error=Event.VOLUME_ATTACH_ERROR,
+)
+DETACH_PHASES = Phases(
+    start=Event.VOLUME_DETACH_START,
+    end=Event.VOLUME_DETACH_END,
+    error=Event.VOLUME_DETACH_ERROR,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """One update before it is numbered.
+
+    Sequence, host, states of the instance and time are added by ``persistence/`` in the
+    transaction that writes it, so that they are those of that moment.
+    """
+
+    event: Event
+    instance: InstanceId | None
+    operation: OperationId | None = None
+    request_id: str | None = None
+    block_device: BlockDevice | None = None
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxEntry:
+    """An update as it was written: numbered, and ready to be published.
+
+    ``id`` orders the outbox; ``message_id`` stays the same however often it is published.
+    """
+
+    id: int
+    message_id: str
+    event: Event
+    instance: InstanceId | None
+    payload: Mapping[str, Any]

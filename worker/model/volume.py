@@ -1,0 +1,69 @@
+"""The volume service's side: volumes and attachments."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from worker.model.connection import Connection
+from worker.model.ids import AttachmentId, InstanceId, VolumeId
+
+GIB = 1 << 30
+
+
+class VolumeStatus(StrEnum):
+    """Cinder's words for the states of a volume."""
+
+    AVAILABLE = "available"
+    RESERVED = "reserved"
+    ATTACHING = "attaching"
+    IN_USE = "in-use"
+    DETACHING = "detaching"
+    ERROR = "error"
+
+
+class AttachmentStatus(StrEnum):
+    """How far an attachment has come (Cinder's ``attach_status``)."""
+
+    RESERVED = "reserved"
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A volume; ``size`` is in bytes."""
+
+    id: VolumeId
+    size: int
+    status: VolumeStatus
+    name: str = ""
+    volume_type: str | None = None
+    multiattach: bool = False
+    encrypted: bool = False
+
+    @property
+    def size_gib(self) -> int:
+        """The size in GiB, rounded up, as the table has always kept it."""
+        return -(-self.size // GIB)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolVolume:
+    """A volume of the built-in pool: the volume, its file, and whether the pool made that file."""
+
+    volume: Volume
+    path: str
+    owned: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """The volume service's record that an instance holds a volume.
+
+    ``connection`` is there once a connector was given; it may hold secrets.
+    """
+
+    id: AttachmentId
+    volume: VolumeId
+    instance: InstanceId | None
+    status: AttachmentStatus
+    connection: Connection | None = None

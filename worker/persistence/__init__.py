@@ -1,0 +1,1 @@
+"""SQL: schema, repositories, journal and outbox."""

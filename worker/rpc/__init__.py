@@ -1,0 +1,1 @@
+"""The bus: methods, wire format, servers, the outbox relay and the client."""

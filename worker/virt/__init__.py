@@ -1,0 +1,1 @@
+"""libvirt: calls, domain XML, device events."""

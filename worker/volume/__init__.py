@@ -1,0 +1,1 @@
+"""Volume services, os-brick, and the table of protocols."""
