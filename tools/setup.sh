@@ -71,11 +71,13 @@ install_packages() {
 # bindep's list for a profile, one package a line; empty when all are there.
 missing_packages() {
     local found
-    # It exits 1 when something is missing, and prints each name on a line.
-    found=$(.venv/bin/bindep --brief "$1") && return
+    # It exits 1 when something is missing and prints the names; without a
+    # package manager that it knows it ends in a traceback and prints none.
+    found=$(.venv/bin/bindep --brief "$1" 2>/dev/null) && return
     if [ -z "$found" ]; then
-        fail "bindep knows no package manager on this system; bindep.txt names Debian's packages" \
-            "install their likes by hand, then run it again with PACKAGES=skip"
+        fail "cannot tell which system packages are missing; needed, under Debian's names:" \
+            "    $(.venv/bin/bindep --list_all newline "$1" 2>/dev/null | tr '\n' ' ')" \
+            "install their likes by hand (bindep.txt says what for), then run it again with PACKAGES=skip"
     fi
     printf '%s\n' "$found"
 }
