@@ -154,13 +154,17 @@ class Connector(ABC):
 class BlockDevices(ABC):
     """The rows of ``block_device_mapping``.
 
-    ``insert`` and ``move`` are done when they return. ``save`` and ``remove`` become durable
+    ``insert``, ``release`` and ``move`` are done when they return. ``save`` and ``remove`` become durable
     with the next outside call, or with the end of the request, together with what is told.
     """
 
     @abstractmethod
     def get(self, uuid: BlockDeviceId) -> BlockDevice:
         """Return the row, removed ones included; raises BlockDeviceNotFound."""
+
+    @abstractmethod
+    def look(self, uuid: BlockDeviceId) -> BlockDevice | None:
+        """Return the row, removed ones included, or None."""
 
     @abstractmethod
     def of_instance(self, instance: InstanceId) -> tuple[BlockDevice, ...]:
@@ -173,6 +177,10 @@ class BlockDevices(ABC):
         Raises DeviceNameTaken, AddressTaken, VolumeAlreadyAttached or IdTaken, as the
         constraint that refused it says.
         """
+
+    @abstractmethod
+    def release(self, device: BlockDevice, tell: Update) -> None:
+        """Delete the row and tell it, if it is still reserved; else DeviceWrongState."""
 
     @abstractmethod
     def move(self, device: BlockDevice, status: DeviceStatus) -> BlockDevice:

@@ -45,6 +45,18 @@ class Volume:
         """The size in GiB, rounded up, as the table has always kept it."""
         return -(-self.size // GIB)
 
+    def public(self) -> dict[str, str | int | bool | None]:
+        """Return the fields that may leave the worker; ``size`` is in bytes."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "size": self.size,
+            "status": self.status.value,
+            "volume_type": self.volume_type,
+            "multiattach": self.multiattach,
+            "encrypted": self.encrypted,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolVolume:

@@ -1,0 +1,17 @@
+"""Take a libvirt domain that exists into this worker's care."""
+
+from typing import Any
+
+from worker.model.instance import Instance
+from worker.model.requests import AdoptInstance
+from worker.ports import Ports
+
+
+def adopt_instance(request: AdoptInstance, ports: Ports) -> dict[str, Any]:
+    """Make the instance's row from the domain's uuid, name and state; change nothing in it."""
+    guest = ports.guests.find(request.domain)
+    instance = Instance(
+        uuid=guest.instance, host=ports.host, name=guest.name, vm_state=guest.vm_state
+    )
+    ports.instances.insert(instance)
+    return instance.public()

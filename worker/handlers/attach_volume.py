@@ -1,0 +1,126 @@
+"""Attach a reserved volume to its instance."""
+
+from dataclasses import replace
+
+from worker.errors import (
+    AttachmentMismatch,
+    DatabaseUnavailable,
+    DeviceWrongState,
+    LeftBehind,
+    WrongDevice,
+)
+from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.disk import disk_of
+from worker.model.requests import AttachVolume
+from worker.model.source import HostVolume
+from worker.model.volume import Attachment, AttachmentStatus
+from worker.ports import Ports
+from worker.undo import Undo
+
+BEGUN = (DeviceStatus.ATTACHING, DeviceStatus.ERROR)
+"""What a row may be when the operation is run again after a crash, or retried."""
+
+
+def attach_volume(request: AttachVolume, ports: Ports) -> BlockDevice:
+    """Make the volume visible in the instance, or leave no trace, the reservation included."""
+    device = _reserved(request, ports)
+    if device.status is DeviceStatus.ATTACHED:
+        return device
+    if device.status not in BEGUN:
+        device = ports.devices.move(device, DeviceStatus.ATTACHING)
+    try:
+        return _attach(device, _given_attachment(request, device, ports), ports)
+    except DatabaseUnavailable:
+        raise
+    except LeftBehind:
+        ports.devices.save(replace(device, status=DeviceStatus.ERROR))
+        raise
+    except Exception:
+        if not ports.progress.past_commit_point:
+            ports.devices.remove(device)
+        raise
+
+
+def _reserved(request: AttachVolume, ports: Ports) -> BlockDevice:
+    device = ports.devices.get(request.bdm_uuid)
+    if device.instance != request.instance_uuid:
+        message = f"block device {device.uuid} belongs to instance {device.instance}"
+        raise DeviceWrongState(message)
+    if device.deleted:
+        message = f"block device {device.uuid} was released or removed; reserve anew"
+        raise DeviceWrongState(message)
+    return device
+
+
+def _given_attachment(
+    request: AttachVolume, device: BlockDevice, ports: Ports
+) -> Attachment | None:
+    """Return the caller's attachment, once it is sure that it is the one for this device."""
+    if request.attachment_id is None:
+        return None
+    attachment = ports.attachments.get(request.attachment_id)
+    if (attachment.volume, attachment.instance) != (device.volume, device.instance):
+        message = (
+            f"attachment {attachment.id} is for volume {attachment.volume} on instance"
+            f" {attachment.instance}"
+        )
+        raise AttachmentMismatch(message)
+    return attachment
+
+
+def _attach(device: BlockDevice, given: Attachment | None, ports: Ports) -> BlockDevice:
+    with Undo(ports.progress) as undo:
+        undo.by(_delete_attachment, device, given, ports)
+        attachment = given or _found_or_created(device, ports)
+        device = replace(device, attachment=attachment.id)
+        ports.devices.save(device)
+
+        connection = attachment.connection or ports.attachments.connect(
+            attachment.id, ports.connector.properties()
+        )
+        device = replace(device, connection=connection.without_secrets())
+        ports.devices.save(device)
+        ports.connections.put(device, connection)
+
+        undo.by(_disconnect, device, ports)
+        volume = ports.connector.connect(connection)
+        _check_size(device, volume, ports)
+
+        undo.by(ports.disks.forget, device.instance, device.alias)
+        undo.by(ports.disks.unplug, device.instance, device.alias)
+        ports.disks.attach(device.instance, disk_of(device, volume))
+
+        if attachment.status is not AttachmentStatus.ATTACHED:
+            ports.attachments.complete(attachment.id)
+        undo.commit_point()
+
+        device = replace(device, status=DeviceStatus.ATTACHED)
+        ports.devices.save(device)
+        return device
+
+
+def _found_or_created(device: BlockDevice, ports: Ports) -> Attachment:
+    found = ports.attachments.find(device.volume, device.instance)
+    return found or ports.attachments.create(device.volume, device.instance)
+
+
+def _delete_attachment(device: BlockDevice, given: Attachment | None, ports: Ports) -> None:
+    """A creation that timed out may have happened: then its answer is looked for."""
+    attachment = given or ports.attachments.find(device.volume, device.instance)
+    if attachment is not None:
+        ports.attachments.delete(attachment.id)
+
+
+def _disconnect(device: BlockDevice, ports: Ports) -> None:
+    if device.connection is not None:
+        ports.connector.disconnect(device.connection)
+    ports.connections.drop(device.uuid)
+
+
+def _check_size(device: BlockDevice, volume: HostVolume, ports: Ports) -> None:
+    """A smaller device is another one: the guest must not see it (CVE-2020-17376's kin)."""
+    recorded = ports.volumes.show(device.volume).size
+    found = ports.connector.size(volume)
+    if found < recorded:
+        message = f"volume {device.volume} is {found} bytes on this host, {recorded} are recorded"
+        raise WrongDevice(message)

@@ -1,0 +1,120 @@
+"""Take a volume out of its instance."""
+
+from dataclasses import replace
+
+from worker.errors import (
+    BlockDeviceNotFound,
+    DatabaseUnavailable,
+    DeviceSuperseded,
+    DeviceWrongState,
+    LeftBehind,
+    Unavailable,
+)
+from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.requests import DetachVolume
+from worker.ports import Ports
+from worker.undo import Undo
+
+BEGUN = (DeviceStatus.DETACHING, DeviceStatus.ERROR)
+"""What a row may be when the operation is run again after a crash, or retried."""
+
+
+def name_the_row(request: DetachVolume, ports: Ports) -> DetachVolume:
+    """Complete a request that names no row with the one that is live now.
+
+    Done at acceptance, so that a late detach cannot undo a newer attachment.
+    """
+    if request.bdm_uuid is not None:
+        return request
+    row = _live(request, ports)
+    return request if row is None else replace(request, bdm_uuid=row.uuid)
+
+
+def detach_volume(request: DetachVolume, ports: Ports) -> BlockDevice:
+    """Make the guest let go of the volume, then undo all that the attach did.
+
+    A device that is gone already is a success. A guest that refuses leaves all as it was.
+    """
+    device = _meant(request, ports)
+    if device.deleted:
+        return device
+    if device.status is DeviceStatus.RESERVED:
+        message = f"block device {device.uuid} is only reserved; release it instead"
+        raise DeviceWrongState(message)
+    try:
+        _detach(request, device, ports)
+    except DatabaseUnavailable:
+        raise
+    except LeftBehind:
+        ports.devices.save(replace(device, status=DeviceStatus.ERROR))
+        raise
+    return device
+
+
+def _meant(request: DetachVolume, ports: Ports) -> BlockDevice:
+    if request.bdm_uuid is None:
+        message = f"volume {request.volume_id} is not on instance {request.instance_uuid}"
+        raise BlockDeviceNotFound(message)
+    device = ports.devices.get(request.bdm_uuid)
+    if (device.instance, device.volume) != (request.instance_uuid, request.volume_id):
+        message = (
+            f"block device {device.uuid} is volume {device.volume} on instance {device.instance}"
+        )
+        raise DeviceWrongState(message)
+    newer = _live(request, ports)
+    if device.deleted and newer is not None:
+        message = f"block device {device.uuid} is gone; the volume is attached as {newer.uuid}"
+        raise DeviceSuperseded(message)
+    return device
+
+
+def _live(request: DetachVolume, ports: Ports) -> BlockDevice | None:
+    rows = ports.devices.of_instance(request.instance_uuid)
+    return next((row for row in rows if row.volume == request.volume_id), None)
+
+
+def _detach(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:
+    with Undo(ports.progress) as undo:
+        undo.by(ports.devices.save, replace(device, status=DeviceStatus.ATTACHED))
+        if device.status not in BEGUN:
+            ports.devices.move(device, DeviceStatus.DETACHING)
+
+        undo.by(_roll_detaching, device, ports)
+        _begin_detaching(device, ports)
+
+        ports.disks.unplug(device.instance, device.alias)
+        undo.commit_point()
+
+        ports.disks.forget(device.instance, device.alias)
+
+        if device.connection is not None:
+            ports.connector.disconnect(device.connection, force=request.force)
+        ports.connections.drop(device.uuid)
+
+        _delete_attachment(request, device, ports)
+        ports.devices.remove(device)
+
+
+def _begin_detaching(device: BlockDevice, ports: Ports) -> None:
+    """A volume service that is away is no reason to wait: the attachment's end will tell it."""
+    try:
+        ports.volumes.begin_detaching(device.volume)
+    except DatabaseUnavailable:
+        raise
+    except Unavailable:
+        return
+
+
+def _roll_detaching(device: BlockDevice, ports: Ports) -> None:
+    try:
+        ports.volumes.roll_detaching(device.volume)
+    except DatabaseUnavailable:
+        raise
+    except Unavailable:
+        return
+
+
+def _delete_attachment(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:
+    attachment = device.attachment or request.attachment_id
+    if attachment is not None:
+        ports.attachments.delete(attachment)

@@ -1,0 +1,26 @@
+"""Operations of the journal."""
+
+from typing import Any
+
+from worker.errors import RequestMalformed
+from worker.model.operation import OperationState
+from worker.model.requests import ListOperations
+from worker.ports import Ports
+
+
+def list_operations(request: ListOperations, ports: Ports) -> list[dict[str, Any]]:
+    """Return operations, newest first, without their steps."""
+    found = ports.operations.list(
+        instance=request.instance_uuid, states=_states(request.state), limit=request.limit
+    )
+    return [operation.public() for operation in found]
+
+
+def _states(text: str | None) -> tuple[OperationState, ...]:
+    if text is None:
+        return ()
+    try:
+        return (OperationState(text),)
+    except ValueError as error:
+        message = f"state {text!r} does not exist; one of {', '.join(OperationState)}"
+        raise RequestMalformed(message) from error

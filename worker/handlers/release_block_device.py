@@ -1,0 +1,23 @@
+"""Give a reservation back."""
+
+from typing import Any
+
+from worker.errors import DeviceWrongState
+from worker.model.block_device import DeviceStatus
+from worker.model.requests import ReleaseBlockDevice
+from worker.model.update import Event, Update
+from worker.ports import Ports
+
+
+def release_block_device(request: ReleaseBlockDevice, ports: Ports) -> dict[str, Any]:
+    """Delete the row if it is still only reserved; one that is gone is fine."""
+    device = ports.devices.get(request.bdm_uuid)
+    if device.deleted:
+        return device.public()
+    if device.status is not DeviceStatus.RESERVED:
+        message = f"block device {device.uuid} is {device.status}; detach its volume instead"
+        raise DeviceWrongState(message)
+    ports.devices.release(
+        device, Update(event=Event.RELEASED, instance=device.instance, block_device=device)
+    )
+    return device.public()

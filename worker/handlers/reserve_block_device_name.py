@@ -1,0 +1,151 @@
+"""Reserve a place for a volume on an instance: name, bus, unit, address, alias and serial."""
+
+from typing import Any
+
+from worker.errors import (
+    AddressTaken,
+    BlockDeviceNotFound,
+    DeviceNameTaken,
+    DeviceTypeUnsupported,
+    IdTaken,
+    VolumeAlreadyAttached,
+    VolumeInUse,
+)
+from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType
+from worker.model.guest import Guest
+from worker.model.ids import BlockDeviceId, new_uuid
+from worker.model.names import parse_bus
+from worker.model.placement import place
+from worker.model.requests import ReserveBlockDeviceName
+from worker.model.update import Event, Update
+from worker.model.volume import Volume, VolumeStatus
+from worker.ports import Ports
+
+RACES = 20
+"""How many lost races for a place are tried again; each loss means that another one won."""
+
+
+def reserve_block_device_name(request: ReserveBlockDeviceName, ports: Ports) -> dict[str, Any]:
+    """Choose a place free in our rows and in both layouts, and keep it; return the device.
+
+    Asked again with the same ``bdm_uuid``, it returns the same row.
+    """
+    bus = parse_bus(request.disk_bus or Bus.VIRTIO)
+    device_type = _device_type(request.device_type or DeviceType.DISK)
+    instance = ports.instances.get(request.instance_uuid)
+    earlier = _earlier(request, ports)
+    if earlier is not None:
+        return earlier.public()
+    volume = ports.volumes.show(request.volume_id)
+    _check_volume(volume, request)
+    guest = ports.guests.describe(instance.uuid)
+    return _reserve(request, bus, device_type, volume, guest, ports).public()
+
+
+def _device_type(text: str) -> DeviceType:
+    if text != DeviceType.DISK:
+        message = f"device type {text!r} cannot be attached; only {DeviceType.DISK.value!r} can"
+        raise DeviceTypeUnsupported(message)
+    return DeviceType(text)
+
+
+def _earlier(request: ReserveBlockDeviceName, ports: Ports) -> BlockDevice | None:
+    if request.bdm_uuid is None:
+        return None
+    row = ports.devices.look(request.bdm_uuid)
+    if row is None:
+        return None
+    same = (row.instance, row.volume) == (request.instance_uuid, request.volume_id)
+    if row.deleted or not same:
+        message = f"block device id {row.uuid} was used before; draw another"
+        raise IdTaken(message)
+    return row
+
+
+def _check_volume(volume: Volume, request: ReserveBlockDeviceName) -> None:
+    if volume.status is VolumeStatus.ERROR:
+        message = f"volume {volume.id} is in state {volume.status}"
+        raise VolumeInUse(message)
+    shared = volume.multiattach and request.multiattach
+    if volume.status in (VolumeStatus.IN_USE, VolumeStatus.DETACHING) and not shared:
+        message = f"volume {volume.id} is {volume.status}; detach it from its instance first"
+        raise VolumeInUse(message)
+
+
+def _reserve(
+    request: ReserveBlockDeviceName,
+    bus: Bus,
+    device_type: DeviceType,
+    volume: Volume,
+    guest: Guest,
+    ports: Ports,
+) -> BlockDevice:
+    uuid = BlockDeviceId(request.bdm_uuid or new_uuid())
+    for race in range(RACES):
+        rows = ports.devices.of_instance(request.instance_uuid)
+        _check_not_attached(request, rows)
+        spot = place(guest, rows, bus, request.device, ports.max_disk_devices)
+        device = BlockDevice(
+            uuid=uuid,
+            instance=request.instance_uuid,
+            volume=volume.id,
+            device_name=spot.device_name,
+            bus=bus,
+            device_type=device_type,
+            alias=_first_free(f"ua-{volume.id}", f"ua-{uuid}", _aliases(guest, rows)),
+            serial=_first_free(volume.id, uuid, _serials(guest, rows)),
+            address=spot.address,
+            unit=spot.unit,
+            status=DeviceStatus.RESERVED,
+            volume_size=volume.size_gib,
+            volume_type=volume.volume_type,
+            tag=request.tag,
+            multiattach=request.multiattach,
+            encrypted=volume.encrypted,
+            delete_on_termination=request.delete_on_termination,
+        )
+        try:
+            ports.devices.insert(device, _told(device))
+        except IdTaken:
+            return _same_again(request, uuid, ports)
+        except (DeviceNameTaken, AddressTaken):
+            if race == RACES - 1:
+                raise
+        else:
+            return device
+    raise AssertionError
+
+
+def _check_not_attached(request: ReserveBlockDeviceName, rows: tuple[BlockDevice, ...]) -> None:
+    for row in rows:
+        if row.volume == request.volume_id:
+            message = f"volume {row.volume} is on this instance already, as {row.device_name}"
+            raise VolumeAlreadyAttached(message)
+
+
+def _first_free(wanted: str, otherwise: str, taken: set[str]) -> str:
+    """An old volume's alias or serial stays with its disk after a swap, so it may be taken."""
+    return otherwise if wanted in taken else wanted
+
+
+def _aliases(guest: Guest, rows: tuple[BlockDevice, ...]) -> set[str]:
+    shown = {disk.alias for layout in guest.layouts for disk in layout.disks if disk.alias}
+    return shown | {row.alias for row in rows}
+
+
+def _serials(guest: Guest, rows: tuple[BlockDevice, ...]) -> set[str]:
+    shown = {disk.serial for layout in guest.layouts for disk in layout.disks if disk.serial}
+    return shown | {row.serial for row in rows if row.serial}
+
+
+def _same_again(request: ReserveBlockDeviceName, uuid: BlockDeviceId, ports: Ports) -> BlockDevice:
+    """The same request came twice at the same moment, and the other one won."""
+    row = _earlier(request, ports)
+    if row is None:
+        message = f"block device {uuid} is gone again"
+        raise BlockDeviceNotFound(message)
+    return row
+
+
+def _told(device: BlockDevice) -> Update:
+    return Update(event=Event.RESERVED, instance=device.instance, block_device=device)
