@@ -8,11 +8,12 @@ histogram, a warning that one is slow, a test that kills the worker, is a ``Watc
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from worker.errors import WorkerError
 from worker.model.operation import Fault
-from worker.ports import OperationRecord
+from worker.ports import OperationRecord, Ports
 
 PortT = TypeVar("PortT")
 ResultT = TypeVar("ResultT")
@@ -71,6 +72,16 @@ class _Recorded:
         return step
 
 
+OUTSIDE = ("guests", "disks", "volumes", "attachments", "pool", "connector")
+"""The ports whose calls leave the worker; the others are the journal and what stands beside it."""
+
+
 def recorded(name: str, port: PortT, recorder: Recorder) -> PortT:
     """Return the port with each of its calls recorded as ``<name>.<method>``."""
     return cast("PortT", _Recorded(name, port, recorder))
+
+
+def record_outside(ports: Ports, recorder: Recorder) -> Ports:
+    """Return the ports with each outside one recorded under its own name."""
+    wrapped = {name: recorded(name, getattr(ports, name), recorder) for name in OUTSIDE}
+    return replace(ports, **wrapped)

@@ -1,0 +1,67 @@
+"""Fakes: each subclasses a port; all of them share one World that can be compared."""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from worker.model.operation import Operation
+from worker.ports import Clock, Ports
+from worker.runner import Page
+from worker.steps import Recorder, Watch, record_outside
+
+from tests.fakes.database import (
+    FakeBlockDevices,
+    FakeConnections,
+    FakeInstances,
+    FakeOperationRecord,
+    FakeOperations,
+    FakeProgress,
+    FakeUpdates,
+)
+from tests.fakes.hypervisor import FakeGuestDisks, FakeGuests
+from tests.fakes.volume_service import (
+    FakeAttachments,
+    FakeConnector,
+    FakePoolVolumes,
+    FakeVolumes,
+)
+from tests.fakes.world import World
+
+
+class FakeClock(Clock):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def now(self) -> datetime:
+        return self.world.tick()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def ports(world: World, operation: Operation | None = None) -> Ports:
+    """Return ports on the world, for a call or an operation, unrecorded."""
+    return Ports(
+        host="host-1",
+        max_disk_devices=-1,
+        guests=FakeGuests(world),
+        disks=FakeGuestDisks(world),
+        volumes=FakeVolumes(world),
+        attachments=FakeAttachments(world),
+        pool=FakePoolVolumes(world),
+        connector=FakeConnector(world),
+        devices=FakeBlockDevices(world),
+        connections=FakeConnections(world),
+        instances=FakeInstances(world),
+        updates=FakeUpdates(world),
+        operations=FakeOperations(world),
+        progress=FakeProgress(world, operation),
+        clock=FakeClock(world),
+    )
+
+
+def page(world: World, operation: Operation, watches: Sequence[Watch] = ()) -> Page:
+    """Return the page of an operation: the same ports, the outside ones recorded."""
+    record = FakeOperationRecord(world, operation.id)
+    recorder = Recorder(record, watches)
+    return Page(record=record, ports=record_outside(ports(world, operation), recorder))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from worker.errors import (
     AttachmentMismatch,
+    AttachmentNotFound,
     DatabaseUnavailable,
     DeviceWrongState,
     LeftBehind,
@@ -29,7 +30,7 @@ def attach_volume(request: AttachVolume, ports: Ports) -> BlockDevice:
     if device.status not in BEGUN:
         device = ports.devices.move(device, DeviceStatus.ATTACHING)
     try:
-        return _attach(device, _given_attachment(request, device, ports), ports)
+        return _attach(request, device, ports)
     except DatabaseUnavailable:
         raise
     except LeftBehind:
@@ -52,26 +53,10 @@ def _reserved(request: AttachVolume, ports: Ports) -> BlockDevice:
     return device
 
 
-def _given_attachment(
-    request: AttachVolume, device: BlockDevice, ports: Ports
-) -> Attachment | None:
-    """Return the caller's attachment, once it is sure that it is the one for this device."""
-    if request.attachment_id is None:
-        return None
-    attachment = ports.attachments.get(request.attachment_id)
-    if (attachment.volume, attachment.instance) != (device.volume, device.instance):
-        message = (
-            f"attachment {attachment.id} is for volume {attachment.volume} on instance"
-            f" {attachment.instance}"
-        )
-        raise AttachmentMismatch(message)
-    return attachment
-
-
-def _attach(device: BlockDevice, given: Attachment | None, ports: Ports) -> BlockDevice:
+def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDevice:
     with Undo(ports.progress) as undo:
-        undo.by(_delete_attachment, device, given, ports)
-        attachment = given or _found_or_created(device, ports)
+        undo.by(_delete_attachment, request, device, ports)
+        attachment = _attachment(request, device, ports)
         device = replace(device, attachment=attachment.id)
         ports.devices.save(device)
 
@@ -99,16 +84,43 @@ def _attach(device: BlockDevice, given: Attachment | None, ports: Ports) -> Bloc
         return device
 
 
-def _found_or_created(device: BlockDevice, ports: Ports) -> Attachment:
-    found = ports.attachments.find(device.volume, device.instance)
-    return found or ports.attachments.create(device.volume, device.instance)
+def _attachment(request: AttachVolume, device: BlockDevice, ports: Ports) -> Attachment:
+    """Return the caller's attachment, or the one there is, or a new one."""
+    if request.attachment_id is None:
+        found = ports.attachments.find(device.volume, device.instance)
+        return found or ports.attachments.create(device.volume, device.instance)
+    given = ports.attachments.get(request.attachment_id)
+    if not _fits(given, device):
+        message = (
+            f"attachment {given.id} is for volume {given.volume} on instance {given.instance}"
+        )
+        raise AttachmentMismatch(message)
+    return given
 
 
-def _delete_attachment(device: BlockDevice, given: Attachment | None, ports: Ports) -> None:
-    """A creation that timed out may have happened: then its answer is looked for."""
-    attachment = given or ports.attachments.find(device.volume, device.instance)
-    if attachment is not None:
+def _fits(attachment: Attachment, device: BlockDevice) -> bool:
+    return (attachment.volume, attachment.instance) == (device.volume, device.instance)
+
+
+def _delete_attachment(request: AttachVolume, device: BlockDevice, ports: Ports) -> None:
+    """Delete the attachment, looked up anew: a creation that timed out may have happened.
+
+    One that the caller named and that turns out to be another's is left alone.
+    """
+    attachment = _known_attachment(request, device, ports)
+    if attachment is not None and _fits(attachment, device):
         ports.attachments.delete(attachment.id)
+
+
+def _known_attachment(
+    request: AttachVolume, device: BlockDevice, ports: Ports
+) -> Attachment | None:
+    if request.attachment_id is None:
+        return ports.attachments.find(device.volume, device.instance)
+    try:
+        return ports.attachments.get(request.attachment_id)
+    except AttachmentNotFound:
+        return None
 
 
 def _disconnect(device: BlockDevice, ports: Ports) -> None:

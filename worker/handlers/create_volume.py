@@ -1,15 +1,29 @@
 """Make a volume in the built-in pool."""
 
+from worker.errors import VolumeNotFound
 from worker.model.requests import CreateVolume
 from worker.ports import Ports
+from worker.undo import Undo
 
 
 def create_volume(request: CreateVolume, ports: Ports) -> None:
     """Make a volume of a size, or take a file as one, in place."""
-    ports.pool.create(
-        request.volume_id,
-        size=request.size,
-        path=request.path,
-        name=request.name,
-        multiattach=request.multiattach,
-    )
+    with Undo(ports.progress) as undo:
+        if not _exists(request, ports):
+            undo.by(ports.pool.delete, request.volume_id)
+        ports.pool.create(
+            request.volume_id,
+            size=request.size,
+            path=request.path,
+            name=request.name,
+            multiattach=request.multiattach,
+        )
+
+
+def _exists(request: CreateVolume, ports: Ports) -> bool:
+    """A volume that was there before must not go with a failed request."""
+    try:
+        ports.volumes.show(request.volume_id)
+    except VolumeNotFound:
+        return False
+    return True

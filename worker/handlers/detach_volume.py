@@ -7,6 +7,8 @@ from worker.errors import (
     DatabaseUnavailable,
     DeviceSuperseded,
     DeviceWrongState,
+    GuestBusy,
+    HypervisorUnavailable,
     LeftBehind,
     Unavailable,
 )
@@ -82,7 +84,8 @@ def _detach(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:
         undo.by(_roll_detaching, device, ports)
         _begin_detaching(device, ports)
 
-        ports.disks.unplug(device.instance, device.alias)
+        undo.by(_check_kept, device, ports)
+        _unplug(device, ports)
         undo.commit_point()
 
         ports.disks.forget(device.instance, device.alias)
@@ -103,6 +106,29 @@ def _begin_detaching(device: BlockDevice, ports: Ports) -> None:
         raise
     except Unavailable:
         return
+
+
+def _unplug(device: BlockDevice, ports: Ports) -> None:
+    """A call that broke off may have reached the guest all the same: then it goes on."""
+    try:
+        ports.disks.unplug(device.instance, device.alias)
+    except GuestBusy:
+        raise
+    except HypervisorUnavailable:
+        if _guest_has(device, ports):
+            raise
+
+
+def _check_kept(device: BlockDevice, ports: Ports) -> None:
+    """There is no way back to a guest that has lost the device; say so."""
+    if not _guest_has(device, ports):
+        message = f"the guest lost {device.alias} all the same"
+        raise HypervisorUnavailable(message)
+
+
+def _guest_has(device: BlockDevice, ports: Ports) -> bool:
+    live = ports.guests.describe(device.instance).live
+    return live is not None and any(disk.alias == device.alias for disk in live.disks)
 
 
 def _roll_detaching(device: BlockDevice, ports: Ports) -> None:

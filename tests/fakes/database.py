@@ -1,0 +1,276 @@
+"""A database without one: durable is what was committed, the rest is lost in a crash."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from worker.errors import (
+    AddressTaken,
+    BlockDeviceNotFound,
+    DeviceNameTaken,
+    DeviceWrongState,
+    IdTaken,
+    InstanceNotFound,
+    InstanceTaken,
+    OperationConflict,
+    OperationNotFound,
+    VolumeAlreadyAttached,
+)
+from worker.model.block_device import LEGAL_MOVES, BlockDevice, DeviceStatus
+from worker.model.connection import Connection
+from worker.model.ids import BlockDeviceId, InstanceId, OperationId
+from worker.model.instance import Instance
+from worker.model.operation import Fault, Operation, OperationState, Step, StepOutcome
+from worker.model.update import Update
+from worker.ports import (
+    BlockDevices,
+    Connections,
+    Instances,
+    OperationRecord,
+    Operations,
+    Progress,
+    Updates,
+)
+
+from tests.fakes.world import World
+
+
+class FakeBlockDevices(BlockDevices):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def get(self, uuid: BlockDeviceId) -> BlockDevice:
+        found = self.look(uuid)
+        if found is None:
+            message = f"no block device {uuid}"
+            raise BlockDeviceNotFound(message)
+        return found
+
+    def look(self, uuid: BlockDeviceId) -> BlockDevice | None:
+        return self.world.rows.get(uuid) or self.world.removed.get(uuid)
+
+    def of_instance(self, instance: InstanceId) -> tuple[BlockDevice, ...]:
+        rows = [row for row in self.world.rows.values() if row.instance == instance]
+        return tuple(sorted(rows, key=lambda row: row.device_name))
+
+    def insert(self, device: BlockDevice, tell: Update) -> None:
+        if self.look(device.uuid) is not None:
+            raise IdTaken(device.uuid)
+        for row in self.of_instance(device.instance):
+            if row.volume == device.volume:
+                raise VolumeAlreadyAttached(device.volume)
+            if row.device_name == device.device_name:
+                raise DeviceNameTaken(device.device_name)
+            if row.address == device.address:
+                raise AddressTaken(str(device.address))
+        self.world.commit()
+        self.world.rows[device.uuid] = device
+        self.world.told.append(tell)
+
+    def release(self, device: BlockDevice, tell: Update) -> None:
+        found = self.get(device.uuid)
+        if found.deleted or found.status is not DeviceStatus.RESERVED:
+            raise DeviceWrongState(device.uuid)
+        self.world.commit()
+        self._remove(device)
+        self.world.told.append(tell)
+
+    def move(self, device: BlockDevice, status: DeviceStatus) -> BlockDevice:
+        found = self.get(device.uuid)
+        legal = status in LEGAL_MOVES[device.status]
+        if found.deleted or found.status is not device.status or not legal:
+            raise DeviceWrongState(device.uuid)
+        self.world.commit()
+        moved = replace(found, status=status)
+        self.world.rows[device.uuid] = moved
+        return moved
+
+    def save(self, device: BlockDevice) -> None:
+        assert device.connection is None or "auth_password" not in device.connection.properties
+        self.world.pending.append(lambda: self.world.rows.__setitem__(device.uuid, device))
+
+    def remove(self, device: BlockDevice) -> None:
+        self.world.pending.append(lambda: self._remove(device))
+
+    def _remove(self, device: BlockDevice) -> None:
+        found = self.world.rows.pop(device.uuid, None)
+        if found is not None:
+            self.world.removed[device.uuid] = replace(found, deleted=True)
+
+
+class FakeConnections(Connections):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def put(self, device: BlockDevice, connection: Connection) -> None:
+        kept = connection.without_secrets()
+        self.world.pending.append(lambda: self.world.connections.__setitem__(device.uuid, kept))
+
+    def get(self, device: BlockDeviceId) -> Connection | None:
+        return self.world.connections.get(device)
+
+    def drop(self, device: BlockDeviceId) -> None:
+        self.world.pending.append(lambda: _forget(self.world, device))
+
+
+def _forget(world: World, device: BlockDeviceId) -> None:
+    world.connections.pop(device, None)
+
+
+class FakeInstances(Instances):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def get(self, instance: InstanceId) -> Instance:
+        try:
+            return self.world.instances[instance]
+        except KeyError as error:
+            raise InstanceNotFound(instance) from error
+
+    def list(self) -> tuple[Instance, ...]:
+        return tuple(sorted(self.world.instances.values(), key=lambda found: found.name))
+
+    def insert(self, instance: Instance) -> None:
+        if instance.uuid in self.world.instances:
+            raise InstanceTaken(instance.uuid)
+        self.world.instances[instance.uuid] = instance
+
+    def save(self, instance: Instance) -> None:
+        self.world.pending.append(
+            lambda: self.world.instances.__setitem__(instance.uuid, instance)
+        )
+
+
+class FakeUpdates(Updates):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def tell(self, update: Update) -> None:
+        self.world.pending.append(lambda: self.world.told.append(update))
+
+
+class FakeOperations(Operations):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def accept(self, operation: Operation) -> tuple[Operation, bool]:
+        earlier = self.world.operations.get(operation.id)
+        if earlier is None:
+            kept = replace(operation, accepted_at=self.world.tick())
+            self.world.operations[operation.id] = kept
+            return kept, True
+        if (earlier.method, earlier.arguments) != (operation.method, operation.arguments):
+            raise OperationConflict(operation.id)
+        return earlier, False
+
+    def get(self, operation: OperationId) -> Operation:
+        try:
+            found = self.world.operations[operation]
+        except KeyError as error:
+            raise OperationNotFound(operation) from error
+        return replace(found, steps=tuple(self.world.steps.get(operation, ())))
+
+    def list(
+        self,
+        *,
+        instance: InstanceId | None = None,
+        states: Sequence[OperationState] = (),
+        limit: int | None = None,
+    ) -> tuple[Operation, ...]:
+        found = [
+            operation
+            for operation in reversed(self.world.operations.values())
+            if (instance is None or operation.instance == instance)
+            and (not states or operation.state in states)
+        ]
+        return tuple(found[:limit])
+
+    def unfinished(self) -> tuple[Operation, ...]:
+        waiting = [found for found in self.world.operations.values() if not found.state.ended]
+        return tuple(self.get(operation.id) for operation in waiting)
+
+    def last_for(self, device: BlockDeviceId) -> Operation | None:
+        found = [one for one in self.world.operations.values() if one.block_device == device]
+        return found[-1] if found else None
+
+
+class FakeProgress(Progress):
+    def __init__(self, world: World, operation: Operation | None) -> None:
+        self.world = world
+        self._operation = operation
+        self._passed = operation is not None and operation.past_commit_point
+
+    @property
+    def operation(self) -> Operation | None:
+        return self._operation
+
+    @property
+    def past_commit_point(self) -> bool:
+        return self._passed
+
+    def pass_commit_point(self) -> None:
+        self._passed = True
+        if self._operation is not None:
+            record = FakeOperationRecord(self.world, self._operation.id)
+            self.world.pending.append(record.passed)
+
+
+class FakeOperationRecord(OperationRecord):
+    def __init__(self, world: World, operation: OperationId) -> None:
+        self.world = world
+        self.id = operation
+
+    def change(self, **fields: object) -> Operation:
+        changed = replace(self.world.operations[self.id], **fields)  # type: ignore[arg-type]
+        self.world.operations[self.id] = changed
+        return changed
+
+    def passed(self) -> None:
+        self.change(past_commit_point=True)
+
+    def start(self, tell: Update | None) -> None:
+        self.world.pending.append(lambda: self._started(tell))
+
+    def _started(self, tell: Update | None) -> None:
+        self.change(state=OperationState.RUNNING, started_at=self.world.tick())
+        if tell is not None:
+            self.world.told.append(tell)
+
+    def open_step(self, name: str) -> int:
+        self.world.commit()
+        steps = self.world.steps.setdefault(self.id, [])
+        attempt = self.world.operations[self.id].attempts
+        number = len(steps) + 1
+        steps.append(
+            Step(number=number, attempt=attempt, name=name, started_at=self.world.tick())
+        )
+        return number
+
+    def close_step(self, number: int, seconds: float, fault: Fault | None) -> None:
+        outcome = StepOutcome.DONE if fault is None else StepOutcome.FAILED
+        self.world.pending.append(lambda: self._close(number, seconds, outcome, fault))
+
+    def _close(
+        self, number: int, seconds: float, outcome: StepOutcome, fault: Fault | None
+    ) -> None:
+        steps = self.world.steps[self.id]
+        steps[number - 1] = replace(
+            steps[number - 1], seconds=seconds, outcome=outcome, fault=fault
+        )
+
+    def count_attempt(self) -> int:
+        self.world.commit()
+        steps = self.world.steps[self.id]
+        crashed = Fault(code="worker.died", message="the worker died in this step")
+        steps[:] = [
+            replace(step, outcome=StepOutcome.FAILED, fault=crashed)
+            if step.outcome is StepOutcome.OPEN
+            else step
+            for step in steps
+        ]
+        return self.change(attempts=self.world.operations[self.id].attempts + 1).attempts
+
+    def end(self, state: OperationState, fault: Fault | None, tell: Update | None) -> Operation:
+        self.world.commit()
+        if tell is not None:
+            self.world.told.append(tell)
+        return self.change(state=state, fault=fault, ended_at=self.world.tick())

@@ -1,0 +1,79 @@
+"""A small world that behaves like the real one, and can be compared.
+
+What two worlds are compared by is what a user would find: disks of guests, volumes,
+attachments, host connections, live rows. What was told and written down is kept beside it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
+from worker.model.block_device import BlockDevice, Bus
+from worker.model.connection import Connection
+from worker.model.disk import Disk
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId
+from worker.model.instance import Instance, VmState
+from worker.model.operation import Operation, Step
+from worker.model.update import Update
+from worker.model.volume import Attachment, Volume
+
+PLACES: dict[Bus, tuple[Address, ...]] = {
+    Bus.VIRTIO: tuple(PciAddress(bus=bus, slot=0) for bus in range(1, 9)),
+    Bus.SCSI: tuple(DriveAddress(kind="scsi", unit=unit) for unit in range(256)),
+    Bus.USB: tuple(UsbAddress(port=port) for port in range(1, 5)),
+}
+
+
+@dataclass
+class FakeGuest:
+    """A domain: disks by alias, in the running guest and in the persistent XML."""
+
+    name: str
+    vm_state: VmState = VmState.ACTIVE
+    live: dict[str, Disk] = field(default_factory=dict)
+    persistent: dict[str, Disk] = field(default_factory=dict)
+    busy: bool = False
+
+    @property
+    def running(self) -> bool:
+        return self.vm_state in (VmState.ACTIVE, VmState.PAUSED)
+
+
+@dataclass
+class World:
+    """Everything outside the handlers."""
+
+    guests: dict[InstanceId, FakeGuest] = field(default_factory=dict)
+    volumes: dict[VolumeId, Volume] = field(default_factory=dict)
+    attachments: dict[AttachmentId, Attachment] = field(default_factory=dict)
+    connected: set[VolumeId] = field(default_factory=set)
+    sizes: dict[VolumeId, int] = field(default_factory=dict)
+    rows: dict[BlockDeviceId, BlockDevice] = field(default_factory=dict)
+    connections: dict[BlockDeviceId, Connection] = field(default_factory=dict)
+    instances: dict[InstanceId, Instance] = field(default_factory=dict)
+    removed: dict[BlockDeviceId, BlockDevice] = field(default_factory=dict, compare=False)
+    operations: dict[OperationId, Operation] = field(default_factory=dict, compare=False)
+    steps: dict[OperationId, list[Step]] = field(default_factory=dict, compare=False)
+    told: list[Update] = field(default_factory=list, compare=False)
+    pending: list[Callable[[], None]] = field(default_factory=list, compare=False)
+    now: datetime = field(default=datetime(2026, 1, 1, tzinfo=UTC), compare=False)
+
+    def commit(self) -> None:
+        """Make durable what the ports have written since the last time."""
+        pending, self.pending[:] = list(self.pending), []
+        for write in pending:
+            write()
+
+    def crash(self) -> None:
+        """Lose what was not durable."""
+        self.pending.clear()
+
+    def tick(self) -> datetime:
+        """Return a time later than any before."""
+        self.now += timedelta(milliseconds=1)
+        return self.now
+
+    def events(self) -> list[str]:
+        """Return what was told, by event type."""
+        return [update.event.value for update in self.told]

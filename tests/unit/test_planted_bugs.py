@@ -1,0 +1,94 @@
+"""The matrix can fail: each way back moved below its step, or dropped, turns it red."""
+
+import ast
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import pytest
+from worker.handlers import attach_volume, detach_volume
+from worker.rpc.methods import OPERATIONS
+from worker.runner import Kind
+
+from tests.unit import test_every_call_fails as matrix
+
+
+def undo_lines(body: list[ast.stmt]) -> Iterator[int]:
+    """Yield the places of ``undo.…`` statements in a block."""
+    for place, statement in enumerate(body):
+        if ast.unparse(statement).startswith("undo.by("):
+            yield place
+
+
+def block(tree: ast.Module) -> list[ast.stmt]:
+    """Return the body of the one ``with Undo`` block."""
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.With)]
+    (only,) = [node for node in found if "Undo(" in ast.unparse(node.items[0])]
+    return only.body
+
+
+def dropped(body: list[ast.stmt], place: int) -> None:
+    del body[place]
+
+
+def below_its_step(body: list[ast.stmt], place: int) -> None:
+    """Move the way back to the end of its group, below the step that it undoes."""
+    statement = body.pop(place)
+    group = next(
+        (
+            index
+            for index in range(place, len(body))
+            if ast.unparse(body[index]).startswith("undo.by(") and index > place
+        ),
+        len(body),
+    )
+    body.insert(group, statement)
+
+
+HARMLESS = {
+    "below_its_step: undo.by(ports.devices.save, replace(device, status=DeviceStatus.ATTACHED))",
+    "below_its_step: undo.by(_roll_detaching, device, ports)",
+}
+"""Steps of detach that change only our own row, or whose failure is passed over."""
+
+
+def mutants(module: ModuleType) -> list[tuple[str, str]]:
+    source = inspect.getsource(module)
+    found = []
+    for change in (dropped, below_its_step):
+        for place in undo_lines(block(ast.parse(source))):
+            tree = ast.parse(source)
+            body = block(tree)
+            name = f"{change.__name__}: {ast.unparse(body[place])}"
+            change(body, place)
+            if name not in HARMLESS:
+                found.append((name, ast.unparse(tree)))
+    return found
+
+
+def handler(source: str, name: str) -> Callable[..., Any]:
+    space: dict[str, Any] = {}
+    exec(compile(source, name, "exec"), space)  # noqa: S102 - our own source, mutated
+    found: Callable[..., Any] = space[name]
+    return found
+
+
+MUTANTS = [
+    pytest.param(method, source, id=f"{method}: {name}")
+    for method, module in (("attach_volume", attach_volume), ("detach_volume", detach_volume))
+    for name, source in mutants(inspect.getmodule(module) or module)  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("method", "source"), MUTANTS)
+def test_a_planted_bug_in_the_ways_back_is_caught(method: str, source: str) -> None:
+    kind: Kind = replace(OPERATIONS[method], handler=handler(source, method))
+    with pytest.raises(AssertionError):
+        for scene in matrix.SCENES.values():
+            if scene.asked.method == method:
+                matrix.fails_everywhere(scene, kind)
+                matrix.crashes_everywhere(scene, kind)
+                matrix.crashes_on_the_way_back(scene, kind)
+                matrix.fails_while_nothing_can_be_seen(scene, kind)
