@@ -1,0 +1,110 @@
+"""What a domain XML says about disks, addresses and room for more.
+
+The form is that of https://libvirt.org/formatdomain.html. What is unknown, missing or malformed in
+it is passed over: a guest of other hands is not ours to correct.
+"""
+
+from lxml import etree
+
+from worker.errors import HypervisorRefused
+from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
+from worker.model.guest import GuestDisk, Layout
+from worker.virt.places import places
+from worker.virt.xml_values import number
+
+_SOURCE_ATTRIBUTES = ("file", "dev", "name", "volume", "dir", "path")
+
+
+def read_layout(xml: str) -> Layout:
+    """Read a domain XML, live or persistent.
+
+    Raises HypervisorRefused for a text that is no XML at all: taken for a guest without disks,
+    it would let a disk in use pass for one that is gone.
+    """
+    devices = _devices(xml)
+    return Layout(
+        disks=tuple(_guest_disk(disk) for disk in devices.findall("disk")),
+        taken=frozenset(found for device in devices if (found := _address_of(device)) is not None),
+        places=places(devices, _machine(devices)),
+    )
+
+
+def _devices(xml: str) -> etree._Element:
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True
+    )
+    try:
+        # As bytes: lxml refuses a str that names its encoding.
+        domain = etree.fromstring(xml.encode(), parser)
+    except (etree.XMLSyntaxError, UnicodeEncodeError) as error:
+        message = f"the XML of a domain cannot be read: {error}"
+        raise HypervisorRefused(message) from error
+    devices = domain.find("devices")
+    return etree.SubElement(domain, "devices") if devices is None else devices
+
+
+def _machine(devices: etree._Element) -> str:
+    domain = devices.getparent()
+    kind = None if domain is None else domain.find("os/type")
+    return "" if kind is None else kind.get("machine", "")
+
+
+def _guest_disk(disk: etree._Element) -> GuestDisk:
+    return GuestDisk(
+        target=_attribute(disk, "target", "dev") or "",
+        bus=_attribute(disk, "target", "bus") or "",
+        alias=_attribute(disk, "alias", "name"),
+        serial=disk.findtext("serial"),
+        source=_source(disk.find("source")),
+        address=_address_of(disk),
+    )
+
+
+def _attribute(device: etree._Element, child: str, name: str) -> str | None:
+    element = device.find(child)
+    return None if element is None else element.get(name)
+
+
+def _source(source: etree._Element | None) -> str | None:
+    if source is None:
+        return None
+    return next((value for name in _SOURCE_ATTRIBUTES if (value := source.get(name))), None)
+
+
+def _address_of(device: etree._Element) -> Address | None:
+    """Read where a device of any kind sits; its source's address on the host is another matter."""
+    element = device.find("address")
+    match None if element is None else element.get("type"):
+        case "pci":
+            return _pci(element)
+        case "drive":
+            # A device that names no bus (a passed-through LUN) sits on scsi: no other bus has such.
+            return _drive(element, _attribute(device, "target", "bus") or "scsi")
+        case "usb":
+            return _usb(element)
+        case _:
+            return None
+
+
+def _pci(element: etree._Element | None) -> PciAddress | None:
+    bus, slot = number(element, "bus"), number(element, "slot")
+    domain, function = number(element, "domain", 0), number(element, "function", 0)
+    if bus is None or slot is None or domain is None or function is None:
+        return None
+    return PciAddress(domain=domain, bus=bus, slot=slot, function=function)
+
+
+def _drive(element: etree._Element | None, kind: str) -> DriveAddress | None:
+    controller, bus = number(element, "controller", 0), number(element, "bus", 0)
+    target, unit = number(element, "target", 0), number(element, "unit")
+    if controller is None or bus is None or target is None or unit is None:
+        return None
+    return DriveAddress(kind=kind, controller=controller, bus=bus, target=target, unit=unit)
+
+
+def _usb(element: etree._Element | None) -> UsbAddress | None:
+    # Behind a hub a port reads "1.2": that one takes no place of the controller's own.
+    bus, port = number(element, "bus", 0), number(element, "port")
+    if bus is None or port is None:
+        return None
+    return UsbAddress(bus=bus, port=port)
