@@ -1,0 +1,167 @@
+"""The disks of one guest, plugged in and out through libvirt."""
+
+import logging
+import re
+
+import libvirt
+
+from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
+from worker.model.block_device import DeviceType
+from worker.model.disk import Disk
+from worker.model.guest import GuestDisk, Layout
+from worker.model.ids import InstanceId
+from worker.ports import GuestDisks
+from worker.virt.connection import LibvirtConnection
+from worker.virt.domain_xml import disk_element
+from worker.virt.events import Outcome
+from worker.virt.failures import detach_under_way, nothing_to_detach
+from worker.virt.guests import disk_of, live_layout, persistent_layout
+
+LOG = logging.getLogger(__name__)
+
+_KEPT_ALIAS = re.compile(r"ua-[A-Za-z0-9_-]+")
+"""What libvirt keeps of the aliases it is given; it drops every other without a word."""
+
+
+class LibvirtGuestDisks(GuestDisks):
+    """Disks by their alias.
+
+    An unplug asks the guest up to ``detach_attempts`` times and waits ``detach_retry_interval``
+    seconds after each: a guest that boots, or is paused, answers later or never.
+    """
+
+    def __init__(
+        self,
+        connection: LibvirtConnection,
+        *,
+        detach_retry_interval: float = 20.0,
+        detach_attempts: int = 8,
+    ) -> None:
+        self._connection = connection
+        self._interval = detach_retry_interval
+        self._attempts = detach_attempts
+
+    def attach(self, instance: InstanceId, disk: Disk) -> None:
+        """Plug the disk in, into each of the live and persistent layouts that lacks it.
+
+        Afterwards both have it at its address under its alias. Raises DomainNotFound,
+        HypervisorRefused, HypervisorUnavailable.
+        """
+        if _KEPT_ALIAS.fullmatch(disk.alias) is None:
+            message = f"libvirt would drop the alias {disk.alias!r}, and the disk be lost track of"
+            raise HypervisorRefused(message)
+        with self._connection.domain(instance) as domain:
+            lacking = _compare(_layouts(domain), disk)
+            if not lacking:
+                return
+            domain.attachDeviceFlags(disk_element(disk), lacking)
+            if _compare(_layouts(domain), disk):
+                message = f"libvirt took disk {disk.alias} and does not show it"
+                raise HypervisorRefused(message)
+
+    def unplug(self, instance: InstanceId, alias: str) -> None:
+        """Take the disk from the running guest and wait until it has let go.
+
+        A disk, or a guest, that is not there is fine; the persistent layout is not touched.
+        Raises GuestBusy when the guest keeps the disk, HypervisorUnavailable.
+        """
+        # Watched before the guest is asked: it may let go before libvirt has answered us.
+        with self._connection.watch(instance, alias) as watch:
+            for attempt in range(1, self._attempts + 1):
+                if not self._ask(instance, alias):
+                    return
+                outcome = watch.wait(self._interval)
+                if outcome is Outcome.REFUSED:
+                    raise GuestBusy(f"the guest refused to let go of disk {alias}")
+                if outcome is Outcome.LOST:
+                    self._connection.reopen(within=self._interval)
+                if outcome is None:
+                    LOG.warning(
+                        "guest keeps disk: instance=%s alias=%s attempt=%d/%d",
+                        instance,
+                        alias,
+                        attempt,
+                        self._attempts,
+                    )
+        if self._plugged(instance, alias):
+            message = f"the guest did not let go of disk {alias}, asked {self._attempts} times"
+            raise GuestBusy(message)
+
+    def forget(self, instance: InstanceId, alias: str) -> None:
+        """Take the disk from the persistent layout; one that is not there is fine."""
+        try:
+            with self._connection.domain(instance) as domain:
+                if disk_of(persistent_layout(domain), alias) is not None:
+                    _detach(domain, alias, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        except DomainNotFound:
+            return
+
+    def _ask(self, instance: InstanceId, alias: str) -> bool:
+        """Ask the guest to let go; return whether there is something to wait for."""
+        try:
+            with self._connection.domain(instance) as domain:
+                if disk_of(live_layout(domain), alias) is None:
+                    return False
+                return _detach(domain, alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        except DomainNotFound:
+            return False
+
+    def _plugged(self, instance: InstanceId, alias: str) -> bool:
+        try:
+            with self._connection.domain(instance) as domain:
+                return disk_of(live_layout(domain), alias) is not None
+        except DomainNotFound:
+            return False
+
+
+def _detach(domain: libvirt.virDomain, alias: str, where: int) -> bool:
+    """Ask for the removal from one layout; return False if there is nothing to remove.
+
+    Never from both in one call: libvirt refuses that as a whole when one of them lacks the alias,
+    and the persistent layout has to stay until the guest has let go.
+    """
+    try:
+        domain.detachDeviceAlias(alias, where)
+    except libvirt.libvirtError as error:
+        if detach_under_way(error):
+            return True
+        if nothing_to_detach(error):
+            return False
+        raise
+    return True
+
+
+def _layouts(domain: libvirt.virDomain) -> dict[int, Layout]:
+    found = {
+        libvirt.VIR_DOMAIN_AFFECT_LIVE: live_layout(domain),
+        libvirt.VIR_DOMAIN_AFFECT_CONFIG: persistent_layout(domain),
+    }
+    return {where: layout for where, layout in found.items() if layout is not None}
+
+
+def _compare(layouts: dict[int, Layout], disk: Disk) -> int:
+    """Return the flags of the layouts that lack the disk; raises if one has it otherwise."""
+    lacking = 0
+    for where, layout in layouts.items():
+        shown = disk_of(layout, disk.alias)
+        if shown is None:
+            lacking |= where
+        else:
+            _check_same(shown, disk)
+    return lacking
+
+
+def _check_same(shown: GuestDisk, disk: Disk) -> None:
+    serial = None if disk.device_type is DeviceType.LUN else disk.serial
+    pairs = [
+        ("target", shown.target, disk.target),
+        ("serial", shown.serial, serial),
+        ("bus", shown.bus, disk.bus.value),
+        ("source", shown.source, disk.source.path),
+    ]
+    if disk.address is not None:
+        pairs.append(("address", str(shown.address), str(disk.address)))
+    different = [f"{name} {has}, not {wanted}" for name, has, wanted in pairs if has != wanted]
+    if different:
+        message = f"the guest's disk {disk.alias} has {'; '.join(different)}"
+        raise HypervisorRefused(message)
