@@ -25,12 +25,14 @@ class Kind:
 
     ``handler`` gets the request and the ports and returns the block device it was about, if
     any. ``pin`` completes a request at acceptance with what later messages must not change.
+    A kind that is ``own_only`` is begun by the worker itself and refused to others.
     """
 
     request: type[Any]
     handler: Callable[[Any, Ports], BlockDevice | None]
     phases: Phases | None = None
     pin: Callable[[Any, Ports], Any] | None = None
+    own_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

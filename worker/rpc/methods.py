@@ -76,5 +76,7 @@ OPERATIONS: Mapping[str, Kind] = {
     ),
     "create_volume": Kind(request=requests.CreateVolume, handler=create_volume),
     "delete_volume": Kind(request=requests.DeleteVolume, handler=delete_volume),
-    "sync_power_state": Kind(request=requests.SyncPowerState, handler=sync_power_state),
+    "sync_power_state": Kind(
+        request=requests.SyncPowerState, handler=sync_power_state, own_only=True
+    ),
 }
