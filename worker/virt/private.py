@@ -34,6 +34,7 @@ _SOCKET_LIMIT = 107
 
 _START_TIMEOUT = 30.0
 _STOP_TIMEOUT = 10.0
+_DYING_TIMEOUT = 2.0
 _POLL = 0.02
 _LOG_LINES = 5
 
@@ -61,18 +62,16 @@ class PrivateLibvirtd:
         """
         self._prepare()
         with self._lock():
-            launched = self._pid() is None
-            if launched:
+            uri = self._uri()
+            if not self._answers_already(uri):
                 self._write_config()
                 self._launch()
-            uri = self._uri()
-            try:
-                self._wait_until_it_answers(uri)
-            except HypervisorUnavailable:
-                if launched:
+                try:
+                    self._wait_until_it_answers(uri)
+                except HypervisorUnavailable:
                     self._end()
-                raise
-        return uri
+                    raise
+            return uri
 
     def running(self) -> bool:
         """Whether the daemon is alive; says nothing of its guests."""
@@ -88,6 +87,18 @@ class PrivateLibvirtd:
         with self._lock():
             self._end()
             self._shortcut.remove()
+
+    def _answers_already(self, uri: str) -> bool:
+        if self._pid() is None:
+            return False
+        try:
+            self._wait_until_it_answers(uri)
+        except HypervisorUnavailable:
+            # One killed a moment ago still looked alive. To end one that hangs is for an operator.
+            if not _wait(lambda: self._pid() is None, _DYING_TIMEOUT):
+                raise
+            return False
+        return True
 
     def _prepare(self) -> None:
         try:
