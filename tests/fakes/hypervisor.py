@@ -92,6 +92,9 @@ class FakeGuestDisks(GuestDisks):
     @staticmethod
     def _check(place: dict[str, Disk], disk: Disk) -> None:
         for other in place.values():
+            if other.alias == disk.alias and shown(other) != shown(disk):
+                message = f"{disk.alias} is {shown(other)}, not {shown(disk)}"
+                raise HypervisorRefused(message)
             if other.alias != disk.alias and (
                 other.target == disk.target or other.address == disk.address
             ):

@@ -1,0 +1,144 @@
+"""The hypervisors on which the promises of `Guests` and `GuestDisks` are tried."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.hypervisor import FakeGuestDisks, FakeGuests
+from tests.fakes.world import FakeGuest, World
+from tests.guests import BOOT_TIMEOUT, Guest, GuestMaker, guest_maker
+from worker.model.ids import InstanceId, new_uuid
+from worker.model.instance import VmState
+from worker.ports import GuestDisks, Guests
+from worker.virt.connection import LibvirtConnection
+from worker.virt.disks import LibvirtGuestDisks
+from worker.virt.guests import LibvirtGuests
+
+NAME = "guest-under-test"
+
+
+class Lab(ABC):
+    """A hypervisor with one guest; ``hurried`` asks a guest to let go, and soon gives up."""
+
+    guests: Guests
+    disks: GuestDisks
+    hurried: GuestDisks
+
+    @abstractmethod
+    def running(self) -> tuple[InstanceId, str]:
+        """Return id and name of a guest that runs, answers and has no disk of ours."""
+
+    @abstractmethod
+    def pause(self, instance: InstanceId) -> None:
+        """Stop the clock of the guest, so that it lets go of nothing."""
+
+    @abstractmethod
+    def resume(self, instance: InstanceId) -> None:
+        """Let a paused guest go on."""
+
+    @abstractmethod
+    def stop(self, instance: InstanceId) -> None:
+        """Pull the plug."""
+
+    @abstractmethod
+    def start(self, instance: InstanceId) -> None:
+        """Start a stopped guest."""
+
+
+class FakeLab(Lab):
+    def __init__(self) -> None:
+        self.world = World()
+        self.guests = FakeGuests(self.world)
+        self.disks = self.hurried = FakeGuestDisks(self.world)
+
+    def running(self) -> tuple[InstanceId, str]:
+        instance = InstanceId(new_uuid())
+        self.world.guests = {instance: FakeGuest(name=NAME)}
+        return instance, NAME
+
+    def pause(self, instance: InstanceId) -> None:
+        self._become(instance, VmState.PAUSED)
+
+    def resume(self, instance: InstanceId) -> None:
+        self._become(instance, VmState.ACTIVE)
+
+    def stop(self, instance: InstanceId) -> None:
+        self._become(instance, VmState.STOPPED)
+        self.world.guests[instance].live.clear()
+
+    def start(self, instance: InstanceId) -> None:
+        guest = self.world.guests[instance]
+        guest.live.update(guest.persistent)
+        self._become(instance, VmState.ACTIVE)
+
+    def _become(self, instance: InstanceId, state: VmState) -> None:
+        guest = self.world.guests[instance]
+        guest.vm_state, guest.busy = state, state is VmState.PAUSED
+
+
+class LibvirtLab(Lab):
+    """One guest serves many tests; it is booted anew if the last one left it in no fit state."""
+
+    def __init__(self, make: GuestMaker, connection: LibvirtConnection) -> None:
+        self.make = make
+        self.guests = LibvirtGuests(connection)
+        self.disks = LibvirtGuestDisks(connection, detach_retry_interval=5, detach_attempts=4)
+        self.hurried = LibvirtGuestDisks(connection, detach_retry_interval=0.2, detach_attempts=2)
+        self.guest: Guest | None = None
+
+    def running(self) -> tuple[InstanceId, str]:
+        if self.guest is None or not self._fit(self.guest):
+            self.guest = self.make(ports=6)
+        return InstanceId(self.guest.uuid), self.guest.name
+
+    def pause(self, instance: InstanceId) -> None:
+        self._guest(instance).domain.suspend()
+
+    def resume(self, instance: InstanceId) -> None:
+        self._guest(instance).domain.resume()
+
+    def stop(self, instance: InstanceId) -> None:
+        self._guest(instance).domain.destroy()
+
+    def start(self, instance: InstanceId) -> None:
+        guest = self._guest(instance)
+        guest.domain.create()
+        guest.console.fresh(BOOT_TIMEOUT)
+
+    def _guest(self, instance: InstanceId) -> Guest:
+        assert self.guest is not None
+        assert self.guest.uuid == instance
+        return self.guest
+
+    def _fit(self, guest: Guest) -> bool:
+        seen = self.guests.describe(InstanceId(guest.uuid))
+        aliases = {disk.alias for layout in seen.layouts for disk in layout.disks if disk.alias}
+        if seen.vm_state is not VmState.ACTIVE:
+            return False
+        for alias in aliases:
+            self.disks.unplug(seen.instance, alias)
+            self.disks.forget(seen.instance, alias)
+        return not any(layout.disks for layout in self.guests.describe(seen.instance).layouts)
+
+
+@contextmanager
+def fake(_request: pytest.FixtureRequest, _folder: Path) -> Iterator[Lab]:
+    yield FakeLab()
+
+
+@contextmanager
+def libvirt(request: pytest.FixtureRequest, folder: Path) -> Iterator[Lab]:
+    uri, image = request.getfixturevalue("libvirtd"), request.getfixturevalue("guest_image")
+    connection = LibvirtConnection(uri)
+    with guest_maker(uri, image, folder) as make:
+        yield LibvirtLab(make, connection)
+    connection.close()
+
+
+Opener = Callable[[pytest.FixtureRequest, Path], AbstractContextManager[Lab]]
+
+LABS: Mapping[str, Opener] = {"fake": fake, "libvirt": libvirt}
+"""Another hypervisor, or another fake of one, is one line more."""
