@@ -1,0 +1,53 @@
+"""blockworker instance: the guests in this worker's care."""
+
+import argparse
+
+from worker.cmd import asking
+from worker.cmd.commands import Subcommand, add_commands
+from worker.cmd.output import print_fields, print_rows
+
+COLUMNS = ("uuid", "name", "vm_state", "task_state")
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    add_commands(
+        commands,
+        "instance",
+        "the instances in this worker's care",
+        [
+            Subcommand("list", "list the instances of this host", show_all),
+            Subcommand("show", "show one instance", show, _instance),
+            Subcommand(
+                "adopt", "take a libvirt domain into care; it is not changed", adopt, _domain
+            ),
+        ],
+    )
+
+
+def show_all(arguments: argparse.Namespace) -> int:
+    """List the instances."""
+    print_rows(asking.read(arguments, "list_instances"), COLUMNS, as_json=arguments.json)
+    return asking.DONE
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Show one instance."""
+    row = asking.read(arguments, "get_instance", instance_uuid=arguments.instance)
+    print_fields(row, as_json=arguments.json)
+    return asking.DONE
+
+
+def adopt(arguments: argparse.Namespace) -> int:
+    """Make the instance's row from the domain."""
+    row = asking.ask(arguments, "adopt_instance", domain=arguments.domain)
+    print_fields(row, as_json=arguments.json)
+    return asking.DONE
+
+
+def _instance(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("instance", metavar="INSTANCE", help="the instance's uuid")
+
+
+def _domain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("domain", metavar="DOMAIN", help="the domain's name or uuid")

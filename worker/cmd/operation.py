@@ -1,0 +1,81 @@
+"""blockworker operation: what was asked of this host and what became of it."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from worker.cmd import asking
+from worker.cmd.commands import Subcommand, add_commands
+from worker.cmd.output import print_fields, print_rows, table
+from worker.model.operation import OperationState
+
+COLUMNS = ("operation_id", "method", "instance_uuid", "state", "accepted_at", "fault")
+BAR = 30
+"""Characters of the longest step's bar."""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    add_commands(
+        commands,
+        "operation",
+        "the operations of this host",
+        [
+            Subcommand("list", "list operations, newest first", show_all, _filters),
+            Subcommand("show", "show an operation and the time line of its steps", show, _id),
+        ],
+    )
+
+
+def show_all(arguments: argparse.Namespace) -> int:
+    """List operations."""
+    rows = asking.read(
+        arguments,
+        "list_operations",
+        instance_uuid=arguments.instance,
+        state=arguments.state,
+        limit=arguments.limit,
+    )
+    print_rows(rows, COLUMNS, as_json=arguments.json)
+    return asking.DONE
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Show one operation."""
+    found = asking.read(arguments, "get_operation", operation_id=arguments.id)
+    if arguments.json:
+        print_fields(found, as_json=True)
+        return asking.DONE
+    steps = found.pop("steps")
+    print_fields(found, as_json=False)
+    if steps:
+        print()
+        print(timeline(steps))
+    return asking.DONE
+
+
+def timeline(steps: list[Mapping[str, Any]]) -> str:
+    """Lay the steps out with a bar for the time that each took."""
+    longest = max((step["seconds"] or 0.0 for step in steps), default=0.0) or 1.0
+    rows = [
+        {
+            "number": step["number"],
+            "attempt": step["attempt"],
+            "name": step["name"],
+            "ms": "" if step["seconds"] is None else f"{step['seconds'] * 1000:.1f}",
+            "outcome": step["outcome"],
+            "time": "#" * round((step["seconds"] or 0.0) / longest * BAR),
+        }
+        for step in steps
+    ]
+    return table(rows, ("number", "attempt", "name", "ms", "outcome", "time"))
+
+
+def _filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--instance", metavar="UUID", help="only those of this instance")
+    parser.add_argument("--state", choices=list(OperationState), help="only those in this state")
+    parser.add_argument("--limit", type=int, default=50, help="at most so many (default: 50)")
+
+
+def _id(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="UUID", help="the operation's id")

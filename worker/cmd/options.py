@@ -1,0 +1,57 @@
+"""Options that every command has, and what they are read into."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from oslo_config import cfg
+
+from worker import conf as options
+
+DEFAULT_FILE = Path("/etc/blockworker/blockworker.conf")
+
+Run = Callable[[argparse.Namespace], int]
+"""A command: parsed arguments in, exit status out."""
+
+
+def shared() -> argparse.ArgumentParser:
+    """Return the parser of the options that every command has."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--config-file",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help=f"read options from FILE (may be given again; default: {DEFAULT_FILE}, if it is there)",
+    )
+    parser.add_argument(
+        "--state-path", metavar="DIR", help="the worker's own folder, whatever the file says"
+    )
+    return parser
+
+
+def printing() -> argparse.ArgumentParser:
+    """Return the parser of the option of commands that print."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    return parser
+
+
+def files(arguments: argparse.Namespace) -> list[Path]:
+    """Return the configuration files that are meant."""
+    if arguments.config_file:
+        return list(arguments.config_file)
+    return [DEFAULT_FILE] if DEFAULT_FILE.exists() else []
+
+
+def read(arguments: argparse.Namespace) -> cfg.ConfigOpts:
+    """Read the configuration; unknown options are an error, so that a slip is not silence."""
+    found = files(arguments)
+    overrides = {} if arguments.state_path is None else {"state_path": arguments.state_path}
+    conf = options.load(found, **overrides)
+    unknown = options.unknown_options(found)
+    if unknown:
+        message = "unknown options (see 'blockworker config sample'):\n  " + "\n  ".join(unknown)
+        raise cfg.ConfigFileValueError(message)
+    return conf
