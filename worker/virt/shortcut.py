@@ -38,11 +38,13 @@ class Shortcut:
         raise HypervisorUnavailable(message)
 
     def remove(self) -> None:
-        """Take the link away; it is fine if there is none."""
+        """Take the link away; it is fine if there is none.
+
+        Its name is kept for the next time: a guest that still runs is known by paths below it.
+        """
         known = self._known()
         if known is not None and self._is_ours(known):
             known.unlink(missing_ok=True)
-        self._record.unlink(missing_ok=True)
 
     def _known(self) -> Path | None:
         if not self._record.exists():
