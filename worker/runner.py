@@ -6,11 +6,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.errors import DatabaseUnavailable, LeftBehind, OperationBlocked, OperationExpired
 from worker.model.block_device import BlockDevice
+from worker.model.ids import BlockDeviceId
 from worker.model.operation import Fault, Operation, OperationState, StepOutcome
 from worker.model.update import Event, Phases, Update
 from worker.ports import OperationRecord, Ports
@@ -24,14 +25,15 @@ class Kind:
     """What the runner must know of one method.
 
     ``handler`` gets the request and the ports and returns the block device it was about, if
-    any. ``pin`` completes a request at acceptance with what later messages must not change.
+    any. ``pin`` is asked at acceptance for the row that a request means without naming it; the
+    journal keeps it beside the arguments as they came, so that a second delivery compares equal.
     A kind that is ``own_only`` is begun by the worker itself and refused to others.
     """
 
     request: type[Any]
     handler: Callable[[Any, Ports], BlockDevice | None]
     phases: Phases | None = None
-    pin: Callable[[Any, Ports], Any] | None = None
+    pin: Callable[[Any, Ports], BlockDeviceId | None] | None = None
     own_only: bool = False
 
 
@@ -191,7 +193,7 @@ def _go(
 ) -> BlockDevice | None:
     """Run the handler; past the commit point run it again until it is through."""
     _count_death(operation, page, patience)
-    request = kind.request(**operation.arguments)
+    request = _request(operation, kind)
     attempt = 0
     while True:
         try:
@@ -207,6 +209,11 @@ def _go(
                 raise LeftBehind(message) from error
             LOG.warning("operation goes on: operation=%s error=%s", operation.id, error)
             time.sleep(patience.pause(attempt))
+
+
+def _request(operation: Operation, kind: Kind) -> Any:  # noqa: ANN401 - one type a method
+    request = kind.request(**operation.arguments)
+    return request if kind.pin is None else replace(request, bdm_uuid=operation.block_device)
 
 
 def _count_death(operation: Operation, page: Page, patience: Patience) -> None:

@@ -13,6 +13,7 @@ from worker.errors import (
     Unavailable,
 )
 from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.ids import BlockDeviceId
 from worker.model.requests import DetachVolume
 from worker.ports import Ports
 from worker.undo import Undo
@@ -21,15 +22,15 @@ BEGUN = (DeviceStatus.DETACHING, DeviceStatus.ERROR)
 """What a row may be when the operation is run again after a crash, or retried."""
 
 
-def name_the_row(request: DetachVolume, ports: Ports) -> DetachVolume:
-    """Complete a request that names no row with the one that is live now.
+def name_the_row(request: DetachVolume, ports: Ports) -> BlockDeviceId | None:
+    """Return the row that the request means: the one it names, or the one that is live now.
 
-    Done at acceptance, so that a late detach cannot undo a newer attachment.
+    Asked at acceptance, so that a late detach cannot undo a newer attachment.
     """
     if request.bdm_uuid is not None:
-        return request
+        return request.bdm_uuid
     row = _live(request, ports)
-    return request if row is None else replace(request, bdm_uuid=row.uuid)
+    return None if row is None else row.uuid
 
 
 def detach_volume(request: DetachVolume, ports: Ports) -> BlockDevice:
