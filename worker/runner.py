@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from worker.errors import DatabaseUnavailable, LeftBehind, OperationBlocked, OperationExpired
@@ -74,22 +75,26 @@ class Runner:
         self._open_page = open_page
         self._patience = patience or Patience()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="lane")
-        self._lanes: dict[str, deque[Operation]] = {}
+        self._lanes: dict[str, deque[Callable[[], None]]] = {}
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._stopping = threading.Event()
 
     def submit(self, operation: Operation) -> None:
         """Queue an accepted operation in its lane; returns at once."""
+        self.enter(operation.lane, partial(self._run, operation))
+
+    def enter(self, name: str, work: Callable[[], None]) -> None:
+        """Queue work that is no operation, a look at a guest say, in a lane; returns at once."""
         with self._lock:
             if self._stopping.is_set():
                 return
-            lane = self._lanes.get(operation.lane)
+            lane = self._lanes.get(name)
             if lane is not None:
-                lane.append(operation)
+                lane.append(work)
                 return
-            self._lanes[operation.lane] = deque([operation])
-            self._pool.submit(self._run_next, operation.lane)
+            self._lanes[name] = deque([work])
+            self._pool.submit(self._run_next, name)
 
     def recover(self, unfinished: Sequence[Operation]) -> None:
         """Queue what an earlier worker of this host did not finish, oldest first."""
@@ -115,12 +120,12 @@ class Runner:
 
     def _run_next(self, name: str) -> None:
         with self._lock:
-            operation = self._lanes[name].popleft()
+            work = self._lanes[name].popleft()
         try:
             if not self._stopping.is_set():
-                self._run(operation)
+                work()
         except Exception:
-            LOG.exception("operation left unfinished: operation=%s", operation.id)
+            LOG.exception("work left unfinished: lane=%s", name)
         finally:
             self._leave(name)
 

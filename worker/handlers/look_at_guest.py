@@ -1,0 +1,69 @@
+"""See what became of a guest while nobody was told, and ask for what it takes to follow."""
+
+from worker.errors import DomainNotFound, GuestBusy, InstanceNotFound
+from worker.handlers.sync_power_state import FOLLOWED
+from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.guest import Guest
+from worker.model.ids import InstanceId
+from worker.model.instance import Instance, VmState
+from worker.model.operation import OperationState
+from worker.model.requests import DetachVolume, SyncPowerState
+from worker.ports import Ports
+
+Wanted = SyncPowerState | DetachVolume
+
+
+def look_at_guest(instance: InstanceId, ports: Ports) -> tuple[Wanted, ...]:
+    """Return the worker's own operations that the guest's present state calls for.
+
+    They are journaled and run like any other; a guest that is as the rows say needs none. A
+    domain that is not in this worker's care is none of its business.
+    """
+    try:
+        found = ports.instances.get(instance)
+    except InstanceNotFound:
+        return ()
+    guest = _guest(instance, ports)
+    power = (SyncPowerState(instance_uuid=instance),) if _changed(found, guest) else ()
+    return power + tuple(_finish(row) for row in _let_go(found, guest, ports))
+
+
+def _guest(instance: InstanceId, ports: Ports) -> Guest | None:
+    try:
+        return ports.guests.describe(instance)
+    except DomainNotFound:
+        return None
+
+
+def _changed(instance: Instance, guest: Guest | None) -> bool:
+    state = VmState.STOPPED if guest is None else guest.vm_state
+    return instance.vm_state in FOLLOWED and instance.vm_state is not state
+
+
+def _let_go(
+    instance: Instance, guest: Guest | None, ports: Ports
+) -> tuple[BlockDevice, ...]:
+    """Return the devices that a guest gave up after it had refused to."""
+    live = () if guest is None or guest.live is None else guest.live.disks
+    kept = {disk.alias for disk in live}
+    return tuple(
+        row
+        for row in ports.devices.of_instance(instance.uuid)
+        if row.status is DeviceStatus.ATTACHED
+        and row.alias not in kept
+        and _refused_last(row, ports)
+    )
+
+
+def _refused_last(row: BlockDevice, ports: Ports) -> bool:
+    last = ports.operations.last_for(row.uuid)
+    return (
+        last is not None
+        and last.state is OperationState.FAILED
+        and last.fault is not None
+        and last.fault.code == GuestBusy.code
+    )
+
+
+def _finish(row: BlockDevice) -> DetachVolume:
+    return DetachVolume(instance_uuid=row.instance, volume_id=row.volume, bdm_uuid=row.uuid)
