@@ -42,13 +42,14 @@ class Connection:
 def _scrub(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
     match value:
         case Mapping():
-            return {key: _scrub(item) for key, item in value.items() if not _is_secret(key)}
+            return {key: _scrub(item) for key, item in value.items() if not is_secret(key)}
         case list() | tuple():
             return [_scrub(item) for item in value]
         case _:
             return value
 
 
-def _is_secret(key: object) -> bool:
+def is_secret(key: object) -> bool:
+    """Tell whether the property of that name holds a secret."""
     name = str(key)
     return name in SECRET_KEYS or "password" in name.lower() or "passphrase" in name.lower()
