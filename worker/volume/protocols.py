@@ -1,0 +1,114 @@
+"""One table: the protocol of a connection, and what libvirt is given as a disk's source.
+
+A protocol is one line in ``SOURCES``. How a source is treated follows from its shape and from
+the properties that the volume service sent along.
+"""
+
+import mmap
+import os
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import assert_never
+
+from worker.errors import ConnectFailed, ProtocolUnsupported
+from worker.model.connection import Connection
+from worker.model.source import BlockSource, DiskOptions, DiskSource, FileSource, HostVolume
+
+READ_ONLY = {"ro": True, "rw": False}
+"""What a volume service may say as ``access_mode``."""
+
+_PROBE_BYTES = 4096
+
+
+def _by_looking(connection: Connection, device_path: str | None) -> DiskSource:
+    if not device_path:
+        raise ConnectFailed(f"no device_path for a {connection.protocol} connection")
+    try:
+        mode = Path(device_path).stat().st_mode
+    except OSError as error:
+        raise ConnectFailed(f"{device_path}: {error.strerror}") from error
+    if stat.S_ISBLK(mode):
+        return BlockSource(path=device_path)
+    if stat.S_ISREG(mode):
+        return FileSource(path=device_path)
+    raise ConnectFailed(f"{device_path}: neither a block device nor a regular file")
+
+
+SOURCES: Mapping[str, Callable[[Connection, str | None], DiskSource]] = {
+    "local": _by_looking,
+}
+
+
+def require_known(protocol: str) -> None:
+    """Raise ProtocolUnsupported, naming the known ones, unless the table has the protocol."""
+    if protocol not in SOURCES:
+        known = ", ".join(sorted(SOURCES))
+        raise ProtocolUnsupported(f"cannot connect volumes over {protocol!r}; known: {known}")
+
+
+def disk_source(connection: Connection, device_path: str | None) -> HostVolume:
+    """Say where a connected volume is on this host and how it wants to be treated.
+
+    ``device_path`` is the connector's answer, None where nothing appears on the host. Raises
+    ProtocolUnsupported, ConnectFailed when there is no such device.
+    """
+    require_known(connection.protocol)
+    read_only = _read_only(connection)
+    source = SOURCES[connection.protocol](connection, device_path)
+    cache, io = _cache_and_io(source)
+    options = DiskOptions(
+        cache=cache,
+        io=io,
+        discard="unmap" if connection.properties.get("discard") is True else None,
+        read_only=read_only,
+        shareable=connection.properties.get("multiattach") is True,
+    )
+    return HostVolume(source=source, options=options)
+
+
+def _read_only(connection: Connection) -> bool:
+    mode = connection.properties.get("access_mode", "rw")
+    if not isinstance(mode, str) or mode not in READ_ONLY:
+        known = ", ".join(sorted(READ_ONLY))
+        raise ProtocolUnsupported(
+            f"{connection.protocol} connection has access mode {mode!r}; known: {known}"
+        )
+    return READ_ONLY[mode]
+
+
+def _cache_and_io(source: DiskSource) -> tuple[str, str | None]:
+    match source:
+        case BlockSource():
+            return "none", "native"
+        case FileSource(path=path) if not _takes_direct_io(path):
+            # `none` opens with O_DIRECT and would fail there (Launchpad bug 1801702).
+            return "writeback", None
+        case FileSource(path=path):
+            # Linux AIO blocks the guest's other I/O while a hole is filled.
+            return "none", "native" if _is_allocated(path) else None
+        case _:
+            assert_never(source)
+
+
+def _takes_direct_io(path: str) -> bool:
+    """Read once with O_DIRECT: some filesystems accept the open and refuse the read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Direct I/O wants an aligned buffer; a mapping starts on a page.
+        with mmap.mmap(-1, _PROBE_BYTES) as buffer:
+            os.preadv(descriptor, [buffer], 0)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _is_allocated(path: str) -> bool:
+    state = Path(path).stat()
+    return state.st_blocks * 512 >= state.st_size
