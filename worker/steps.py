@@ -1,25 +1,29 @@
 """Every outside call of an operation is a step of the journal; no handler writes a line for it.
 
-``wiring`` wraps each outside port with ``recorded``. The step's opening is durable before the
+``wiring`` wraps the outside ports with ``wrap_outside``. The step's opening is durable before the
 call, its end with the next commit (docs/adr/0002). Whatever else wants to see the calls, a
 histogram, a warning that one is slow, a test that kills the worker, is a ``Watch`` around it.
 """
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from worker.errors import WorkerError
+from worker.errors import Unavailable, WorkerError
 from worker.model.operation import Fault
 from worker.ports import OperationRecord, Ports
 
-PortT = TypeVar("PortT")
 ResultT = TypeVar("ResultT")
 
 Watch = Callable[[str], AbstractContextManager[object]]
 """Given a step's name, what to enter before the call and to leave after it."""
+
+
+Around = Callable[[str, Callable[[], Any]], Any]
+"""Given a call's name and the call, make it."""
 
 
 def fault_of(error: Exception) -> Fault:
@@ -53,35 +57,59 @@ class Recorder:
         return result
 
 
-class _Recorded:
-    """A stand-in that answers every method of a port by a step."""
+class Bound:
+    """Lets outside calls take so long and no longer; for calls, whose sender waits."""
 
-    def __init__(self, name: str, port: object, recorder: Recorder) -> None:
+    def __init__(self, seconds: float, *, threads: int) -> None:
+        """Make the calls on a pool of that many threads of its own."""
+        self._seconds = seconds
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bounded")
+
+    def call(self, name: str, call: Callable[[], ResultT]) -> ResultT:
+        """Make the call; raises Unavailable when it is not back in time.
+
+        A thread cannot be stopped: the call goes on, and its result is dropped.
+        """
+        try:
+            return self._pool.submit(call).result(self._seconds)
+        except TimeoutError as error:
+            message = f"{name} gave no answer within {self._seconds} s"
+            raise Unavailable(message) from error
+
+    def close(self) -> None:
+        """Let go of the threads, without waiting for calls that hang."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Wrapped:
+    """A stand-in that makes every call of a port through ``around``."""
+
+    def __init__(self, name: str, port: object, around: Around) -> None:
         self._name = name
         self._port = port
-        self._recorder = recorder
+        self._around = around
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         call = getattr(self._port, method)
         name = f"{self._name}.{method}"
 
-        def step(*args: object, **kwargs: object) -> object:
-            return self._recorder.step(name, lambda: call(*args, **kwargs))
+        def wrapped(*args: object, **kwargs: object) -> object:
+            return self._around(name, lambda: call(*args, **kwargs))
 
-        step.__qualname__ = name
-        return step
+        wrapped.__qualname__ = name
+        return wrapped
 
 
 OUTSIDE = ("guests", "disks", "volumes", "attachments", "pool", "connector")
 """The ports whose calls leave the worker; the others are the journal and what stands beside it."""
 
 
-def recorded(name: str, port: PortT, recorder: Recorder) -> PortT:
-    """Return the port with each of its calls recorded as ``<name>.<method>``."""
-    return cast("PortT", _Recorded(name, port, recorder))
+def wrap_outside(ports: Ports, around: Around) -> Ports:
+    """Return the ports with each call of an outside one made through ``around``.
 
-
-def record_outside(ports: Ports, recorder: Recorder) -> Ports:
-    """Return the ports with each outside one recorded under its own name."""
-    wrapped = {name: recorded(name, getattr(ports, name), recorder) for name in OUTSIDE}
+    ``around`` gets the call's name, ``<port>.<method>``, and the call.
+    """
+    wrapped: dict[str, Any] = {
+        name: _Wrapped(name, getattr(ports, name), around) for name in OUTSIDE
+    }
     return replace(ports, **wrapped)

@@ -7,7 +7,7 @@ from datetime import datetime
 from worker.model.operation import Operation
 from worker.ports import Clock, Ports
 from worker.runner import Page
-from worker.steps import Recorder, Watch, record_outside
+from worker.steps import Recorder, Watch, wrap_outside
 
 from tests.fakes.database import (
     FakeBlockDevices,
@@ -64,4 +64,4 @@ def page(world: World, operation: Operation, watches: Sequence[Watch] = ()) -> P
     """Return the page of an operation: the same ports, the outside ones recorded."""
     record = FakeOperationRecord(world, operation.id)
     recorder = Recorder(record, watches)
-    return Page(record=record, ports=record_outside(ports(world, operation), recorder))
+    return Page(record=record, ports=wrap_outside(ports(world, operation), recorder.step))
