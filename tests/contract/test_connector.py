@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import subprocess
 import sys
 import traceback
@@ -130,10 +131,24 @@ def test_an_unknown_protocol_is_refused(connector: BrickConnector, protocol: str
 
 
 def test_the_host_describes_itself(connector: BrickConnector) -> None:
-    properties = connector.properties()
+    assert connector.properties() == {
+        "platform": platform.machine(),
+        "os_type": "linux",
+        "ip": "192.0.2.1",
+        "host": "host-1",
+        "multipath": False,
+        "enforce_multipath": False,
+    }
 
-    assert (properties["host"], properties["ip"]) == ("host-1", "192.0.2.1")
-    assert properties["multipath"] is False
+
+def test_describing_the_host_asks_no_tool_that_the_known_protocols_do_not_need(
+    connector: BrickConnector, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    connector.properties()
+
+    assert caplog.text == ""
 
 
 def test_the_host_is_read_once_until_it_is_refreshed(

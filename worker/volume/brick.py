@@ -6,7 +6,9 @@ eventlet, which oslo.privsep imports where it is installed; nothing is monkey-pa
 """
 
 import os
+import platform
 import shlex
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,14 +19,16 @@ import os_brick
 from os_brick import privileged
 from os_brick.exception import InvalidConnectorProtocol
 from os_brick.initiator import connector as initiator
+from os_brick.initiator.connectors.base import BaseLinuxConnector
 from oslo_config import cfg
 from oslo_privsep import priv_context
+from oslo_utils import importutils
 
 from worker.errors import ConnectFailed, ProtocolUnsupported
 from worker.model.connection import Connection
 from worker.model.source import BlockSource, FileSource, HostVolume
 from worker.ports import Connector
-from worker.volume.protocols import disk_source, require_known
+from worker.volume.protocols import SOURCES, disk_source, require_known
 from worker.volume.secrecy import hide, mask
 
 
@@ -58,11 +62,11 @@ class BrickConnector(Connector):
         _set_up_brick(lock_path, root_helper)
 
     def properties(self) -> Mapping[str, Any]:
-        """Return os-brick's connector properties, as read at the first call.
+        """Return os-brick's connector properties of the known protocols, as first read.
 
-        Reading them runs a dozen tools. They change with the host's set-up (an initiator
-        renamed, a daemon installed): a restart or ``refresh`` reads them anew. Raises
-        ConnectFailed, and then the next call tries again.
+        Reading them runs tools. They change with the host's set-up (an initiator renamed, a
+        daemon installed): a restart or ``refresh`` reads them anew. Raises ConnectFailed, and
+        then the next call tries again.
         """
         with self._lock:
             if self._properties is None:
@@ -103,15 +107,34 @@ class BrickConnector(Connector):
         )
 
     def _read_properties(self) -> Mapping[str, Any]:
+        found: dict[str, Any] = {
+            "platform": platform.machine(),
+            "os_type": sys.platform,
+            "ip": self._my_ip,
+            "host": self._host,
+        }
         with _translated("read this host's connector properties", {}):
-            found: dict[str, Any] = initiator.get_connector_properties(
-                self._root_helper,
-                self._my_ip,
-                self._multipath,
-                self._enforce_multipath,
-                host=self._host,
-            )
+            for connector in _known_connectors():
+                found |= connector.get_connector_properties(
+                    self._root_helper,
+                    host=self._host,
+                    multipath=self._multipath,
+                    enforce_multipath=self._enforce_multipath,
+                    execute=None,
+                )
         return found
+
+
+def _known_connectors() -> Iterator[Any]:
+    """Yield os-brick's classes for the protocols of the table.
+
+    ``os_brick.initiator.connector.get_connector_properties`` asks all fifteen, whether or not
+    the host could use them; two write below /etc/nvme, and most warn of what is not installed.
+    """
+    yield BaseLinuxConnector
+    mapping = initiator.get_connector_mapping()
+    for path in dict.fromkeys(mapping[protocol.upper()] for protocol in SOURCES):
+        yield importutils.import_class(path)
 
 
 def _set_up_brick(lock_path: str, root_helper: str) -> None:
