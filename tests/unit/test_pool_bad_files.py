@@ -152,6 +152,15 @@ def _link_to_an_image(place: Path) -> str:
     return str(place / "a")
 
 
+def _no_utf8(place: Path) -> str:
+    return str(raw_file(place / os.fsdecode(b"caf\xe9.raw")))
+
+
+def _link_to_no_utf8(place: Path) -> str:
+    (place / "a").symlink_to(_no_utf8(place))
+    return str(place / "a")
+
+
 def _in_the_pool(place: Path) -> str:
     (place / "pool").mkdir()
     return str(raw_file(place / "pool" / "mine.raw"))
@@ -171,6 +180,8 @@ def _in_the_pool(place: Path) -> str:
         (_half_a_sector, "truncate -s %512"),
         (_loop_of_links, "symbolic links"),
         (_link_to_an_image, "qemu-img convert"),
+        (_no_utf8, "not UTF-8; rename it"),
+        (_link_to_no_utf8, "not UTF-8; rename it"),
         (_in_the_pool, "move it elsewhere"),
     ],
 )
@@ -194,7 +205,7 @@ def test_a_bad_file_is_refused_with_what_to_do(
         ("a.raw", "absolute"),
         ("~/a.raw", "absolute"),
         ("/a\0b", "absolute"),
-        ("/\ud800", "check the path"),
+        ("/\ud800", "not UTF-8"),
         ("/" + "a" * 300, "too long"),
         ("/dev/null", "neither a regular file nor a block device"),
     ],

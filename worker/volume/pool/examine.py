@@ -39,13 +39,15 @@ class RawFile:
 
 
 def real_path(path: str) -> str:
-    """Follow the path's links; raises VolumeFileUnusable unless it is absolute."""
+    """Follow the path's links; raises VolumeFileUnusable unless it is absolute and UTF-8."""
     if not path.startswith("/") or "\0" in path:
         raise unusable(path, "it is no absolute path; give one that starts with /")
     try:
-        return os.path.realpath(path)
+        real = os.path.realpath(path)
+        real.encode()
     except UnicodeEncodeError as error:
-        raise unusable(path, "no file can have that name; check the path") from error
+        raise unusable(path, "its name is not UTF-8; rename it") from error
+    return real
 
 
 def examine(path: str) -> RawFile:
