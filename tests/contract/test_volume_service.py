@@ -1,6 +1,7 @@
 """What every volume service promises: the pool, the fake that handlers are tested on, and more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from tests.fakes.world import World
 from worker.errors import AttachmentNotFound, VolumeInUse, VolumeNotFound
 from worker.model.ids import AttachmentId, InstanceId, VolumeId
 from worker.model.volume import AttachmentStatus, Volume, VolumeStatus
-from worker.ports import Attachments, PoolVolumes, Volumes
+from worker.persistence.database import Database
+from worker.persistence.engine import make_engine
+from worker.persistence.migrate import upgrade
+from worker.persistence.pool_records import SqlPoolRecords
+from worker.ports import Attachments, PoolRecords, PoolVolumes, Volumes
 from worker.volume.pool.attachments import PoolAttachments
 from worker.volume.pool.status import PoolStatus
 from worker.volume.pool.volumes import FilePool
@@ -48,26 +53,40 @@ class Service:
         return held.id
 
 
-def file_pool(folder: Path) -> Service:
-    records = FakePoolRecords()
+def pool_on(records: PoolRecords, folder: Path) -> Service:
     return Service(
         volumes=PoolStatus(records=records),
         attachments=PoolAttachments(records=records, host="host-1"),
-        pool=FilePool(records=records, folder=folder),
+        pool=FilePool(records=records, folder=folder / "pool"),
     )
 
 
-def fake(_: Path) -> Service:
+@contextmanager
+def pool_in_memory(folder: Path) -> Iterator[Service]:
+    yield pool_on(FakePoolRecords(), folder)
+
+
+@contextmanager
+def pool_in_sqlite(folder: Path) -> Iterator[Service]:
+    engine = make_engine(f"sqlite:///{folder}/worker.db")
+    upgrade(engine)
+    yield pool_on(SqlPoolRecords(Database(engine)), folder)
+    engine.dispose()
+
+
+@contextmanager
+def fake(_: Path) -> Iterator[Service]:
     world = World()
-    return Service(
+    yield Service(
         volumes=FakeVolumes(world), attachments=FakeAttachments(world), pool=FakePoolVolumes(world)
     )
 
 
-@pytest.fixture(params=[file_pool, fake])
-def service(request: pytest.FixtureRequest, tmp_path: Path) -> Service:
-    build: Callable[[Path], Service] = request.param
-    return build(tmp_path / "pool")
+@pytest.fixture(params=[pool_in_memory, pool_in_sqlite, fake])
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    build: Callable[[Path], AbstractContextManager[Service]] = request.param
+    with build(tmp_path) as made:
+        yield made
 
 
 def test_a_new_volume_is_available(service: Service) -> None:
