@@ -13,6 +13,11 @@ class WorkerError(Exception):
     code: ClassVar[str] = "internal"
 
 
+def told(error: Exception) -> str:
+    """Return what may be said of an error outside the log: a sentence of ours, or none of it."""
+    return str(error) if isinstance(error, WorkerError) else "the worker failed; its log says more"
+
+
 class Invalid(WorkerError):
     """The request is wrong: mend it. Nothing was touched."""
 
@@ -281,6 +286,12 @@ class WorkerUnreachable(Unavailable):
     """No worker listens on that host."""
 
     code = "worker.unreachable"
+
+
+class NoAnswer(Unavailable):
+    """The worker is there, but its answer did not come in time: it may have happened."""
+
+    code = "worker.no_answer"
 
 
 class WorkerBusy(Unavailable):

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from worker.errors import Unavailable, WorkerError
+from worker.errors import Unavailable, WorkerError, told
 from worker.model.operation import Fault
 from worker.ports import OperationRecord, Ports
 
@@ -28,9 +28,8 @@ Around = Callable[[str, Callable[[], Any]], Any]
 
 def fault_of(error: Exception) -> Fault:
     """Return what may be told of an error: never a class name or a traceback."""
-    if isinstance(error, WorkerError):
-        return Fault(code=error.code, message=str(error))
-    return Fault(code=WorkerError.code, message="the worker failed; its log says more")
+    known = error if isinstance(error, WorkerError) else WorkerError
+    return Fault(code=known.code, message=told(error))
 
 
 class Recorder:

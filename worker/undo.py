@@ -5,7 +5,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import ParamSpec, Self
 
-from worker.errors import DatabaseUnavailable, LeftBehind
+from worker.errors import DatabaseUnavailable, LeftBehind, told
 from worker.ports import Progress
 
 P = ParamSpec("P")
@@ -67,4 +67,4 @@ class Undo:
 
     def _left(self, name: str, failure: Exception, error: Exception) -> str:
         undone = [name, *(way for way, _ in reversed(self._ways_back))]
-        return f"{error}; not taken back ({failure}): {', '.join(undone)}"
+        return f"{told(error)}; not taken back ({told(failure)}): {', '.join(undone)}"
