@@ -142,14 +142,26 @@ class Runner:
         page = self._open_page(operation)
         while True:
             try:
-                carry_out(operation, self._kinds[operation.method], page, self._patience)
+                if attempt:
+                    operation = _as_kept(operation, page)
+                if not operation.state.ended:
+                    carry_out(operation, self._kinds[operation.method], page, self._patience)
+                return
             except DatabaseUnavailable as error:
                 attempt += 1
                 LOG.warning("journal away: operation=%s error=%s", operation.id, error)
                 if self._stopping.wait(self._patience.pause(attempt)):
                     return
-            else:
-                return
+
+
+def _as_kept(operation: Operation, page: Page) -> Operation:
+    """Return the operation as the journal has it by now; no death is counted a second time.
+
+    A commit whose answer was lost may have happened, and one that has begun cannot expire.
+    """
+    kept = page.ports.operations.get(operation.id)
+    steps = operation.steps if kept.attempts == operation.attempts else ()
+    return replace(operation, state=kept.state, attempts=kept.attempts, steps=steps)
 
 
 def carry_out(operation: Operation, kind: Kind, page: Page, patience: Patience) -> None:
@@ -167,7 +179,7 @@ def carry_out(operation: Operation, kind: Kind, page: Page, patience: Patience) 
         raise
     except LeftBehind as error:
         state, fault = OperationState.STUCK, fault_of(error)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it was, the operation has its end
         state, fault = OperationState.FAILED, _logged(operation, error)
     else:
         state = OperationState.SUCCEEDED
@@ -184,18 +196,14 @@ def _check_may_begin(operation: Operation, page: Page) -> None:
         raise OperationExpired(message)
     if operation.block_device is None or operation.instance is None:
         return
-    stuck = page.ports.operations.list(
-        instance=operation.instance, states=(OperationState.STUCK,)
-    )
+    stuck = page.ports.operations.list(instance=operation.instance, states=(OperationState.STUCK,))
     for other in stuck:
         if other.block_device == operation.block_device and other.id != operation.id:
             message = f"operation {other.id} on this device is stuck; retry or abandon it first"
             raise OperationBlocked(message)
 
 
-def _go(
-    operation: Operation, kind: Kind, page: Page, patience: Patience
-) -> BlockDevice | None:
+def _go(operation: Operation, kind: Kind, page: Page, patience: Patience) -> BlockDevice | None:
     """Run the handler; past the commit point run it again until it is through."""
     _count_death(operation, page, patience)
     request = _request(operation, kind)
@@ -209,10 +217,11 @@ def _go(
             if not page.ports.progress.past_commit_point:
                 raise
             attempt += 1
+            said = _logged(operation, error).message
             if attempt >= patience.max_attempts:
-                message = f"{error}; past its commit point, so it can only go forward"
+                message = f"{said}; past its commit point, so it can only go forward"
                 raise LeftBehind(message) from error
-            LOG.warning("operation goes on: operation=%s error=%s", operation.id, error)
+            LOG.warning("operation goes on: operation=%s error=%s", operation.id, said)
             time.sleep(patience.pause(attempt))
 
 
@@ -223,11 +232,10 @@ def _request(operation: Operation, kind: Kind) -> Any:  # noqa: ANN401 - one typ
 
 def _count_death(operation: Operation, page: Page, patience: Patience) -> None:
     died_in = [step.name for step in operation.steps if step.outcome is StepOutcome.OPEN]
-    if not died_in:
-        return
-    attempts = page.record.count_attempt()
+    attempts = page.record.count_attempt() if died_in else operation.attempts
     if attempts >= patience.max_attempts:
-        message = f"the worker died {attempts} times in this operation, last in {died_in[-1]}"
+        last = f", last in {died_in[-1]}" if died_in else ""
+        message = f"the worker died {attempts} times in this operation{last}"
         raise LeftBehind(message)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tests.fakes.world import World
 from worker.errors import (
     AddressTaken,
     BlockDeviceNotFound,
@@ -30,8 +31,6 @@ from worker.ports import (
     Progress,
     Updates,
 )
-
-from tests.fakes.world import World
 
 
 class FakeBlockDevices(BlockDevices):
@@ -135,9 +134,7 @@ class FakeInstances(Instances):
         self.world.instances[instance.uuid] = instance
 
     def save(self, instance: Instance) -> None:
-        self.world.pending.append(
-            lambda: self.world.instances.__setitem__(instance.uuid, instance)
-        )
+        self.world.pending.append(lambda: self.world.instances.__setitem__(instance.uuid, instance))
 
 
 class FakeUpdates(Updates):
@@ -218,6 +215,7 @@ class FakeOperationRecord(OperationRecord):
     def __init__(self, world: World, operation: OperationId) -> None:
         self.world = world
         self.id = operation
+        self.begun = False
 
     def change(self, **fields: object) -> Operation:
         changed = replace(self.world.operations[self.id], **fields)  # type: ignore[arg-type]
@@ -228,6 +226,9 @@ class FakeOperationRecord(OperationRecord):
         self.change(past_commit_point=True)
 
     def start(self, tell: Update | None) -> None:
+        if self.begun:
+            return
+        self.begun = True
         self.world.pending.append(lambda: self._started(tell))
 
     def _started(self, tell: Update | None) -> None:
@@ -240,9 +241,7 @@ class FakeOperationRecord(OperationRecord):
         steps = self.world.steps.setdefault(self.id, [])
         attempt = self.world.operations[self.id].attempts
         number = len(steps) + 1
-        steps.append(
-            Step(number=number, attempt=attempt, name=name, started_at=self.world.tick())
-        )
+        steps.append(Step(number=number, attempt=attempt, name=name, started_at=self.world.tick()))
         return number
 
     def close_step(self, number: int, seconds: float, fault: Fault | None) -> None:
