@@ -34,7 +34,8 @@ def attach_volume(request: AttachVolume, ports: Ports) -> BlockDevice:
     except DatabaseUnavailable:
         raise
     except LeftBehind:
-        ports.devices.save(replace(device, status=DeviceStatus.ERROR))
+        # Read anew: what it says of attachment and connection is what is left behind.
+        ports.devices.save(replace(ports.devices.get(device.uuid), status=DeviceStatus.ERROR))
         raise
     except Exception:
         if not ports.progress.past_commit_point:
@@ -91,9 +92,7 @@ def _attachment(request: AttachVolume, device: BlockDevice, ports: Ports) -> Att
         return found or ports.attachments.create(device.volume, device.instance)
     given = ports.attachments.get(request.attachment_id)
     if not _fits(given, device):
-        message = (
-            f"attachment {given.id} is for volume {given.volume} on instance {given.instance}"
-        )
+        message = f"attachment {given.id} is for volume {given.volume} on instance {given.instance}"
         raise AttachmentMismatch(message)
     return given
 
