@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from worker.errors import (
+    AttachmentMismatch,
     BlockDeviceNotFound,
     DatabaseUnavailable,
     DeviceSuperseded,
@@ -41,9 +42,8 @@ def detach_volume(request: DetachVolume, ports: Ports) -> BlockDevice:
     device = _meant(request, ports)
     if device.deleted:
         return device
-    if device.status is DeviceStatus.RESERVED:
-        message = f"block device {device.uuid} is only reserved; release it instead"
-        raise DeviceWrongState(message)
+    _check_state(device)
+    _check_attachment(request, device)
     try:
         _detach(request, device, ports)
     except DatabaseUnavailable:
@@ -52,6 +52,23 @@ def detach_volume(request: DetachVolume, ports: Ports) -> BlockDevice:
         ports.devices.save(replace(device, status=DeviceStatus.ERROR))
         raise
     return device
+
+
+def _check_state(device: BlockDevice) -> None:
+    if device.status is DeviceStatus.RESERVED:
+        message = f"block device {device.uuid} is only reserved; release it instead"
+        raise DeviceWrongState(message)
+    if device.status is DeviceStatus.ATTACHING:
+        message = f"block device {device.uuid} is attaching; its attach has not ended"
+        raise DeviceWrongState(message)
+
+
+def _check_attachment(request: DetachVolume, device: BlockDevice) -> None:
+    if None in (device.attachment, request.attachment_id):
+        return
+    if device.attachment != request.attachment_id:
+        message = f"block device {device.uuid} is held by attachment {device.attachment}"
+        raise AttachmentMismatch(message)
 
 
 def _meant(request: DetachVolume, ports: Ports) -> BlockDevice:
