@@ -1,6 +1,6 @@
 """Delete a volume of the built-in pool."""
 
-from worker.errors import VolumeInUse, VolumeNotFound
+from worker.errors import DatabaseUnavailable, VolumeInUse, VolumeNotFound
 from worker.model.requests import DeleteVolume
 from worker.model.volume import VolumeStatus
 from worker.ports import Ports
@@ -9,7 +9,7 @@ from worker.ports import Ports
 def delete_volume(request: DeleteVolume, ports: Ports) -> None:
     """Forget the volume, its file too if the pool made it; one that is gone is a success.
 
-    Past the check there is no way back: the deletion is the commit point.
+    Once the pool has not refused there is no way back: the deletion is the commit point.
     """
     try:
         volume = ports.volumes.show(request.volume_id)
@@ -18,5 +18,10 @@ def delete_volume(request: DeleteVolume, ports: Ports) -> None:
     if volume.status not in (VolumeStatus.AVAILABLE, VolumeStatus.ERROR):
         message = f"volume {volume.id} is {volume.status}; detach it first"
         raise VolumeInUse(message)
-    ports.progress.pass_commit_point()
-    ports.pool.delete(volume.id)
+    try:
+        ports.pool.delete(volume.id)
+    except (VolumeInUse, DatabaseUnavailable):
+        raise
+    except Exception:
+        ports.progress.pass_commit_point()
+        raise
