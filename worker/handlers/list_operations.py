@@ -10,6 +10,9 @@ from worker.ports import Ports
 
 def list_operations(request: ListOperations, ports: Ports) -> list[dict[str, Any]]:
     """Return operations, newest first, without their steps."""
+    if request.limit < 0:
+        message = f"limit {request.limit} is negative"
+        raise RequestMalformed(message)
     found = ports.operations.list(
         instance=request.instance_uuid, states=_states(request.state), limit=request.limit
     )
