@@ -1,17 +1,18 @@
 """Reserve a place for a volume on an instance: name, bus, unit, address, alias and serial."""
 
+from contextlib import suppress
 from typing import Any
 
 from worker.errors import (
     AddressTaken,
-    BlockDeviceNotFound,
+    Conflict,
     DeviceNameTaken,
     DeviceTypeUnsupported,
     IdTaken,
     VolumeAlreadyAttached,
     VolumeInUse,
 )
-from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType
+from worker.model.block_device import BlockDevice, Bus, DeviceType
 from worker.model.guest import Guest
 from worker.model.ids import BlockDeviceId, new_uuid
 from worker.model.names import parse_bus
@@ -31,22 +32,16 @@ def reserve_block_device_name(request: ReserveBlockDeviceName, ports: Ports) -> 
     Asked again with the same ``bdm_uuid``, it returns the same row.
     """
     bus = parse_bus(request.disk_bus or Bus.VIRTIO)
-    device_type = _device_type(request.device_type or DeviceType.DISK)
-    instance = ports.instances.get(request.instance_uuid)
-    earlier = _earlier(request, ports)
-    if earlier is not None:
-        return earlier.public()
-    volume = ports.volumes.show(request.volume_id)
-    _check_volume(volume, request)
-    guest = ports.guests.describe(instance.uuid)
-    return _reserve(request, bus, device_type, volume, guest, ports).public()
+    _check_device_type(request.device_type or DeviceType.DISK)
+    ports.instances.get(request.instance_uuid)
+    device = _earlier(request, ports) or _new(request, bus, ports)
+    return device.public()
 
 
-def _device_type(text: str) -> DeviceType:
+def _check_device_type(text: str) -> None:
     if text != DeviceType.DISK:
         message = f"device type {text!r} cannot be attached; only {DeviceType.DISK.value!r} can"
         raise DeviceTypeUnsupported(message)
-    return DeviceType(text)
 
 
 def _earlier(request: ReserveBlockDeviceName, ports: Ports) -> BlockDevice | None:
@@ -72,48 +67,58 @@ def _check_volume(volume: Volume, request: ReserveBlockDeviceName) -> None:
         raise VolumeInUse(message)
 
 
-def _reserve(
-    request: ReserveBlockDeviceName,
-    bus: Bus,
-    device_type: DeviceType,
-    volume: Volume,
-    guest: Guest,
-    ports: Ports,
+def _new(request: ReserveBlockDeviceName, bus: Bus, ports: Ports) -> BlockDevice:
+    """Reserve; a conflict may be with the same request, come twice at the same moment."""
+    try:
+        return _reserve(request, bus, ports)
+    except Conflict:
+        earlier = _earlier(request, ports)
+        if earlier is None:
+            raise
+        return earlier
+
+
+def _reserve(request: ReserveBlockDeviceName, bus: Bus, ports: Ports) -> BlockDevice:
+    _check_not_attached(request, ports.devices.of_instance(request.instance_uuid))
+    volume = ports.volumes.show(request.volume_id)
+    _check_volume(volume, request)
+    guest = ports.guests.describe(request.instance_uuid)
+    for _ in range(RACES):
+        device = _planned(request, bus, volume, guest, ports)
+        with suppress(DeviceNameTaken, AddressTaken):
+            return _inserted(device, ports)
+    return _inserted(_planned(request, bus, volume, guest, ports), ports)
+
+
+def _planned(
+    request: ReserveBlockDeviceName, bus: Bus, volume: Volume, guest: Guest, ports: Ports
 ) -> BlockDevice:
+    rows = ports.devices.of_instance(request.instance_uuid)
+    spot = place(guest, rows, bus, request.device, ports.max_disk_devices)
     uuid = BlockDeviceId(request.bdm_uuid or new_uuid())
-    for race in range(RACES):
-        rows = ports.devices.of_instance(request.instance_uuid)
-        _check_not_attached(request, rows)
-        spot = place(guest, rows, bus, request.device, ports.max_disk_devices)
-        device = BlockDevice(
-            uuid=uuid,
-            instance=request.instance_uuid,
-            volume=volume.id,
-            device_name=spot.device_name,
-            bus=bus,
-            device_type=device_type,
-            alias=_first_free(f"ua-{volume.id}", f"ua-{uuid}", _aliases(guest, rows)),
-            serial=_first_free(volume.id, uuid, _serials(guest, rows)),
-            address=spot.address,
-            unit=spot.unit,
-            status=DeviceStatus.RESERVED,
-            volume_size=volume.size_gib,
-            volume_type=volume.volume_type,
-            tag=request.tag,
-            multiattach=request.multiattach,
-            encrypted=volume.encrypted,
-            delete_on_termination=request.delete_on_termination,
-        )
-        try:
-            ports.devices.insert(device, _told(device))
-        except IdTaken:
-            return _same_again(request, uuid, ports)
-        except (DeviceNameTaken, AddressTaken):
-            if race == RACES - 1:
-                raise
-        else:
-            return device
-    raise AssertionError
+    return BlockDevice(
+        uuid=uuid,
+        instance=request.instance_uuid,
+        volume=volume.id,
+        device_name=spot.device_name,
+        bus=bus,
+        alias=_first_free(f"ua-{volume.id}", f"ua-{uuid}", _aliases(guest, rows)),
+        serial=_first_free(volume.id, uuid, _serials(guest, rows)),
+        address=spot.address,
+        unit=spot.unit,
+        volume_size=volume.size_gib,
+        volume_type=volume.volume_type,
+        tag=request.tag,
+        multiattach=request.multiattach,
+        encrypted=volume.encrypted,
+        delete_on_termination=request.delete_on_termination,
+    )
+
+
+def _inserted(device: BlockDevice, ports: Ports) -> BlockDevice:
+    told = Update(event=Event.RESERVED, instance=device.instance, block_device=device)
+    ports.devices.insert(device, told)
+    return device
 
 
 def _check_not_attached(request: ReserveBlockDeviceName, rows: tuple[BlockDevice, ...]) -> None:
@@ -136,16 +141,3 @@ def _aliases(guest: Guest, rows: tuple[BlockDevice, ...]) -> set[str]:
 def _serials(guest: Guest, rows: tuple[BlockDevice, ...]) -> set[str]:
     shown = {disk.serial for layout in guest.layouts for disk in layout.disks if disk.serial}
     return shown | {row.serial for row in rows if row.serial}
-
-
-def _same_again(request: ReserveBlockDeviceName, uuid: BlockDeviceId, ports: Ports) -> BlockDevice:
-    """The same request came twice at the same moment, and the other one won."""
-    row = _earlier(request, ports)
-    if row is None:
-        message = f"block device {uuid} is gone again"
-        raise BlockDeviceNotFound(message)
-    return row
-
-
-def _told(device: BlockDevice) -> Update:
-    return Update(event=Event.RESERVED, instance=device.instance, block_device=device)
