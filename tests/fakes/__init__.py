@@ -4,11 +4,6 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from worker.model.operation import Operation
-from worker.ports import Clock, Ports
-from worker.runner import Page
-from worker.steps import Recorder, Watch, wrap_outside
-
 from tests.fakes.database import (
     FakeBlockDevices,
     FakeConnections,
@@ -26,6 +21,10 @@ from tests.fakes.volume_service import (
     FakeVolumes,
 )
 from tests.fakes.world import World
+from worker.model.operation import Operation
+from worker.ports import Clock, Ports
+from worker.runner import Page
+from worker.steps import Recorder, Watch, wrap_outside
 
 
 class FakeClock(Clock):

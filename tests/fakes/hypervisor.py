@@ -1,13 +1,12 @@
 """A hypervisor without one."""
 
+from tests.fakes.world import PLACES, FakeGuest, World
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
 from worker.model.disk import Disk
 from worker.model.guest import Guest, GuestDisk, Layout
 from worker.model.ids import InstanceId
 from worker.model.source import BlockSource, FileSource
 from worker.ports import GuestDisks, Guests
-
-from tests.fakes.world import PLACES, FakeGuest, World
 
 
 def shown(disk: Disk) -> GuestDisk:

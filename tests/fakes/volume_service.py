@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from tests.fakes.world import World
 from worker.errors import AttachmentNotFound, VolumeInUse, VolumeNotFound
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, InstanceId, VolumeId, new_uuid
 from worker.model.source import BlockSource, DiskOptions, HostVolume
 from worker.model.volume import Attachment, AttachmentStatus, Volume, VolumeStatus
 from worker.ports import Attachments, Connector, PoolVolumes, Volumes
-
-from tests.fakes.world import World
 
 PASSWORD = "sesame-open-7391"
 

@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests import fakes
+from tests.fakes.world import FakeGuest, World
 from worker.errors import (
     ConnectFailed,
     HypervisorUnavailable,
@@ -20,9 +22,6 @@ from worker.model.requests import ReserveBlockDeviceName
 from worker.model.volume import GIB, Volume, VolumeStatus
 from worker.rpc.methods import OPERATIONS
 from worker.runner import Kind, Patience, carry_out
-
-from tests import fakes
-from tests.fakes.world import FakeGuest, World
 
 INSTANCE = InstanceId("6f9a5bd0-5d50-4f3c-9c35-1a7c61d2e001")
 VOLUME = VolumeId("2b1c8a52-0a52-4c8c-8f5b-3d3e6d9e0001")
@@ -105,7 +104,7 @@ def detach_arguments() -> dict[str, Any]:
 
 def away(step: str) -> WorkerError:
     """Return the error by which an adapter says that its part does not answer."""
-    port = step.split(".")[0]
+    port = step.partition(".")[0]
     kinds = {
         "guests": HypervisorUnavailable,
         "disks": HypervisorUnavailable,

@@ -10,6 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+
+from tests import fakes
+from tests.fakes.world import World
+from tests.unit import scenes
+from tests.unit.scenes import DEVICE, INSTANCE, VOLUME, Crash, Trouble, operation, run
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import AttachmentId
 from worker.model.instance import VmState
@@ -17,11 +22,6 @@ from worker.model.operation import Operation, OperationState
 from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
 from worker.rpc.methods import OPERATIONS
 from worker.runner import Kind
-
-from tests import fakes
-from tests.fakes.world import World
-from tests.unit import scenes
-from tests.unit.scenes import DEVICE, INSTANCE, VOLUME, Crash, Trouble, operation, run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,9 +210,7 @@ def fails_while_nothing_can_be_seen(scene: Scene, kind: Kind) -> None:
                 check(scene, world, ended, kind)
 
 
-def crash_at(
-    world: World, asked: Operation, trouble: Trouble, kind: Kind, *more: Trouble
-) -> None:
+def crash_at(world: World, asked: Operation, trouble: Trouble, kind: Kind, *more: Trouble) -> None:
     """Run until the crash, if it comes; what was not durable is lost."""
     try:
         run(world, asked, *more, trouble, kind=kind)

@@ -40,9 +40,7 @@ def _changed(instance: Instance, guest: Guest | None) -> bool:
     return instance.vm_state in FOLLOWED and instance.vm_state is not state
 
 
-def _let_go(
-    instance: Instance, guest: Guest | None, ports: Ports
-) -> tuple[BlockDevice, ...]:
+def _let_go(instance: Instance, guest: Guest | None, ports: Ports) -> tuple[BlockDevice, ...]:
     """Return the devices that a guest gave up after it had refused to."""
     live = () if guest is None or guest.live is None else guest.live.disks
     kept = {disk.alias for disk in live}

@@ -59,13 +59,20 @@ def parse_address(text: str) -> Address:
         case "pci", [domain, bus, rest]:
             slot, function = rest.split(".")
             return PciAddress(
-                domain=int(domain, 16), bus=int(bus, 16), slot=int(slot, 16), function=int(function, 16)
+                domain=int(domain, 16),
+                bus=int(bus, 16),
+                slot=int(slot, 16),
+                function=int(function, 16),
             )
         case "usb", [bus, port]:
             return UsbAddress(bus=int(bus), port=int(port))
-        case ("scsi" | "sata" | "ide" | "fdc"), [controller, bus, target, unit]:
+        case (("scsi" | "sata" | "ide" | "fdc"), [controller, bus, target, unit]):
             return DriveAddress(
-                kind=kind, controller=int(controller), bus=int(bus), target=int(target), unit=int(unit)
+                kind=kind,
+                controller=int(controller),
+                bus=int(bus),
+                target=int(target),
+                unit=int(unit),
             )
         case _:
             message = f"no address: {text!r}"

@@ -35,7 +35,7 @@ def letters(index: int) -> str:
 
 
 def names(bus: Bus) -> Iterator[str]:
-    """Yield the names of a bus in order: vda, vdb, …"""
+    """Yield the names of a bus in order: vda, vdb and so on."""
     return (PREFIXES[bus] + letters(index) for index in count())
 
 
