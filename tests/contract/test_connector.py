@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from os_brick import privileged
 from os_brick.initiator.connectors.local import LocalConnector
 from oslo_config import cfg
+from oslo_privsep import priv_context
 
 from tests.rings import require
 from worker.errors import ConnectFailed, ProtocolUnsupported
 from worker.model.connection import SECRET_KEYS, Connection
 from worker.model.source import BlockSource, FileSource
 from worker.volume.brick import BrickConnector
+from worker.volume.protocols import SOURCES
 
 SIZE = 1 << 20
 PASSWORD = "sesame-open-7391"
@@ -182,6 +185,29 @@ def test_locks_are_kept_where_the_constructor_says(
     connector: BrickConnector, tmp_path: Path
 ) -> None:
     assert cfg.CONF.os_brick.lock_path == str(tmp_path / "locks")
+
+
+def test_a_protocol_that_brick_does_not_have_is_refused(
+    connector: BrickConnector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {"local": SOURCES["local"], "carrier-pigeon": SOURCES["local"]}
+    monkeypatch.setattr("worker.volume.protocols.SOURCES", table)
+
+    with pytest.raises(ProtocolUnsupported, match="carrier-pigeon"):
+        connector.connect(Connection(protocol="carrier-pigeon", properties={}))
+
+
+def test_a_root_helper_starts_the_privileged_helper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privileged.default, "client_mode", False)
+    monkeypatch.setattr(privileged.brick_privsep_hide_output, "client_mode", False)
+    monkeypatch.setattr(priv_context, "_HELPER_COMMAND_PREFIX", ["sudo"])
+
+    BrickConnector(host="host-1", my_ip="192.0.2.1", lock_path=str(tmp_path), root_helper="sudo -n")
+
+    assert privileged.default.client_mode is True
+    assert privileged.default.helper_command("socket")[:3] == ["sudo", "-n", "privsep-helper"]
 
 
 def test_no_secret_is_logged_or_shown(
