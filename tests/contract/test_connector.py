@@ -193,7 +193,7 @@ def test_a_protocol_that_brick_does_not_have_is_refused(
     table = {"local": SOURCES["local"], "carrier-pigeon": SOURCES["local"]}
     monkeypatch.setattr("worker.volume.protocols.SOURCES", table)
 
-    with pytest.raises(ProtocolUnsupported, match="carrier-pigeon"):
+    with pytest.raises(ProtocolUnsupported, match="CARRIER-PIGEON"):
         connector.connect(Connection(protocol="carrier-pigeon", properties={}))
 
 
