@@ -15,6 +15,7 @@ LOG = logging.getLogger(__name__)
 
 _KEEPALIVE_INTERVAL = 5
 _KEEPALIVE_COUNT = 3
+_NOT_RUNNING = -1
 
 _REASONS = {
     libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "error",
@@ -81,7 +82,8 @@ class Session:
     def announce_all(self) -> None:
         """Tell of every domain, so that what happened while nobody listened is made up for."""
         for domain in self.connection.listAllDomains():
-            self._events.tell_power(_instance(domain), stopped=not domain.isActive())
+            # The number came with the list; asking each would fail for one that has gone since.
+            self._events.tell_power(_instance(domain), stopped=domain.ID() == _NOT_RUNNING)
 
     def close(self) -> None:
         """Let go of the connection, lost or not; calls under way on it fail."""
