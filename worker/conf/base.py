@@ -24,7 +24,7 @@ OPTIONS = [
     ),
     cfg.StrOpt(
         "transport_url",
-        default="kombu+memory://",
+        default="kombu+memory://localhost/",
         secret=True,
         help="The message bus, as oslo.messaging writes it:"
         " rabbit://user:password@host:5672/vhost. kombu+memory:// lives in this process only"

@@ -1,0 +1,44 @@
+"""blockworker watch: updates as they come."""
+
+import argparse
+import json
+from typing import Any
+
+from worker import wiring
+from worker.cmd import asking, options
+from worker.cmd.commands import Subcommand, add_command
+from worker.rpc.hearing import Hearing
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    add_command(commands, Subcommand("watch", "print updates of all hosts as they come", watch, _options))
+
+
+def watch(arguments: argparse.Namespace) -> int:
+    """Print a line an update, until stopped or ``--count`` were seen."""
+    with Hearing(wiring.bus_settings(options.read(arguments))) as hearing:
+        for seen, update in enumerate(hearing, start=1):
+            print(json.dumps(update) if arguments.json else _line(update), flush=True)
+            if seen == arguments.count:
+                break
+    return asking.DONE
+
+
+def _line(update: dict[str, Any]) -> str:
+    told = update["payload"]
+    device, fault = told["block_device"] or {}, told["fault"] or {}
+    facts = {
+        "host": told["host"],
+        "sequence": told["sequence"],
+        "instance": told["instance_uuid"],
+        "device": device.get("device_name"),
+        "operation": told["operation_id"],
+        "code": fault.get("code"),
+    }
+    rest = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+    return f"{told['at']} {update['event_type']}: {rest}"
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--count", type=int, metavar="N", help="end after N updates")
