@@ -46,14 +46,10 @@ CALLS: Mapping[str, Call] = {
     "reserve_block_device_name": Call(
         request=requests.ReserveBlockDeviceName, handler=reserve_block_device_name
     ),
-    "release_block_device": Call(
-        request=requests.ReleaseBlockDevice, handler=release_block_device
-    ),
+    "release_block_device": Call(request=requests.ReleaseBlockDevice, handler=release_block_device),
     "list_block_devices": Call(request=requests.ListBlockDevices, handler=list_block_devices),
     "get_block_device": Call(request=requests.GetBlockDevice, handler=get_block_device),
-    "get_volume_connector": Call(
-        request=requests.GetVolumeConnector, handler=get_volume_connector
-    ),
+    "get_volume_connector": Call(request=requests.GetVolumeConnector, handler=get_volume_connector),
     "get_operation": Call(request=requests.GetOperation, handler=get_operation),
     "list_operations": Call(request=requests.ListOperations, handler=list_operations),
     "list_instances": Call(request=requests.ListInstances, handler=list_instances),
