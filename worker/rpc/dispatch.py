@@ -1,0 +1,163 @@
+"""From a message to a handler: calls are answered at once, operations go into the journal."""
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from typing import Any
+
+from worker.errors import (
+    DatabaseUnavailable,
+    MethodUnknown,
+    Unavailable,
+    WorkerError,
+)
+from worker.model.ids import OperationId, new_uuid
+from worker.model.operation import Operation
+from worker.model.update import Event, Update
+from worker.ports import Ports
+from worker.rpc.methods import CALLS, OPERATIONS, Call
+from worker.rpc.wire import (
+    Message,
+    check_version,
+    expiry_in,
+    instance_in,
+    operation_id_in,
+    request_from,
+)
+from worker.runner import Kind
+from worker.steps import fault_of
+
+OF_THE_MESSAGE = ("operation_id", "expires_at")
+"""What each operation carries beside the arguments of its method."""
+
+
+class Dispatcher:
+    """The one door: RPC server, intake and local socket all come through here."""
+
+    def __init__(
+        self,
+        open_call: Callable[[], AbstractContextManager[Ports]],
+        submit: Callable[[Operation], None],
+        *,
+        calls: Mapping[str, Call] = CALLS,
+        operations: Mapping[str, Kind] = OPERATIONS,
+    ) -> None:
+        """``open_call`` gives a request its ports and commits when the request succeeds.
+
+        ``submit`` has an operation run that the journal holds: the runner's.
+        """
+        self._open_call = open_call
+        self._submit = submit
+        self._calls = calls
+        self._operations = operations
+        self._in_doubt: set[OperationId] = set()
+        self._lock = threading.Lock()
+
+    def serve(self, message: Message) -> Any:  # noqa: ANN401 - whatever the method answers
+        """Serve a message whose sender waits: return the answer, or the operation as accepted.
+
+        Raises what ``call`` and ``accept`` raise, and VersionUnsupported.
+        """
+        check_version(message.version)
+        if message.method in self._calls:
+            return self.call(message)
+        return self.accept(message).public()
+
+    def take(self, message: Message) -> None:
+        """Serve a message whose sender does not wait: into the journal, or refused and told.
+
+        When this returns, what became of it is durable. Raises RequestMalformed when it carries
+        no operation id, so that nobody can be told; Unavailable when it should be tried again.
+        """
+        operation_id = operation_id_in(message.arguments)
+        try:
+            check_version(message.version)
+            self.accept(message)
+        except Unavailable:
+            raise
+        except WorkerError as error:
+            self._refuse(operation_id, message, error)
+
+    def call(self, message: Message) -> Any:  # noqa: ANN401 - whatever the method answers
+        """Run a call and return its answer, plain JSON; raises what the handler raises."""
+        call = self._calls[message.method]
+        request = request_from(call.request, message.arguments)
+        with self._open_call() as ports:
+            return call.handler(request, ports)
+
+    def accept(self, message: Message) -> Operation:
+        """Keep an operation in the journal and have it run; return it as kept.
+
+        One that was accepted before changes nothing. Raises MethodUnknown, RequestMalformed,
+        OperationConflict, DatabaseUnavailable.
+        """
+        kind = self._operations.get(message.method)
+        if kind is None or kind.own_only:
+            raise MethodUnknown("there is no operation of that name")
+        arguments = {k: v for k, v in message.arguments.items() if k not in OF_THE_MESSAGE}
+        request = request_from(kind.request, arguments)
+        operation = replace(
+            _operation(operation_id_in(message.arguments), message.method, request),
+            request_id=message.request_id,
+            expires_at=expiry_in(message.arguments),
+        )
+        return self._keep(operation, request, kind)
+
+    def submit_own(self, method: str, **arguments: str | int | bool | None) -> Operation:
+        """Begin an operation that the worker asks of itself; raises DatabaseUnavailable."""
+        kind = self._operations[method]
+        request = request_from(kind.request, arguments)
+        operation = _operation(OperationId(new_uuid()), method, request)
+        return self._keep(replace(operation, own=True), request, kind)
+
+    def _keep(self, operation: Operation, request: Any, kind: Kind) -> Operation:  # noqa: ANN401
+        try:
+            with self._open_call() as ports:
+                kept, new = ports.operations.accept(_pinned(operation, request, kind, ports))
+        except DatabaseUnavailable:
+            with self._lock:
+                self._in_doubt.add(operation.id)
+            raise
+        if self._was_in_doubt(operation.id) or new:
+            self._submit(kept)
+        return kept
+
+    def _was_in_doubt(self, operation: OperationId) -> bool:
+        """A commit whose answer was lost may have happened: then it comes back as not new."""
+        with self._lock:
+            doubted = operation in self._in_doubt
+            self._in_doubt.discard(operation)
+        return doubted
+
+    def _refuse(self, operation: OperationId, message: Message, error: WorkerError) -> None:
+        with self._open_call() as ports:
+            ports.updates.tell(
+                Update(
+                    event=Event.REFUSED,
+                    instance=instance_in(message.arguments),
+                    operation=operation,
+                    request_id=message.request_id,
+                    fault=fault_of(error),
+                )
+            )
+
+
+def _operation(id_: OperationId, method: str, request: Any) -> Operation:  # noqa: ANN401
+    arguments = asdict(request)
+    instance = arguments.get("instance_uuid")
+    return Operation(
+        id=id_,
+        method=method,
+        arguments=arguments,
+        lane=instance or f"volume:{arguments['volume_id']}",
+        instance=instance,
+        block_device=arguments.get("bdm_uuid"),
+    )
+
+
+def _pinned(operation: Operation, request: Any, kind: Kind, ports: Ports) -> Operation:  # noqa: ANN401
+    """Note the row that is meant; the arguments stay as they came, so a copy compares equal."""
+    if kind.pin is None:
+        return operation
+    return replace(operation, block_device=kind.pin(request, ports))
