@@ -1,0 +1,137 @@
+"""Short transactions: read, write, and what their failures mean."""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from worker.errors import DatabaseUnavailable, RequestMalformed, WorkerError
+from worker.persistence.engine import BEGIN_OPTION
+
+ResultT = TypeVar("ResultT")
+
+CONTENDED_STATES = frozenset({"40001", "40P01", "55P03"})
+"""PostgreSQL: serialization failure, deadlock, lock not available."""
+
+CONTENDED_NUMBERS = frozenset({1020, 1205, 1213})
+"""MariaDB: record changed, lock wait timeout, deadlock."""
+
+CONTENDED_NAMES = ("SQLITE_BUSY", "SQLITE_LOCKED")
+
+
+class Contended(Exception):
+    """The transaction lost against another one and was undone; played again it may win."""
+
+
+class Database:
+    """One database, used by many threads; no transaction outlives a call."""
+
+    def __init__(self, engine: Engine, *, patience: float = 10.0) -> None:
+        """Play contended writes again for that many seconds."""
+        self.engine = engine
+        self._writer = engine.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
+        self._turn = _turn_for(engine)
+        self._retrying = Retrying(
+            stop=stop_after_delay(patience),
+            wait=wait_random_exponential(multiplier=0.005, max=0.25),
+            retry=retry_if_exception_type(Contended),
+            reraise=True,
+        )
+
+    def read(self, query: Callable[[Connection], ResultT]) -> ResultT:
+        """Return what the query finds; raises DatabaseUnavailable."""
+        try:
+            with self.engine.connect() as connection:
+                return query(connection)
+        except SQLAlchemyError as error:
+            meaning = _meaning(error)
+            if meaning is None:
+                raise
+            raise DatabaseUnavailable(str(meaning)) from error
+
+    def write(self, change: Callable[[Connection], ResultT]) -> ResultT:
+        """Make the change in one transaction; it may be played several times.
+
+        Raises DatabaseUnavailable; SQLAlchemy's IntegrityError is the caller's to understand.
+        """
+        return self._persist(change, keep=True)
+
+    def peek(self, change: Callable[[Connection], ResultT]) -> ResultT:
+        """Return what the change returns, and undo it."""
+        return self._persist(change, keep=False)
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self.engine.dispose()
+
+    def _persist(self, change: Callable[[Connection], ResultT], *, keep: bool) -> ResultT:
+        try:
+            return self._once(change, keep=keep)
+        except Contended:
+            return self._again(change, keep=keep)
+
+    def _again(self, change: Callable[[Connection], ResultT], *, keep: bool) -> ResultT:
+        try:
+            played: ResultT = self._retrying(self._once, change, keep=keep)
+        except Contended as error:
+            message = f"the database stays busy: {error}"
+            raise DatabaseUnavailable(message) from error
+        return played
+
+    def _once(self, change: Callable[[Connection], ResultT], *, keep: bool) -> ResultT:
+        try:
+            with self._turn, self._writer.connect() as connection:
+                result = change(connection)
+                if keep:
+                    connection.commit()
+                return result
+        except SQLAlchemyError as error:
+            meaning = _meaning(error)
+            if meaning is None:
+                raise
+            raise meaning from error
+
+
+def _turn_for(engine: Engine) -> AbstractContextManager[object]:
+    """SQLite has one writer; threads that queue here do not sleep and poll for its lock."""
+    return threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+
+
+def _meaning(error: SQLAlchemyError) -> Contended | WorkerError | None:
+    match error:
+        case PoolTimeoutError():
+            return DatabaseUnavailable("every connection to the database is in use")
+        case DBAPIError() if _is_contended(error):
+            return Contended(_said(error))
+        case DataError():
+            return RequestMalformed(f"the database refuses a value: {_said(error)}")
+        case OperationalError() | InterfaceError() | DBAPIError(connection_invalidated=True):
+            return DatabaseUnavailable(f"the database does not answer: {_said(error)}")
+        case _:
+            return None
+
+
+def _is_contended(error: DBAPIError) -> bool:
+    cause = error.orig
+    number = cause.args[0] if cause is not None and cause.args else None
+    return (
+        getattr(cause, "sqlstate", None) in CONTENDED_STATES
+        or number in CONTENDED_NUMBERS
+        or getattr(cause, "sqlite_errorname", "").startswith(CONTENDED_NAMES)
+    )
+
+
+def _said(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error.orig).__name__

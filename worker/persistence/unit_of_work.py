@@ -1,0 +1,90 @@
+"""The transaction rule of the house.
+
+All that one request writes goes into one ``UnitOfWork``. Most writes only wait there; what must
+be durable at once commits everything that waits, and itself, in one short transaction. So no
+transaction is open across an outside call, an update is written with the change that it tells,
+and the whole list can be played again after a deadlock.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from worker.errors import DatabaseUnavailable
+from worker.model.update import Update
+from worker.persistence.database import Database
+from worker.persistence.telling import Telling
+from worker.ports import Clock
+
+ResultT = TypeVar("ResultT")
+
+Write = Callable[[Connection], None]
+"""A change that may be played several times: it says what is to be, not what to add."""
+
+
+class UnitOfWork:
+    """The writes of one request that wait for the next commit; used by one thread at a time."""
+
+    def __init__(self, database: Database, host: str, clock: Clock, told: threading.Event) -> None:
+        """Set ``told`` after each commit that wrote an update."""
+        self.database = database
+        self.host = host
+        self.clock = clock
+        self._told = told
+        self._pending: list[Write] = []
+
+    def append(self, write: Write) -> None:
+        """Keep the write for the next commit."""
+        self._pending.append(write)
+
+    def tell(self, update: Update) -> None:
+        """Keep the update for the next commit."""
+        self.append(self.telling(update))
+
+    def telling(self, update: Update) -> Telling:
+        """Return the write of an update, for a commit's own writes."""
+        return Telling(update, self.host, self.clock)
+
+    def commit(self, *own: Write) -> None:
+        """Make durable, in order and in one transaction, what waits and then ``own``.
+
+        If it fails, nothing of it is durable, what waited still waits, and ``own`` is dropped.
+        A waiting write that the database refuses for what it says raises here, once, and waits
+        no more: the request could never end with it.
+        """
+        writes = [*self._pending, *own]
+        if not writes:
+            return
+        reached: list[Write] = []
+        try:
+            self.database.write(partial(_play, writes, reached))
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            self._pending = [write for write in self._pending if write not in reached[-1:]]
+            raise
+        self._pending.clear()
+        if any(isinstance(write, Telling) for write in writes):
+            self._told.set()
+
+    def read(self, query: Callable[[Connection], ResultT]) -> ResultT:
+        """Return what the query finds; it sees what waits."""
+        if not self._pending:
+            return self.database.read(query)
+        return self.database.peek(partial(_play_and_look, tuple(self._pending), query))
+
+
+def _play(writes: Sequence[Write], reached: list[Write], connection: Connection) -> None:
+    for write in writes:
+        reached[:] = [write]
+        write(connection)
+
+
+def _play_and_look(
+    writes: Sequence[Write], query: Callable[[Connection], ResultT], connection: Connection
+) -> ResultT:
+    _play(writes, [], connection)
+    return query(connection)
