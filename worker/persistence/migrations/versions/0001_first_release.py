@@ -17,7 +17,7 @@ BINARY = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
 def upgrade() -> None:
-    """Make the tables. Of a row's keys the one of its uuid is checked first."""
+    """Make the tables."""
     op.create_table(
         "block_device_mapping",
         sa.Column("id", sa.Integer(), nullable=False),

@@ -1,0 +1,222 @@
+"""The rows of ``block_device_mapping``."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection as SqlConnection
+from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from worker.errors import (
+    AddressTaken,
+    BlockDeviceNotFound,
+    Conflict,
+    DeviceNameTaken,
+    DeviceWrongState,
+    IdTaken,
+    VolumeAlreadyAttached,
+)
+from worker.model.address import parse_address
+from worker.model.block_device import LEGAL_MOVES, BlockDevice, Bus, DeviceStatus, DeviceType
+from worker.model.ids import BlockDeviceId, InstanceId
+from worker.model.update import Update
+from worker.persistence.connection_json import connection_of, json_of
+from worker.persistence.schema import BLOCK_DEVICES as TABLE
+from worker.persistence.unit_of_work import UnitOfWork
+from worker.ports import BlockDevices
+
+REFUSALS: tuple[tuple[str, str, type[Conflict], str], ...] = (
+    ("uq_bdm_uuid", ".uuid", IdTaken, "block device id {0.uuid} was used before"),
+    (
+        "uq_bdm_volume",
+        ".volume_id",
+        VolumeAlreadyAttached,
+        "volume {0.volume} is on instance {0.instance} already",
+    ),
+    ("uq_bdm_name", ".device_name", DeviceNameTaken, "device name {0.device_name} is taken"),
+    ("uq_bdm_unit", ".unit", AddressTaken, "unit {0.unit} of bus {0.bus} is taken"),
+    ("uq_bdm_address", ".address", AddressTaken, "address {0.address} is taken"),
+)
+"""Each key: its name, as servers report it; the column by which SQLite does; what it means."""
+
+_IS_LIVE = (TABLE.c.uuid == bindparam("which"), TABLE.c.deleted == 0)
+_LOOK = select(TABLE).where(TABLE.c.uuid == bindparam("which"))
+_OF_INSTANCE = select(TABLE).where(
+    TABLE.c.instance_uuid == bindparam("instance"), TABLE.c.deleted == 0
+)
+_INSERT = insert(TABLE)
+_SAVE = update(TABLE).where(*_IS_LIVE)
+_MOVE = update(TABLE).where(*_IS_LIVE, TABLE.c.status == bindparam("seen"))
+_REMOVE = (
+    update(TABLE)
+    .where(*_IS_LIVE)
+    .values(deleted=TABLE.c.id, deleted_at=bindparam("at"), updated_at=bindparam("at"))
+)
+_RELEASE = _REMOVE.where(TABLE.c.status == DeviceStatus.RESERVED.value)
+
+
+class SqlBlockDevices(BlockDevices):
+    """``block_device_mapping``, for one request."""
+
+    def __init__(self, unit: UnitOfWork) -> None:
+        self._unit = unit
+
+    def get(self, uuid: BlockDeviceId) -> BlockDevice:
+        """Return the row, removed ones included; raises BlockDeviceNotFound."""
+        device = self.look(uuid)
+        if device is None:
+            message = f"no block device {uuid}"
+            raise BlockDeviceNotFound(message)
+        return device
+
+    def look(self, uuid: BlockDeviceId) -> BlockDevice | None:
+        """Return the row, removed ones included, or None."""
+        row = self._unit.read(lambda connection: connection.execute(_LOOK, {"which": uuid}).first())
+        return None if row is None else _device(row)
+
+    def of_instance(self, instance: InstanceId) -> tuple[BlockDevice, ...]:
+        """Return the live rows of an instance, by device name: vdz comes before vdaa."""
+        which = {"instance": instance}
+        rows = self._unit.read(lambda connection: connection.execute(_OF_INSTANCE, which).all())
+        found = (_device(row) for row in rows)
+        return tuple(sorted(found, key=lambda one: (len(one.device_name), one.device_name)))
+
+    def insert(self, device: BlockDevice, tell: Update) -> None:
+        """Add a row and tell it, at once."""
+        now = self._unit.clock.now()
+        values = _identity(device) | _values(device) | {"created_at": now, "updated_at": now}
+        try:
+            self._unit.commit(partial(_add, device, values), self._unit.telling(tell))
+        except Conflict as error:
+            # Databases check keys in an order of their own; that of the id tells a repetition.
+            if self.look(device.uuid) is not None:
+                raise IdTaken(f"block device id {device.uuid} was used before") from error
+            raise
+
+    def release(self, device: BlockDevice, tell: Update) -> None:
+        """Delete the row and tell it, at once, if it is still reserved."""
+        which = {"which": device.uuid, "at": self._unit.clock.now()}
+        self._unit.commit(partial(_release, which), self._unit.telling(tell))
+
+    def move(self, device: BlockDevice, status: DeviceStatus) -> BlockDevice:
+        """Change the status, at once, if it is still ``device.status``."""
+        if status not in LEGAL_MOVES[device.status]:
+            message = f"block device {device.uuid} cannot go from {device.status} to {status}"
+            raise DeviceWrongState(message)
+        now = self._unit.clock.now()
+        which = {"which": device.uuid, "seen": device.status.value}
+        change = {"status": status.value, "updated_at": now}
+        self._unit.commit(partial(_move, which | change))
+        return replace(device, status=status, updated_at=now)
+
+    def save(self, device: BlockDevice) -> None:
+        """Keep the row as given, with the next commit; a removed row stays as it was."""
+        values = _values(device) | {"which": device.uuid, "updated_at": self._unit.clock.now()}
+        self._unit.append(partial(_save, device, values))
+
+    def remove(self, device: BlockDevice) -> None:
+        """Delete the row, with the next commit; one that is gone is fine."""
+        which = {"which": device.uuid, "at": self._unit.clock.now()}
+        self._unit.append(partial(_remove, which))
+
+
+def _add(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> None:
+    try:
+        connection.execute(_INSERT, values)
+    except IntegrityError as error:
+        raise _refusal(device, error) from error
+
+
+def _save(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> None:
+    try:
+        connection.execute(_SAVE, values)
+    except IntegrityError as error:
+        raise _refusal(device, error) from error
+
+
+def _move(values: dict[str, Any], connection: SqlConnection) -> None:
+    if not connection.execute(_MOVE, values).rowcount:
+        message = f"block device {values['which']} is not {values['seen']} any more"
+        raise DeviceWrongState(message)
+
+
+def _remove(which: dict[str, Any], connection: SqlConnection) -> None:
+    connection.execute(_REMOVE, which)
+
+
+def _release(which: dict[str, Any], connection: SqlConnection) -> None:
+    if not connection.execute(_RELEASE, which).rowcount:
+        message = f"block device {which['which']} is not reserved any more"
+        raise DeviceWrongState(message)
+
+
+def _refusal(device: BlockDevice, error: IntegrityError) -> Exception:
+    said = str(error.orig)
+    for key, column, refusal, message in REFUSALS:
+        if key in said or f"{TABLE.name}{column}" in said:
+            return refusal(message.format(device))
+    return error
+
+
+def _identity(device: BlockDevice) -> dict[str, Any]:
+    return {
+        "uuid": device.uuid,
+        "instance_uuid": device.instance,
+        "source_type": "volume",
+        "destination_type": "volume",
+        "no_device": False,
+        "deleted": 0,
+    }
+
+
+def _values(device: BlockDevice) -> dict[str, Any]:
+    connection = device.connection
+    return {
+        "volume_id": device.volume,
+        "device_name": device.device_name,
+        "disk_bus": device.bus.value,
+        "device_type": device.device_type.value,
+        "alias": device.alias,
+        "serial": device.serial,
+        "address": None if device.address is None else str(device.address),
+        "unit": device.unit,
+        "status": device.status.value,
+        "attachment_id": device.attachment,
+        "connection_info": None if connection is None else json_of(connection),
+        "volume_size": device.volume_size,
+        "volume_type": device.volume_type,
+        "boot_index": device.boot_index,
+        "tag": device.tag,
+        "multiattach": device.multiattach,
+        "encrypted": device.encrypted,
+        "delete_on_termination": device.delete_on_termination,
+    }
+
+
+def _device(row: Row[Any]) -> BlockDevice:
+    return BlockDevice(
+        uuid=row.uuid,
+        instance=row.instance_uuid,
+        volume=row.volume_id,
+        device_name=row.device_name,
+        bus=Bus(row.disk_bus),
+        device_type=DeviceType(row.device_type),
+        alias=row.alias,
+        serial=row.serial,
+        address=None if row.address is None else parse_address(row.address),
+        unit=row.unit,
+        status=DeviceStatus(row.status),
+        attachment=row.attachment_id,
+        connection=None if row.connection_info is None else connection_of(row.connection_info),
+        volume_size=row.volume_size,
+        volume_type=row.volume_type,
+        boot_index=row.boot_index,
+        tag=row.tag,
+        multiattach=row.multiattach,
+        encrypted=row.encrypted,
+        delete_on_termination=bool(row.delete_on_termination),
+        deleted=row.deleted != 0,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,71 @@
+"""The database as one host's worker uses it: what it opens once, and once a request."""
+
+import threading
+from dataclasses import dataclass
+
+from worker.model.operation import Operation
+from worker.persistence.block_devices import SqlBlockDevices
+from worker.persistence.connections import SqlConnections
+from worker.persistence.database import Database
+from worker.persistence.instances import SqlInstances
+from worker.persistence.journal import SqlOperations
+from worker.persistence.outbox import SqlOutbox
+from worker.persistence.pool_records import SqlPoolRecords
+from worker.persistence.progress import SqlOperationRecord, SqlProgress
+from worker.persistence.unit_of_work import UnitOfWork
+from worker.persistence.updates import SqlUpdates
+from worker.ports import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRepositories:
+    """What one request reads and writes, all through one unit of work.
+
+    ``record`` is there for an operation; a call ends with ``unit.commit()`` instead.
+    """
+
+    unit: UnitOfWork
+    devices: SqlBlockDevices
+    connections: SqlConnections
+    instances: SqlInstances
+    updates: SqlUpdates
+    progress: SqlProgress
+    record: SqlOperationRecord | None
+
+
+class Repositories:
+    """Everything that is kept for one host."""
+
+    def __init__(self, database: Database, host: str, clock: Clock) -> None:
+        self._database = database
+        self._host = host
+        self._clock = clock
+        self._told = threading.Event()
+        self.operations = SqlOperations(database, host, clock)
+        self.outbox = SqlOutbox(database, host, clock, self._told)
+        self.pool = SqlPoolRecords(database)
+
+    def for_call(self) -> RequestRepositories:
+        """Return the repositories of one call."""
+        return self._around(self._unit(), None, None)
+
+    def for_operation(self, operation: Operation) -> RequestRepositories:
+        """Return the repositories of one operation, as the journal has it, steps included."""
+        unit = self._unit()
+        return self._around(unit, operation, SqlOperationRecord(unit, operation))
+
+    def _unit(self) -> UnitOfWork:
+        return UnitOfWork(self._database, self._host, self._clock, self._told)
+
+    def _around(
+        self, unit: UnitOfWork, operation: Operation | None, record: SqlOperationRecord | None
+    ) -> RequestRepositories:
+        return RequestRepositories(
+            unit=unit,
+            devices=SqlBlockDevices(unit),
+            connections=SqlConnections(unit),
+            instances=SqlInstances(unit),
+            updates=SqlUpdates(unit),
+            progress=SqlProgress(record, operation),
+            record=record,
+        )
