@@ -1,0 +1,90 @@
+"""Retention: what may be forgotten once it is old enough."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import Column, Select, Table, delete, exists, func, or_, select
+from sqlalchemy import Connection as SqlConnection
+
+from worker.model.operation import OperationState
+from worker.persistence.database import Database
+from worker.persistence.schema import BLOCK_DEVICES, CONNECTIONS, INSTANCES, OPERATIONS, UPDATES
+
+AT_ONCE = 500
+"""Rows a transaction, so that a long purge does not hold up the worker."""
+
+FORGETTABLE = tuple(
+    state.value
+    for state in (OperationState.SUCCEEDED, OperationState.FAILED, OperationState.ABANDONED)
+)
+"""A stuck operation still names what was left behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """How many rows were deleted of each kind."""
+
+    block_devices: int
+    instances: int
+    operations: int
+    updates: int
+
+
+def purge(database: Database, before: datetime) -> Purged:
+    """Delete what was removed, ended or published before that time; may be stopped and run again.
+
+    A removed row is kept while its connection record exists. The steps go with their operation.
+    The newest update of those without an instance stays, and the numbering with it.
+    """
+    return Purged(
+        block_devices=_delete(database, BLOCK_DEVICES.c.id, _devices(before)),
+        instances=_delete(database, INSTANCES.c.id, _instances(before)),
+        operations=_delete(database, OPERATIONS.c.sequence, _operations(before)),
+        updates=_delete(database, UPDATES.c.id, _updates(before)),
+    )
+
+
+def _devices(before: datetime) -> Select[int]:
+    connected = exists().where(CONNECTIONS.c.bdm_uuid == BLOCK_DEVICES.c.uuid)
+    return select(BLOCK_DEVICES.c.id).where(
+        BLOCK_DEVICES.c.deleted != 0, BLOCK_DEVICES.c.deleted_at < before, ~connected
+    )
+
+
+def _instances(before: datetime) -> Select[int]:
+    return select(INSTANCES.c.id).where(INSTANCES.c.deleted != 0, INSTANCES.c.deleted_at < before)
+
+
+def _operations(before: datetime) -> Select[int]:
+    return select(OPERATIONS.c.sequence).where(
+        OPERATIONS.c.state.in_(FORGETTABLE), OPERATIONS.c.ended_at < before
+    )
+
+
+def _updates(before: datetime) -> Select[int]:
+    newest = select(func.max(UPDATES.c.id)).where(UPDATES.c.instance_uuid == "")
+    by_host = newest.group_by(UPDATES.c.host)
+    return select(UPDATES.c.id).where(
+        UPDATES.c.published_at < before,
+        or_(UPDATES.c.instance_uuid != "", UPDATES.c.id.not_in(by_host)),
+    )
+
+
+def _delete(database: Database, key: Column[int], which: Select[int]) -> int:
+    """MariaDB deletes from no table that the same statement reads: find first, then delete."""
+    deleted = 0
+    while found := database.read(partial(_find, which.limit(AT_ONCE))):
+        database.write(partial(_delete_these, key, found))
+        deleted += len(found)
+    return deleted
+
+
+def _find(which: Select[int], connection: SqlConnection) -> list[int]:
+    return list(connection.execute(which).scalars())
+
+
+def _delete_these(key: Column[int], found: list[int], connection: SqlConnection) -> None:
+    table = key.table
+    if isinstance(table, Table):
+        connection.execute(delete(table).where(key.in_(found)))
