@@ -1,0 +1,208 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.contract.persistence.scenes import START, SteppedClock, an_operation
+from worker.errors import OperationConflict, OperationNotFound
+from worker.model.ids import BlockDeviceId, InstanceId, OperationId, new_uuid
+from worker.model.operation import Fault, Operation, OperationState, StepOutcome
+from worker.model.update import Event, Update
+from worker.persistence.database import Database
+from worker.persistence.progress import SqlOperationRecord
+from worker.persistence.repositories import Repositories
+
+DIED = Fault(code="connector.failed", message="no path to the target")
+
+
+def page(repositories: Repositories, operation: Operation) -> SqlOperationRecord:
+    record = repositories.for_operation(operation).record
+    assert record is not None
+    return record
+
+
+def test_an_operation_is_kept_as_it_was_given(repositories: Repositories) -> None:
+    operation = an_operation(
+        arguments={"instance_uuid": "i", "force": True, "size": None, "größe": 3},
+        instance=InstanceId(new_uuid()),
+        block_device=BlockDeviceId(new_uuid()),
+        request_id="req-1",
+        own=True,
+        expires_at=START + timedelta(minutes=5),
+    )
+    kept, new = repositories.operations.accept(operation)
+    assert new
+    assert kept == replace(operation, accepted_at=START)
+    assert repositories.operations.get(operation.id) == kept
+
+
+def test_the_same_again_changes_nothing(repositories: Repositories, clock: SteppedClock) -> None:
+    operation = an_operation()
+    kept, _ = repositories.operations.accept(operation)
+    page(repositories, kept).end(OperationState.FAILED, DIED, None)
+    clock.pass_seconds(9)
+    reordered = replace(operation, arguments=dict(reversed(list(operation.arguments.items()))))
+    found, new = repositories.operations.accept(reordered)
+    assert not new
+    assert (found.state, found.accepted_at, found.fault) == (OperationState.FAILED, START, DIED)
+
+
+@pytest.mark.parametrize("other", [{"method": "detach_volume"}, {"arguments": {"a": 1}}])
+def test_an_id_used_for_something_else_is_refused(
+    repositories: Repositories, other: dict[str, object]
+) -> None:
+    operation = an_operation()
+    repositories.operations.accept(operation)
+    with pytest.raises(OperationConflict):
+        repositories.operations.accept(an_operation(**({"id": operation.id} | other)))
+
+
+def test_an_id_of_another_host_is_refused(
+    repositories: Repositories, database: Database, clock: SteppedClock
+) -> None:
+    operation = an_operation()
+    Repositories(database, "host-2", clock).operations.accept(operation)
+    with pytest.raises(OperationConflict):
+        repositories.operations.accept(operation)
+    with pytest.raises(OperationNotFound):
+        repositories.operations.get(operation.id)
+
+
+def test_an_unknown_operation_is_not_found(repositories: Repositories) -> None:
+    with pytest.raises(OperationNotFound):
+        repositories.operations.get(OperationId(new_uuid()))
+
+
+def test_a_run_is_written_down_step_by_step(
+    repositories: Repositories, clock: SteppedClock
+) -> None:
+    operation, _ = repositories.operations.accept(an_operation())
+    record = page(repositories, operation)
+    clock.pass_seconds(1)
+    record.start(Update(event=Event.VOLUME_ATTACH_START, instance=None))
+    assert record.open_step("guests.describe") == 1
+    record.close_step(1, 0.25, None)
+    assert record.open_step("connector.connect") == 2
+    record.close_step(2, 1.5, DIED)
+    clock.pass_seconds(2)
+    ended = record.end(OperationState.FAILED, DIED, None)
+
+    assert repositories.operations.get(operation.id) == ended
+    assert ended.state is OperationState.FAILED
+    assert (ended.started_at, ended.ended_at) == (
+        START + timedelta(seconds=1),
+        START + timedelta(seconds=3),
+    )
+    assert [(step.name, step.outcome, step.seconds, step.fault) for step in ended.steps] == [
+        ("guests.describe", StepOutcome.DONE, 0.25, None),
+        ("connector.connect", StepOutcome.FAILED, 1.5, DIED),
+    ]
+
+
+def test_a_step_is_durable_before_its_call_and_its_end_with_the_next_commit(
+    repositories: Repositories,
+) -> None:
+    operation, _ = repositories.operations.accept(an_operation())
+    record = page(repositories, operation)
+    record.start(None)
+    record.open_step("one")
+    record.close_step(1, 0.1, None)
+    (one,) = repositories.operations.get(operation.id).steps
+    assert one.outcome is StepOutcome.OPEN
+    record.open_step("two")
+    one, two = repositories.operations.get(operation.id).steps
+    assert (one.outcome, two.outcome) == (StepOutcome.DONE, StepOutcome.OPEN)
+
+
+def test_what_is_unfinished_comes_back_in_order_with_its_steps(repositories: Repositories) -> None:
+    accepted = [repositories.operations.accept(an_operation())[0] for _ in range(4)]
+    for operation in accepted[:2]:
+        record = page(repositories, operation)
+        record.start(None)
+        record.open_step("one")
+    page(repositories, accepted[1]).end(OperationState.STUCK, DIED, None)
+    found = repositories.operations.unfinished()
+    assert [one.id for one in found] == [accepted[0].id, accepted[2].id, accepted[3].id]
+    assert [len(one.steps) for one in found] == [1, 0, 0]
+    assert found[0].state is OperationState.RUNNING
+
+
+def test_a_death_in_a_step_is_counted_and_the_step_closed(repositories: Repositories) -> None:
+    operation, _ = repositories.operations.accept(an_operation())
+    first = page(repositories, operation)
+    first.start(None)
+    first.open_step("one")
+    first.close_step(1, 0.1, None)
+    first.open_step("two")
+
+    (found,) = repositories.operations.unfinished()
+    second = page(repositories, found)
+    assert second.count_attempt() == 1
+    (again,) = repositories.operations.unfinished()
+    assert again.attempts == 1
+    assert [step.outcome for step in again.steps] == [StepOutcome.DONE, StepOutcome.FAILED]
+    assert again.steps == second.operation.steps
+    assert again.steps[1].fault == Fault(code="worker.died", message="the worker died in this step")
+
+    assert second.open_step("three") == 3
+    assert repositories.operations.get(operation.id).steps[2].attempt == 1
+
+
+def test_a_page_opened_without_its_steps_numbers_on(repositories: Repositories) -> None:
+    operation, _ = repositories.operations.accept(an_operation())
+    first = page(repositories, operation)
+    first.start(None)
+    first.open_step("one")
+    (listed,) = repositories.operations.list()
+    assert listed.steps == ()
+    assert page(repositories, listed).open_step("two") == 2
+
+
+def test_a_page_is_begun_once(repositories: Repositories) -> None:
+    """The runner begins again when the database was away, and the first begin still waits."""
+    operation, _ = repositories.operations.accept(an_operation())
+    record = page(repositories, operation)
+    for _ in range(2):
+        record.start(Update(event=Event.VOLUME_ATTACH_START, instance=None))
+    record.open_step("one")
+    assert len(repositories.outbox.waiting(9)) == 1
+
+
+def test_the_commit_point_is_durable_with_the_next_step(repositories: Repositories) -> None:
+    operation, _ = repositories.operations.accept(an_operation())
+    request = repositories.for_operation(operation)
+    assert request.record is not None
+    before = request.progress.past_commit_point
+    request.progress.pass_commit_point()
+    assert not before
+    assert request.progress.past_commit_point
+    assert not repositories.operations.get(operation.id).past_commit_point
+    request.record.open_step("next")
+    found = repositories.operations.get(operation.id)
+    assert found.past_commit_point
+    assert repositories.for_operation(found).progress.past_commit_point
+    assert request.progress.operation == operation
+
+
+def test_a_call_has_no_progress(repositories: Repositories) -> None:
+    progress = repositories.for_call().progress
+    progress.pass_commit_point()
+    assert (progress.operation, progress.past_commit_point) == (None, False)
+
+
+def test_operations_are_listed_newest_first(repositories: Repositories) -> None:
+    instance, device = InstanceId(new_uuid()), BlockDeviceId(new_uuid())
+    journal = repositories.operations
+    one, _ = journal.accept(an_operation(instance=instance, block_device=device))
+    two, _ = journal.accept(an_operation(instance=instance, block_device=device))
+    other, _ = journal.accept(an_operation())
+    page(repositories, one).end(OperationState.STUCK, DIED, None)
+
+    assert [found.id for found in journal.list()] == [other.id, two.id, one.id]
+    assert [found.id for found in journal.list(instance=instance)] == [two.id, one.id]
+    assert [found.id for found in journal.list(states=[OperationState.STUCK])] == [one.id]
+    assert [found.id for found in journal.list(limit=1)] == [other.id]
+    last = journal.last_for(device)
+    assert last is not None
+    assert last.id == two.id
+    assert journal.last_for(BlockDeviceId(new_uuid())) is None
