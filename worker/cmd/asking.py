@@ -8,9 +8,10 @@ from typing import Any
 from worker import wiring
 from worker.cmd import options
 from worker.cmd.output import say
-from worker.errors import WorkerError, WorkerUnreachable
+from worker.errors import WorkerUnreachable
 from worker.model.ids import new_uuid
 from worker.model.operation import OperationState
+from worker.rpc.answers import error_from
 from worker.rpc.local import LocalClient
 
 PATIENCE = 2.0
@@ -56,9 +57,7 @@ def carry_out(arguments: argparse.Namespace, method: str, **request: Any) -> Map
 def _succeeded(found: Mapping[str, Any], state: OperationState) -> Mapping[str, Any]:
     if state is OperationState.SUCCEEDED:
         return found
-    fault = found["fault"] or {"code": "operation.abandoned", "message": "it was abandoned"}
-    message = f"operation {found['operation_id']} {state}: {fault['message']} ({fault['code']})"
-    raise WorkerError(message)
+    raise error_from(found["fault"])
 
 
 def _client(arguments: argparse.Namespace) -> LocalClient:

@@ -14,12 +14,11 @@ from worker.rpc.client import Client
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the commands."""
-    add_command(
-        commands, Subcommand("call", "call a method over the bus and print its answer", call, _words)
-    )
-    add_command(
-        commands, Subcommand("cast", "send an operation over the bus and print its id", cast, _words)
-    )
+    for name, help_, run in (
+        ("call", "call a method over the bus and print its answer", call),
+        ("cast", "send an operation over the bus and print its id", cast),
+    ):
+        add_command(commands, Subcommand(name, help_, run, _words))
 
 
 def call(arguments: argparse.Namespace) -> int:

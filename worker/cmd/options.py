@@ -23,7 +23,7 @@ def shared() -> argparse.ArgumentParser:
         type=Path,
         action="append",
         default=[],
-        help=f"read options from FILE (may be given again; default: {DEFAULT_FILE}, if it is there)",
+        help=f"read options from FILE; may be given again (default: {DEFAULT_FILE}, if there)",
     )
     parser.add_argument(
         "--state-path", metavar="DIR", help="the worker's own folder, whatever the file says"
@@ -48,7 +48,8 @@ def files(arguments: argparse.Namespace) -> list[Path]:
 def read(arguments: argparse.Namespace) -> cfg.ConfigOpts:
     """Read the configuration; unknown options are an error, so that a slip is not silence."""
     found = files(arguments)
-    overrides = {} if arguments.state_path is None else {"state_path": arguments.state_path}
+    folder = arguments.state_path
+    overrides = {} if folder is None else {"state_path": str(Path(folder).absolute())}
     conf = options.load(found, **overrides)
     unknown = options.unknown_options(found)
     if unknown:

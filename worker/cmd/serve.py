@@ -19,6 +19,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def serve(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; what is not done by then is taken up at the next start."""
     conf = options.read(arguments)
+    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARN"])
     log.setup(conf, "blockworker")
     asked_to_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -12,7 +12,8 @@ from worker.rpc.hearing import Hearing
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
-    add_command(commands, Subcommand("watch", "print updates of all hosts as they come", watch, _options))
+    summary = "print updates of all hosts as they come"
+    add_command(commands, Subcommand("watch", summary, watch, _options))
 
 
 def watch(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from worker.cmd import asking
 from worker.cmd.commands import Subcommand, add_command
 from worker.cmd.demo.guest import GuestSilent
-from worker.cmd.demo.stage import GUEST, clear, set_up
+from worker.cmd.demo.stage import GUEST, clear, configuration_file, set_up
 from worker.cmd.demo.story import VIEWS, Story
 from worker.cmd.output import print_json, say, table
 from worker.errors import WorkerError
@@ -102,12 +102,13 @@ def _print(story: Story, *, ok: bool, seconds: float) -> None:
 
 
 def _how_to_go_on(state: Path) -> None:
+    file = configuration_file(state)
     print(
         f"""
 The guest {GUEST} still runs. To go on with it:
-  blockworker serve --state-path {state} &
-  blockworker volume create more --size 64M --state-path {state}
-  blockworker instance list --state-path {state}
+  blockworker serve --config-file {file} &
+  blockworker instance list --config-file {file}
+  blockworker volume create more --size 64M --config-file {file}
 To end it:
   blockworker demo --clean --state-path {state}"""
     )

@@ -21,6 +21,16 @@ GUEST = "blockworker-demo"
 HOST = "demo"
 PORTS = 10
 
+CONFIGURATION = f"""[DEFAULT]
+host = {HOST}
+state_path = {{state}}
+transport_url = kombu+memory://localhost/
+graceful_timeout = 5
+
+[hypervisor]
+uri = {wiring.PRIVATE}
+"""
+
 Say = Callable[[str], None]
 
 
@@ -70,21 +80,21 @@ def clear(state: Path) -> None:
     daemon = PrivateLibvirtd(state / "libvirt")
     _destroy(daemon.start())
     daemon.stop()
-    for file in ("blockworker.sqlite", "blockworker.sqlite-wal", "blockworker.sqlite-shm"):
-        (state / file).unlink(missing_ok=True)
-    for file in (state / "volumes").glob("*"):
-        file.unlink()
+    for pattern in ("blockworker.sqlite*", "volumes/*", "blockworker.conf"):
+        for file in state.glob(pattern):
+            file.unlink()
     (state / "console.log").unlink(missing_ok=True)
 
 
+def configuration_file(state: Path) -> Path:
+    """Return the configuration of the demo's worker, for whoever goes on with it."""
+    return state / "blockworker.conf"
+
+
 def _configuration(state: Path) -> cfg.ConfigOpts:
-    return options.load(
-        state_path=str(state),
-        host=HOST,
-        transport_url="kombu+memory://localhost/",
-        graceful_timeout=5.0,
-        hypervisor__uri=wiring.PRIVATE,
-    )
+    file = configuration_file(state)
+    file.write_text(CONFIGURATION.format(state=state))
+    return options.load([file])
 
 
 def _start(uri: str, xml: str) -> None:

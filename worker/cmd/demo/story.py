@@ -82,9 +82,7 @@ class Story:
     def _create(self, client: Client, bus: Bus, file: Path | None) -> VolumeId:
         volume = VolumeId(new_uuid())
         origin = {"size": SIZES[bus]} if file is None else {"path": str(file.absolute())}
-        asked = client.cast(
-            HOST, "create_volume", volume_id=volume, name=f"demo-{bus}", **origin
-        )
+        asked = client.cast(HOST, "create_volume", volume_id=volume, name=f"demo-{bus}", **origin)
         _succeeded(client.wait_for(HOST, asked, every=0.02))
         return volume
 
