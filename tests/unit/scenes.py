@@ -140,3 +140,15 @@ class Trouble:
         finally:
             if here:
                 raise self.error(name)
+
+
+class Refusing:
+    """A watch under which one kind of call always fails, ways back included."""
+
+    def __init__(self, name: str) -> None:
+        """Let calls of that name fail."""
+        self.name = name
+
+    def __call__(self, name: str) -> AbstractContextManager[None]:
+        """Return the watch around one call."""
+        return Trouble(at=0 if name == self.name else None)(name)

@@ -7,14 +7,22 @@ may be afterwards.
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
 
 from tests import fakes
 from tests.fakes.world import World
 from tests.unit import scenes
-from tests.unit.scenes import DEVICE, INSTANCE, VOLUME, Crash, Trouble, operation, run
+from tests.unit.scenes import (
+    DEVICE,
+    INSTANCE,
+    VOLUME,
+    Crash,
+    Refusing,
+    Trouble,
+    operation,
+    run,
+)
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import AttachmentId
 from worker.model.instance import VmState
@@ -183,17 +191,6 @@ def crashes_on_the_way_back(scene: Scene, kind: Kind) -> None:
                 crash_at(world, scene.asked, error, kind, killed)
                 ended = run(world, scene.asked, kind=kind)
                 check(scene, world, ended, kind)
-
-
-class Refusing:
-    """A watch under which one kind of call always fails, ways back included."""
-
-    def __init__(self, name: str) -> None:
-        self.trouble = Trouble(at=0)
-        self.name = name
-
-    def __call__(self, name: str) -> Any:  # noqa: ANN401
-        return Trouble(at=0 if name == self.name else None)(name)
 
 
 def fails_while_nothing_can_be_seen(scene: Scene, kind: Kind) -> None:

@@ -1,0 +1,299 @@
+"""Attach: what it leaves when it succeeds, what it refuses, what it takes back."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests import fakes
+from tests.fakes.volume_service import connection_of
+from tests.fakes.world import World
+from tests.unit import scenes
+from tests.unit.scenes import (
+    DEVICE,
+    INSTANCE,
+    OTHER_DEVICE,
+    OTHER_VOLUME,
+    VOLUME,
+    Refusing,
+    Trouble,
+    operation,
+    run,
+)
+from worker.errors import (
+    AttachmentMismatch,
+    AttachmentNotFound,
+    BlockDeviceNotFound,
+    DeviceWrongState,
+    VolumeInUse,
+    WorkerError,
+    WrongDevice,
+)
+from worker.handlers.release_block_device import release_block_device
+from worker.model.block_device import DeviceStatus
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
+from worker.model.instance import VmState
+from worker.model.operation import Operation, OperationState
+from worker.model.requests import ReleaseBlockDevice
+from worker.model.volume import GIB, Attachment, AttachmentStatus, VolumeStatus
+
+GIVEN = AttachmentId("a77ac4ed-0000-4000-8000-000000000001")
+OTHER_INSTANCE = InstanceId("6f9a5bd0-5d50-4f3c-9c35-1a7c61d2e002")
+
+
+@pytest.fixture
+def world() -> World:
+    world = scenes.world()
+    scenes.reserve(world)
+    return world
+
+
+def asked(**arguments: Any) -> Operation:  # noqa: ANN401 - as a caller of the bus would
+    return operation("attach_volume", **(scenes.attach_arguments() | arguments))
+
+
+def hold(world: World, **fields: Any) -> Attachment:  # noqa: ANN401
+    """Let the volume service have an attachment that the caller made."""
+    held = Attachment(id=GIVEN, volume=VOLUME, instance=INSTANCE, status=AttachmentStatus.RESERVED)
+    held = replace(held, **fields)
+    world.attachments[GIVEN] = held
+    world.volumes[held.volume] = replace(world.volumes[held.volume], status=VolumeStatus.RESERVED)
+    return held
+
+
+def steps(world: World, ended: Operation) -> list[str]:
+    return [step.name for step in world.steps.get(ended.id, [])]
+
+
+def failed(ended: Operation, error: type[WorkerError]) -> str:
+    """Assert that the operation failed with that error; return its sentence."""
+    assert ended.state is OperationState.FAILED
+    assert ended.fault is not None
+    assert ended.fault.code == error.code
+    return ended.fault.message
+
+
+def test_an_attached_volume_is_in_every_view(world: World) -> None:
+    assert run(world, asked()).state is OperationState.SUCCEEDED
+
+    row = world.rows[DEVICE]
+    guest = world.guests[INSTANCE]
+    (attachment,) = world.attachments.values()
+    assert row.status is DeviceStatus.ATTACHED
+    assert guest.live == guest.persistent
+    shown = guest.live[row.alias]
+    assert (shown.target, shown.address, shown.serial) == (row.target, row.address, row.serial)
+    assert (attachment.id, attachment.status) == (row.attachment, AttachmentStatus.ATTACHED)
+    assert world.volumes[VOLUME].status is VolumeStatus.IN_USE
+    assert world.connected == {VOLUME}
+    assert world.connections[DEVICE] == connection_of(VOLUME).without_secrets()
+
+
+def test_the_update_at_the_end_carries_the_row(world: World) -> None:
+    ended = run(world, asked())
+
+    end = world.told[-1]
+    assert (end.event, end.operation) == ("instance.volume_attach.end", ended.id)
+    assert end.block_device == world.rows[DEVICE]
+
+
+def test_a_stopped_guest_gets_the_disk_in_its_persistent_layout_alone() -> None:
+    world = scenes.world(VmState.STOPPED)
+    scenes.reserve(world)
+
+    assert run(world, asked()).state is OperationState.SUCCEEDED
+
+    assert world.guests[INSTANCE].live == {}
+    assert list(world.guests[INSTANCE].persistent) == [f"ua-{VOLUME}"]
+
+
+def test_a_shared_volume_is_shareable_in_the_guest(world: World) -> None:
+    world.rows[DEVICE] = replace(world.rows[DEVICE], multiattach=True)
+
+    run(world, asked())
+
+    assert world.guests[INSTANCE].live[f"ua-{VOLUME}"].options.shareable
+
+
+def test_the_callers_attachment_is_used(world: World) -> None:
+    hold(world)
+
+    assert run(world, asked(attachment_id=GIVEN)).state is OperationState.SUCCEEDED
+
+    assert list(world.attachments) == [GIVEN]
+    assert world.rows[DEVICE].attachment == GIVEN
+
+
+def test_an_attachment_that_is_there_is_used_though_nobody_named_it(world: World) -> None:
+    hold(world)
+
+    run(world, asked())
+
+    assert list(world.attachments) == [GIVEN]
+
+
+def test_an_attachment_that_has_a_connection_is_not_connected_again(world: World) -> None:
+    hold(world, status=AttachmentStatus.ATTACHING, connection=connection_of(VOLUME))
+
+    ended = run(world, asked(attachment_id=GIVEN))
+
+    assert ended.state is OperationState.SUCCEEDED
+    assert "attachments.connect" not in steps(world, ended)
+    assert "attachments.complete" in steps(world, ended)
+
+
+def test_an_attachment_that_is_completed_is_not_completed_again(world: World) -> None:
+    hold(world, status=AttachmentStatus.ATTACHED, connection=connection_of(VOLUME))
+
+    ended = run(world, asked(attachment_id=GIVEN))
+
+    assert ended.state is OperationState.SUCCEEDED
+    assert "attachments.complete" not in steps(world, ended)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"volume": OTHER_VOLUME}, {"instance": OTHER_INSTANCE}, {"instance": None}]
+)
+def test_an_attachment_of_another_is_refused_and_left_alone(
+    world: World, fields: dict[str, Any]
+) -> None:
+    held = hold(world, **fields)
+
+    message = failed(run(world, asked(attachment_id=GIVEN)), AttachmentMismatch)
+
+    assert GIVEN in message
+    assert world.attachments == {GIVEN: held}
+    assert world.rows == {}
+    assert world.connected == set()
+
+
+def test_an_attachment_that_does_not_exist_ends_the_reservation(world: World) -> None:
+    failed(run(world, asked(attachment_id=GIVEN)), AttachmentNotFound)
+
+    assert world == scenes.world()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_device_that_is_too_small_is_never_shown_and_all_is_taken_back(
+    world: World, *, given: bool
+) -> None:
+    world.sizes[VOLUME] = GIB - 1
+    if given:
+        hold(world)
+
+    ended = run(world, asked(attachment_id=GIVEN if given else None))
+
+    assert str(GIB - 1) in failed(ended, WrongDevice)
+    assert "disks.attach" not in steps(world, ended)
+    before = scenes.world()
+    before.sizes[VOLUME] = GIB - 1
+    assert world == before
+
+
+def test_a_device_that_has_grown_is_fine(world: World) -> None:
+    world.sizes[VOLUME] = 2 * GIB
+
+    assert run(world, asked()).state is OperationState.SUCCEEDED
+
+
+def test_a_volume_that_someone_took_since_is_refused_and_stays_theirs(world: World) -> None:
+    held = hold(world, instance=OTHER_INSTANCE)
+
+    failed(run(world, asked()), VolumeInUse)
+
+    assert world.attachments == {GIVEN: held}
+    assert world.rows == {}
+
+
+def test_what_is_attached_already_is_a_success_without_outside_calls(world: World) -> None:
+    run(world, asked())
+
+    again = run(world, replace(asked(), id=scenes.OPERATION[:-1] + "9"))  # type: ignore[arg-type]
+
+    assert again.state is OperationState.SUCCEEDED
+    assert steps(world, again) == []
+    assert world.events()[-2:] == ["instance.volume_attach.start", "instance.volume_attach.end"]
+
+
+def test_a_released_row_is_refused(world: World) -> None:
+    release_block_device(ReleaseBlockDevice(bdm_uuid=DEVICE), fakes.ports(world))
+
+    ended = run(world, asked())
+
+    assert "reserve anew" in failed(ended, DeviceWrongState)
+    assert steps(world, ended) == []
+    assert world == scenes.world()
+
+
+def test_an_unknown_row_is_refused(world: World) -> None:
+    failed(run(world, asked(bdm_uuid=BlockDeviceId("nothing"))), BlockDeviceNotFound)
+
+
+def test_the_row_of_another_instance_is_refused_and_stays(world: World) -> None:
+    message = failed(run(world, asked(instance_uuid=OTHER_INSTANCE)), DeviceWrongState)
+
+    assert INSTANCE in message
+    assert world.rows[DEVICE].status is DeviceStatus.RESERVED
+
+
+@pytest.mark.parametrize("status", [DeviceStatus.DETACHING, DeviceStatus.MISSING])
+def test_a_row_that_is_on_another_way_is_refused_and_stays(
+    world: World, status: DeviceStatus
+) -> None:
+    world.rows[DEVICE] = replace(world.rows[DEVICE], status=status)
+
+    failed(run(world, asked()), DeviceWrongState)
+
+    assert world.rows[DEVICE].status is status
+
+
+def test_an_attach_that_is_stuck_keeps_what_a_later_detach_must_undo(world: World) -> None:
+    trouble = Trouble(at=len(steps_of_an_attach()) - 1)
+
+    ended = run(world, asked(), trouble, Refusing("disks.unplug"))
+
+    assert ended.state is OperationState.STUCK
+    row = world.rows[DEVICE]
+    assert row.status is DeviceStatus.ERROR
+    assert row.attachment in world.attachments
+    assert row.connection == world.connections[DEVICE]
+
+
+def steps_of_an_attach() -> list[str]:
+    world = scenes.world()
+    scenes.reserve(world)
+    return steps(world, run(world, asked()))
+
+
+def test_a_stuck_attach_that_is_tried_again_goes_through(world: World) -> None:
+    trouble = Trouble(at=len(steps_of_an_attach()) - 1)
+    ended = run(world, asked(), trouble, Refusing("disks.unplug"))
+    world.operations[ended.id] = replace(ended, state=OperationState.QUEUED, steps=())
+
+    assert run(world, asked()).state is OperationState.SUCCEEDED
+
+    assert world.rows[DEVICE].status is DeviceStatus.ATTACHED
+
+
+def test_the_steps_are_in_the_order_of_the_main_job(world: World) -> None:
+    assert steps(world, run(world, asked())) == [
+        "attachments.find",
+        "attachments.create",
+        "connector.properties",
+        "attachments.connect",
+        "connector.connect",
+        "volumes.show",
+        "connector.size",
+        "disks.attach",
+        "attachments.complete",
+    ]
+
+
+def test_two_volumes_are_attached_side_by_side(world: World) -> None:
+    scenes.reserve(world, OTHER_VOLUME, OTHER_DEVICE, disk_bus="scsi")
+    run(world, asked())
+
+    run(world, operation("attach_volume", 2, **scenes.attach_arguments(OTHER_DEVICE)))
+
+    shown = world.guests[INSTANCE].live.values()
+    assert {disk.target for disk in shown} == {"vda", "sda"}
