@@ -1,0 +1,112 @@
+"""A look at a guest: what the worker must ask of itself to follow it."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests import fakes
+from tests.fakes.world import World
+from tests.unit import scenes
+from tests.unit.scenes import DEVICE, INSTANCE, VOLUME, operation, run
+from worker.handlers.look_at_guest import look_at_guest
+from worker.model.block_device import DeviceStatus
+from worker.model.instance import VmState
+from worker.model.requests import DetachVolume, SyncPowerState
+
+SYNC = SyncPowerState(instance_uuid=INSTANCE)
+FINISH = DetachVolume(instance_uuid=INSTANCE, volume_id=VOLUME, bdm_uuid=DEVICE)
+
+
+@pytest.fixture
+def refused() -> World:
+    """A world in which the guest has refused to let go."""
+    world = scenes.world()
+    scenes.attach(world)
+    world.guests[INSTANCE].busy = True
+    run(world, operation("detach_volume", **scenes.detach_arguments()))
+    return world
+
+
+def look(world: World) -> tuple[SyncPowerState | DetachVolume, ...]:
+    return look_at_guest(INSTANCE, fakes.ports(world))
+
+
+def test_a_guest_that_is_as_the_rows_say_needs_nothing() -> None:
+    world = scenes.world()
+    scenes.attach(world)
+
+    assert look(world) == ()
+
+
+def test_a_guest_that_is_not_in_our_care_is_none_of_our_business() -> None:
+    world = scenes.world(VmState.PAUSED)
+    world.instances.clear()
+
+    assert look(world) == ()
+
+
+@pytest.mark.parametrize("state", [VmState.PAUSED, VmState.STOPPED])
+def test_a_guest_that_does_something_else_is_followed(state: VmState) -> None:
+    world = scenes.world()
+    world.guests[INSTANCE].vm_state = state
+
+    assert look(world) == (SYNC,)
+
+
+def test_a_guest_that_is_gone_is_followed() -> None:
+    world = scenes.world()
+    world.guests.clear()
+
+    assert look(world) == (SYNC,)
+
+
+def test_a_state_that_only_the_worker_knows_is_not_followed() -> None:
+    world = scenes.world()
+    world.instances[INSTANCE] = replace(world.instances[INSTANCE], vm_state=VmState.RESCUED)
+    world.guests[INSTANCE].vm_state = VmState.STOPPED
+
+    assert look(world) == ()
+
+
+def test_a_disk_that_the_guest_still_keeps_is_left_to_it(refused: World) -> None:
+    assert look(refused) == ()
+
+
+def test_a_detach_that_the_guest_allowed_too_late_is_finished(refused: World) -> None:
+    refused.guests[INSTANCE].live.clear()
+
+    assert look(refused) == (FINISH,)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_so_is_one_of_a_guest_that_has_stopped_since(refused: World, *, gone: bool) -> None:
+    if gone:
+        refused.guests.clear()
+    else:
+        refused.guests[INSTANCE].vm_state = VmState.STOPPED
+
+    assert look(refused) == (SYNC, FINISH)
+
+
+def test_a_disk_that_nobody_asked_to_detach_is_left_alone() -> None:
+    world = scenes.world()
+    scenes.attach(world)
+    world.guests[INSTANCE].live.clear()
+
+    assert look(world) == ()
+
+
+def test_a_disk_that_no_operation_named_is_left_alone() -> None:
+    world = scenes.world()
+    scenes.attach(world)
+    world.guests[INSTANCE].live.clear()
+    world.operations.clear()
+
+    assert look(world) == ()
+
+
+def test_a_row_that_is_not_attached_is_left_alone(refused: World) -> None:
+    refused.guests[INSTANCE].live.clear()
+    refused.rows[DEVICE] = replace(refused.rows[DEVICE], status=DeviceStatus.ERROR)
+
+    assert look(refused) == ()
