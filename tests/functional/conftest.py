@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests import guests
+from tests.functional.rigs import make_rig, rig
 from worker.cmd.demo.guest_image import GuestImage
+
+__all__ = ["make_rig", "rig"]
 
 
 @pytest.fixture(scope="session")
