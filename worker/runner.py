@@ -115,7 +115,7 @@ class Runner:
         """
         self._stopping.set()
         done = self.wait_idle(seconds)
-        self._pool.shutdown(wait=done, cancel_futures=True)
+        self._pool.shutdown(wait=done)
         return done
 
     def _run_next(self, name: str) -> None:
