@@ -4,6 +4,7 @@ What two worlds are compared by is what a user would find: disks of guests, volu
 attachments, host connections, live rows. What was told and written down is kept beside it.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,10 @@ PLACES: dict[Bus, tuple[Address, ...]] = {
     Bus.SCSI: tuple(DriveAddress(kind="scsi", unit=unit) for unit in range(256)),
     Bus.USB: tuple(UsbAddress(port=port) for port in range(1, 5)),
 }
+
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Held while a world commits, for tests in which lanes run side by side."""
 
 
 @dataclass
@@ -61,9 +66,10 @@ class World:
 
     def commit(self) -> None:
         """Make durable what the ports have written since the last time."""
-        pending, self.pending[:] = list(self.pending), []
-        for write in pending:
-            write()
+        with _ONE_AT_A_TIME:
+            pending, self.pending[:] = list(self.pending), []
+            for write in pending:
+                write()
 
     def crash(self) -> None:
         """Lose what was not durable."""
