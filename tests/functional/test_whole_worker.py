@@ -148,7 +148,7 @@ def test_vm_state_follows_what_other_hands_do(rig: Rig, make_guest: GuestMaker) 
 
 def _powered(state: str, update: dict[str, Any]) -> bool:
     told = update["event_type"] == "instance.power"
-    return told and update["payload"]["vm_state"] == state
+    return told and bool(update["payload"]["vm_state"] == state)
 
 
 def test_a_second_delivery_changes_nothing_and_another_request_is_refused(
