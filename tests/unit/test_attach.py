@@ -265,6 +265,18 @@ def steps_of_an_attach() -> list[str]:
     return steps(world, run(world, asked()))
 
 
+def test_past_the_commit_point_a_failure_removes_nothing(world: World) -> None:
+    """A later worker takes up an attach that was completed, and stumbles once."""
+    began = replace(asked(), state=OperationState.RUNNING, past_commit_point=True)
+    world.rows[DEVICE] = replace(world.rows[DEVICE], status=DeviceStatus.ATTACHING)
+
+    ended = run(world, began, Trouble(at=4))
+
+    assert ended.state is OperationState.SUCCEEDED
+    assert world.rows[DEVICE].status is DeviceStatus.ATTACHED
+    assert steps(world, ended).count("attachments.create") == 1
+
+
 def test_a_stuck_attach_that_is_tried_again_goes_through(world: World) -> None:
     trouble = Trouble(at=len(steps_of_an_attach()) - 1)
     ended = run(world, asked(), trouble, Refusing("disks.unplug"))

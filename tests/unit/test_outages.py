@@ -11,6 +11,7 @@ from tests import fakes
 from tests.fakes.database import FakeOperationRecord, FakeOperations
 from tests.fakes.world import World
 from tests.unit import scenes
+from tests.unit import test_every_call_fails as matrix
 from tests.unit.runs import ASKED, LONG, Handler, fault_of, kind_of, raising, told
 from tests.unit.scenes import AT_ONCE, Crash, Trouble, run
 from worker.errors import DatabaseUnavailable, OperationExpired
@@ -18,6 +19,7 @@ from worker.model.ids import OperationId
 from worker.model.operation import Fault, Operation, OperationState, StepOutcome
 from worker.model.update import Update
 from worker.ports import Ports
+from worker.rpc.methods import OPERATIONS
 from worker.runner import Page, Patience, Runner
 
 
@@ -116,6 +118,21 @@ def carry(
     runner = Runner({asked.method: kind_of(handler)}, open_page, threads=1, patience=AT_ONCE)
     operations = fakes.ports(world).operations
     runner.submit(operations.get(operations.accept(asked)[0].id))
+    assert runner.wait_idle(LONG)
+    assert runner.stop(LONG)
+    return operations.get(asked.id)
+
+
+def through(world: World, asked: Operation, *watches: Trouble) -> Operation:
+    """Run an operation of the table on a runner of its own, under the watches; return it."""
+    runner = Runner(
+        OPERATIONS,
+        lambda opened: fakes.page(world, opened, watches),
+        threads=1,
+        patience=AT_ONCE,
+    )
+    operations = fakes.ports(world).operations
+    runner.submit(operations.accept(asked)[0])
     assert runner.wait_idle(LONG)
     assert runner.stop(LONG)
     return operations.get(asked.id)
@@ -223,6 +240,29 @@ class TestOutage:
         assert runner.stop(LONG)
         assert len(calls) == 2
         assert world.operations[ASKED.id].state is OperationState.SUCCEEDED
+
+    @pytest.mark.parametrize("name", matrix.SCENES)
+    def test_an_outage_at_any_call_only_delays(self, name: str) -> None:
+        scene = matrix.SCENES[name]
+        kind = OPERATIONS[scene.asked.method]
+        for at in range(matrix.calls(scene, kind)):
+            for late in (False, True):
+                found = scene.start()
+                trouble = Trouble(at=at, after=late, error=DatabaseUnavailable)
+                ended = through(found, scene.asked, trouble)
+                assert ended.state is OperationState.SUCCEEDED
+                matrix.check(scene, found, ended, kind)
+
+    @pytest.mark.parametrize("name", matrix.SCENES)
+    def test_an_outage_on_the_way_back_only_delays(self, name: str) -> None:
+        scene = matrix.SCENES[name]
+        kind = OPERATIONS[scene.asked.method]
+        for at in range(matrix.calls(scene, kind)):
+            for away in range(at + 1, at + 8):
+                found = scene.start()
+                outage = Trouble(at=away, error=DatabaseUnavailable)
+                ended = through(found, scene.asked, outage, Trouble(at=at))
+                matrix.check(scene, found, ended, kind)
 
     def test_a_stop_does_not_wait_for_the_database(self, world: World) -> None:
         begun = threading.Event()

@@ -11,6 +11,7 @@ from worker.errors import (
     WrongDevice,
 )
 from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.connection import Connection
 from worker.model.disk import disk_of
 from worker.model.requests import AttachVolume
 from worker.model.source import HostVolume
@@ -64,11 +65,12 @@ def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDe
         connection = attachment.connection or ports.attachments.connect(
             attachment.id, ports.connector.properties()
         )
-        device = replace(device, connection=connection.without_secrets())
+        kept = connection.without_secrets()
+        device = replace(device, connection=kept)
         ports.devices.save(device)
         ports.connections.put(device, connection)
 
-        undo.by(_disconnect, device, ports)
+        undo.by(_disconnect, kept, device, ports)
         volume = ports.connector.connect(connection)
         _check_size(device, volume, ports)
 
@@ -122,9 +124,8 @@ def _known_attachment(
         return None
 
 
-def _disconnect(device: BlockDevice, ports: Ports) -> None:
-    if device.connection is not None:
-        ports.connector.disconnect(device.connection)
+def _disconnect(connection: Connection, device: BlockDevice, ports: Ports) -> None:
+    ports.connector.disconnect(connection)
     ports.connections.drop(device.uuid)
 
 
