@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ from worker.model.operation import OperationState
 from worker.model.update import Event, Update
 from worker.persistence.database import Database
 from worker.persistence.repositories import Repositories, RequestRepositories
-from worker.persistence.schema import CONNECTIONS, STEPS, UPDATES
+from worker.persistence.schema import BLOCK_DEVICES, CONNECTIONS, STEPS, UPDATES
 
 ResultT = TypeVar("ResultT")
 
@@ -214,3 +215,47 @@ def test_a_commit_whose_answer_was_lost_may_be_played_again(
     call.unit.commit()
     assert [entry.payload["sequence"] for entry in repositories.outbox.waiting(9)] == [1, 2]
     assert count(database, CONNECTIONS) == 1
+
+
+class DyingDatabase(Database):
+    """A database that is killed after so many commits."""
+
+    commits_left = 0
+
+    def write(self, change: Callable[[SqlConnection], ResultT]) -> ResultT:
+        if not self.commits_left:
+            raise DatabaseUnavailable
+        self.commits_left -= 1
+        return super().write(change)
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+@pytest.mark.parametrize("change", ["insert", "release", "end"])
+def test_a_change_and_its_update_live_and_die_together(
+    repositories: Repositories, database: Database, change: str, commits: int
+) -> None:
+    device = insert(repositories, a_device())
+    request = begun(repositories)
+    assert request.record is not None
+    request.devices.save(replace(device, tag="waits"))
+    dying = request.unit.database = DyingDatabase(database.engine)
+    dying.commits_left = commits
+    with suppress(DatabaseUnavailable):
+        match change:
+            case "insert":
+                request.devices.insert(other := a_device(), reserved(other))
+            case "release":
+                request.devices.release(device, attached(device))
+            case "end":
+                request.record.end(OperationState.SUCCEEDED, None, attached(device))
+
+    found = repositories.for_call()
+    (operation,) = repositories.operations.list()
+    happened = {
+        "insert": count(database, BLOCK_DEVICES) == 2,
+        "release": found.devices.get(device.uuid).deleted,
+        "end": operation.state.ended,
+    }
+    assert happened[change] == bool(commits)
+    assert count(database, UPDATES) == 1 + commits
+    assert found.devices.get(device.uuid).tag == ("waits" if commits else None)
