@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from worker.errors import DatabaseUnavailable, RequestMalformed, WorkerError
-from worker.persistence.engine import BEGIN_OPTION
+from worker.persistence.engine import begin_writing
 
 ResultT = TypeVar("ResultT")
 
@@ -40,7 +40,6 @@ class Database:
     def __init__(self, engine: Engine, *, patience: float = 10.0) -> None:
         """Play contended writes again for that many seconds."""
         self.engine = engine
-        self._writer = engine.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
         self._turn = _turn_for(engine)
         self._retrying = Retrying(
             stop=stop_after_delay(patience),
@@ -91,7 +90,8 @@ class Database:
 
     def _once(self, change: Callable[[Connection], ResultT], *, keep: bool) -> ResultT:
         try:
-            with self._turn, self._writer.connect() as connection:
+            with self._turn, self.engine.connect() as connection:
+                begin_writing(connection)
                 result = change(connection)
                 if keep:
                     connection.commit()

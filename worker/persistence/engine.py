@@ -8,9 +8,6 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from worker.errors import Invalid
 
-BEGIN_OPTION = "blockworker_begin"
-"""Execution option that says with which word SQLite begins a transaction."""
-
 DEFAULT_DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
 
 CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -60,7 +57,6 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
         raise ArgumentError(message)
     engine = create_engine(url, pool_size=pool_size, max_overflow=0, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -74,6 +70,11 @@ def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:  # no
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    """A transaction that will write takes the lock at once: one that upgrades later may fail."""
-    connection.exec_driver_sql(connection.get_execution_options().get(BEGIN_OPTION, "BEGIN"))
+def begin_writing(connection: Connection) -> None:
+    """Begin a transaction that will write.
+
+    SQLite's takes the lock at once: one that began with reading might find it gone. Servers
+    begin by themselves.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from worker.errors import DatabaseUnavailable
-from worker.persistence.engine import BEGIN_OPTION
+from worker.persistence.engine import begin_writing
 
 SCRIPTS = Path(__file__).parent / "migrations"
 
@@ -20,9 +20,9 @@ def upgrade(engine: Engine) -> None:
 
     On SQLite and PostgreSQL a failed upgrade changes nothing. Raises DatabaseUnavailable.
     """
-    writer = engine.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
     try:
-        with writer.begin() as connection:
+        with engine.begin() as connection:
+            begin_writing(connection)
             command.upgrade(_config(connection), "head")
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailable(f"the schema was not upgraded: {error.orig}") from error
