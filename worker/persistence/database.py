@@ -57,7 +57,9 @@ class Database:
             meaning = _meaning(error)
             if meaning is None:
                 raise
-            raise DatabaseUnavailable(str(meaning)) from error
+            if isinstance(meaning, Contended):
+                raise DatabaseUnavailable(f"the database stays busy: {meaning}") from error
+            raise meaning from error
 
     def write(self, change: Callable[[Connection], ResultT]) -> ResultT:
         """Make the change in one transaction; it may be played several times.

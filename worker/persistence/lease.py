@@ -135,7 +135,9 @@ def _locked(path: Path, owner: str) -> int:
 def _identity(path: Path) -> str:
     """Return the folder's own id, drawn when it is first used; its lock is held meanwhile."""
     with suppress(FileNotFoundError):
-        return path.read_text().strip()
+        # A crash of the host may have left it empty.
+        if known := path.read_text().strip():
+            return known
     drawn = new_uuid()
     fresh = path.with_suffix(".new")
     fresh.write_text(drawn)

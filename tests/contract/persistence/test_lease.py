@@ -158,3 +158,14 @@ def test_the_lock_is_not_inherited_by_children(
         child.kill()
         child.wait()
     assert (folder / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_whose_id_was_lost_draws_another(
+    database: Database, folder: Path, clock: SteppedClock
+) -> None:
+    folder.mkdir()
+    (folder / "id").touch()
+    held = lease(database, folder, clock)
+    held.acquire()
+    held.release()
+    assert (folder / "id").read_text()

@@ -9,7 +9,6 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.contract.persistence.scenes import (
     a_device,
-    an_instance,
     an_operation,
     count,
     insert,
@@ -19,7 +18,6 @@ from worker.errors import DatabaseUnavailable, DeviceNameTaken, DeviceWrongState
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection
 from worker.model.ids import BlockDeviceId, new_uuid
-from worker.model.instance import VmState
 from worker.model.operation import OperationState
 from worker.model.update import Event, Update
 from worker.persistence.database import Database
@@ -164,16 +162,18 @@ def test_nothing_to_write_is_no_transaction(repositories: Repositories) -> None:
     repositories.for_call().unit.commit()
 
 
-def test_instances_of_a_host_are_kept(repositories: Repositories) -> None:
-    instance = an_instance(specification={"bus": "virtio", "größe": 1})
+def test_a_waiting_write_that_is_refused_raises_once(repositories: Repositories) -> None:
+    device = insert(repositories, a_device())
+    other = insert(repositories, a_device(instance=device.instance))
     call = repositories.for_call()
-    call.instances.insert(instance)
-    assert call.instances.list() == (instance,)
-    call.instances.save(replace(instance, vm_state=VmState.PAUSED, task_state="t"))
-    assert repositories.for_call().instances.get(instance.uuid) == instance
+    call.devices.save(replace(device, tag="kept"))
+    call.devices.save(replace(other, device_name=device.device_name))
+    with pytest.raises(DeviceNameTaken):
+        call.unit.commit()
     call.unit.commit()
-    found = repositories.for_call().instances.get(instance.uuid)
-    assert found == replace(instance, vm_state=VmState.PAUSED, task_state="t")
+    found = repositories.for_call().devices
+    assert found.get(device.uuid).tag == "kept"
+    assert found.get(other.uuid) == other
 
 
 def test_a_connection_is_kept_and_dropped(repositories: Repositories) -> None:

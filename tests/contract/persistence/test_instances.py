@@ -1,0 +1,56 @@
+from dataclasses import replace
+
+import pytest
+
+from tests.contract.persistence.scenes import SteppedClock, an_instance
+from worker.errors import InstanceNotFound, InstanceTaken
+from worker.model.ids import InstanceId, new_uuid
+from worker.model.instance import VmState
+from worker.persistence.database import Database
+from worker.persistence.repositories import Repositories
+
+
+def test_instances_of_a_host_are_kept(repositories: Repositories) -> None:
+    instance = an_instance(specification={"bus": "virtio", "größe": 1})
+    call = repositories.for_call()
+    call.instances.insert(instance)
+    assert call.instances.list() == (instance,)
+    call.instances.save(replace(instance, vm_state=VmState.PAUSED, task_state="t"))
+    assert repositories.for_call().instances.get(instance.uuid) == instance
+    call.unit.commit()
+    found = repositories.for_call().instances.get(instance.uuid)
+    assert found == replace(instance, vm_state=VmState.PAUSED, task_state="t")
+
+
+def test_a_specification_is_frozen(repositories: Repositories) -> None:
+    instance = an_instance(specification={"bus": "virtio"})
+    call = repositories.for_call()
+    call.instances.insert(instance)
+    call.instances.save(replace(instance, specification={"bus": "scsi"}))
+    call.unit.commit()
+    assert call.instances.get(instance.uuid) == instance
+
+
+def test_an_instance_is_adopted_once(repositories: Repositories) -> None:
+    instance = an_instance()
+    repositories.for_call().instances.insert(instance)
+    with pytest.raises(InstanceTaken):
+        repositories.for_call().instances.insert(instance)
+
+
+def test_an_instance_of_another_host_is_not_ours(
+    repositories: Repositories, database: Database, clock: SteppedClock
+) -> None:
+    instance = an_instance()
+    repositories.for_call().instances.insert(instance)
+    other = Repositories(database, "host-2", clock).for_call().instances
+    assert other.list() == ()
+    with pytest.raises(InstanceNotFound):
+        other.get(instance.uuid)
+    with pytest.raises(InstanceTaken):
+        other.insert(replace(instance, host="host-2"))
+
+
+def test_an_unknown_instance_is_not_found(repositories: Repositories) -> None:
+    with pytest.raises(InstanceNotFound):
+        repositories.for_call().instances.get(InstanceId(new_uuid()))
