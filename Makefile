@@ -20,7 +20,7 @@ setup: ## install what a test run needs: system packages through apt, Python's i
 
 demo: ## attach volumes to a real guest and watch them come and go; options in ARGS
 	@tools/setup.sh demo
-	@.venv/bin/blockworker demo $(ARGS)
+	@.venv/bin/blockworker demo --state-path build/demo $(ARGS)
 
 test: ## run what CI runs: lint, types, layers and every ring of tests; a selection in ENVS
 	@tools/setup.sh test

@@ -127,7 +127,7 @@ class Core:
         self.clock = SystemClock()
         self.repositories = Repositories(database, conf.host, self.clock)
         self.libvirt = LibvirtConnection(uri)
-        self._outside = _outside(conf, self.libvirt, self.repositories)
+        self.outside = make_outside(conf, self.libvirt, self.repositories)
         self._bound = Bound(CALL_SECONDS, threads=conf.threads)
         self.runner = Runner(OPERATIONS, self._open_page, threads=conf.threads)
         self.dispatcher = Dispatcher(self.open_call, self.runner.submit)
@@ -163,12 +163,12 @@ class Core:
         return Ports(
             host=self._conf.host,
             max_disk_devices=self._conf.max_disk_devices,
-            guests=self._outside.guests,
-            disks=self._outside.disks,
-            volumes=self._outside.volumes,
-            attachments=self._outside.attachments,
-            pool=self._outside.pool,
-            connector=self._outside.connector,
+            guests=self.outside.guests,
+            disks=self.outside.disks,
+            volumes=self.outside.volumes,
+            attachments=self.outside.attachments,
+            pool=self.outside.pool,
+            connector=self.outside.connector,
             devices=repositories.devices,
             connections=repositories.connections,
             instances=repositories.instances,
@@ -195,9 +195,10 @@ def _method_of(request: Wanted) -> str:
     return next(name for name, kind in OPERATIONS.items() if kind.request is type(request))
 
 
-def _outside(
+def make_outside(
     conf: cfg.ConfigOpts, connection: LibvirtConnection, repositories: Repositories
 ) -> Outside:
+    """Return the adapters that the configuration asks for; nothing is connected yet."""
     folder = state_path(conf)
     return Outside(
         guests=LibvirtGuests(connection),
@@ -328,13 +329,22 @@ def socket_path(conf: cfg.ConfigOpts) -> Path:
     return Path(conf.state_path) / "control.sock"
 
 
-def read(conf: cfg.ConfigOpts, method: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """Answer a reading call from the database, without a worker."""
+@contextmanager
+def onlooker(conf: cfg.ConfigOpts, uri: str) -> Iterator[Core]:
+    """Lend a core that serves nothing: for reading beside a worker, or without one."""
     database = make_database(conf)
     wrong = migrate.check(database.engine)
     if wrong is not None:
         raise Invalid(wrong)
-    core = Core(conf, database, conf.hypervisor.uri)
+    core = Core(conf, database, uri)
+    try:
+        yield core
+    finally:
+        core.stop(0.0)
+
+
+def read(conf: cfg.ConfigOpts, method: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Answer a reading call from the database, without a worker."""
     request = request_from(CALLS[method].request, arguments)
-    with core.open_call() as ports:
+    with onlooker(conf, str(conf.hypervisor.uri)) as core, core.open_call() as ports:
         return CALLS[method].handler(request, ports)

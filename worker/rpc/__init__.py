@@ -1,9 +1,11 @@
 """The bus: methods, wire format, servers, the outbox relay and the client."""
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 from oslo_service.backend import BackendType, init_backend
+from oslo_service.backend.exceptions import BackendAlreadySelected
 
 
 def _choose_threads() -> None:
@@ -15,7 +17,9 @@ def _choose_threads() -> None:
     """
     ours = "eventlet" not in sys.modules
     sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]
-    init_backend(BackendType.THREADING)
+    # A process that has loaded oslo.messaging by itself has chosen; our threads run beside it.
+    with suppress(BackendAlreadySelected):
+        init_backend(BackendType.THREADING)
     import_module("oslo_messaging")
     if ours:
         del sys.modules["eventlet"]

@@ -12,11 +12,8 @@ from worker.errors import WorkerError
 from worker.model.block_device import Bus
 from worker.model.guest import Layout
 from worker.model.ids import VolumeId, new_uuid
-from worker.persistence.pool_records import SqlPoolRecords
 from worker.rpc.client import Client
 from worker.rpc.hearing import Hearing
-from worker.virt.connection import LibvirtConnection
-from worker.virt.guests import LibvirtGuests
 
 MIB = 1 << 20
 SIZES = {Bus.VIRTIO: 64 * MIB, Bus.SCSI: 96 * MIB}
@@ -147,19 +144,17 @@ class Story:
             row["uuid"]: row["status"]
             for row in client.call(HOST, "list_block_devices", instance_uuid=self._stage.guest)
         }
-        libvirt = LibvirtConnection(self._stage.uri)
-        guest = LibvirtGuests(libvirt).describe(self._stage.guest)
-        libvirt.close()
-        records = SqlPoolRecords(wiring.make_database(self._stage.conf))
         seen = self._stage.console.fresh(PATIENCE)
-        for shown in self.devices:
-            held = records.attachments(shown.volume)
-            shown.views = {
-                "row": rows.get(shown.row["uuid"]),
-                "live": _target(guest.live, shown),
-                "persistent": _target(guest.persistent, shown),
-                "attachment": held[0].status.value if held else None,
-            }
+        with wiring.onlooker(self._stage.conf, self._stage.uri) as core:
+            guest = core.outside.guests.describe(self._stage.guest)
+            for shown in self.devices:
+                held = core.outside.attachments.find(shown.volume, self._stage.guest)
+                shown.views = {
+                    "row": rows.get(shown.row["uuid"]),
+                    "live": _target(guest.live, shown),
+                    "persistent": _target(guest.persistent, shown),
+                    "attachment": None if held is None else held.status.value,
+                }
         stayed = self.devices[1]
         again = [report for report in seen.values() if _is(report, stayed)]
         stayed.kept_name = again == [stayed.guest]

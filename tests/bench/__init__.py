@@ -1,0 +1,1 @@
+"""Measurements: ``tox -e bench`` prints a table, ``-- --json FILE`` writes the figures too."""
