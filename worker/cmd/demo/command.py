@@ -34,7 +34,7 @@ def demo(arguments: argparse.Namespace) -> int:
     if arguments.clean:
         clear(state)
         return asking.DONE
-    logging.basicConfig(level=logging.WARNING if not arguments.verbose else logging.INFO)
+    logging.basicConfig(level=logging.INFO if arguments.verbose else logging.ERROR)
     begun = time.monotonic()
     try:
         with set_up(state, _progress(begun), keep=arguments.keep) as stage:

@@ -52,7 +52,7 @@ def set_up(state: Path, say: Say, *, keep: bool) -> Iterator[Stage]:
     """
     clear(state)
     with ExitStack() as stack:
-        say("building the guest's kernel and initramfs (kept for the next time)")
+        say("looking for the guest's kernel and initramfs; they are built once")
         image = build_guest_image(state / "image")
         say("starting a libvirtd of its own")
         if not keep:
