@@ -24,6 +24,7 @@ from worker.errors import (
     AttachmentMismatch,
     AttachmentNotFound,
     BlockDeviceNotFound,
+    DatabaseUnavailable,
     DeviceWrongState,
     VolumeInUse,
     WorkerError,
@@ -275,6 +276,16 @@ def test_past_the_commit_point_a_failure_removes_nothing(world: World) -> None:
     assert ended.state is OperationState.SUCCEEDED
     assert world.rows[DEVICE].status is DeviceStatus.ATTACHED
     assert steps(world, ended).count("attachments.create") == 1
+
+
+def test_without_the_journal_neither_row_nor_attachment_goes(world: World) -> None:
+    """What waits for the next commit must not be the end of a row that goes on."""
+    with pytest.raises(DatabaseUnavailable):
+        run(world, asked(), Trouble(at=4, error=DatabaseUnavailable))
+    world.commit()
+
+    assert world.rows[DEVICE].status is DeviceStatus.ATTACHING
+    assert len(world.attachments) == 1
 
 
 def test_a_stuck_attach_that_is_tried_again_goes_through(world: World) -> None:

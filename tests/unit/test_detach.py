@@ -24,6 +24,7 @@ from tests.unit.scenes import (
 from worker.errors import (
     AttachmentMismatch,
     BlockDeviceNotFound,
+    DatabaseUnavailable,
     DeviceSuperseded,
     DeviceWrongState,
     GuestBusy,
@@ -255,6 +256,14 @@ def test_a_stuck_detach_that_is_tried_again_goes_through(world: World) -> None:
 
     assert run(world, asked()).state is OperationState.SUCCEEDED
     assert world == scenes.world()
+
+
+def test_without_the_journal_the_row_is_neither_attached_nor_in_error(world: World) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        run(world, asked(), Trouble(at=1, error=DatabaseUnavailable))
+    world.commit()
+
+    assert world.rows[DEVICE].status is DeviceStatus.DETACHING
 
 
 def test_a_straggler_cannot_undo_a_newer_attachment(world: World) -> None:

@@ -78,7 +78,7 @@ def handler(source: str, name: str) -> Callable[..., Any]:
 MUTANTS = [
     pytest.param(method, source, id=f"{method}: {name}")
     for method, module in (("attach_volume", attach_volume), ("detach_volume", detach_volume))
-    for name, source in mutants(inspect.getmodule(module) or module)  # type: ignore[arg-type]
+    for name, source in mutants(module)
 ]
 
 
