@@ -154,8 +154,8 @@ class Connector(ABC):
 class BlockDevices(ABC):
     """The rows of ``block_device_mapping``.
 
-    ``insert``, ``release`` and ``move`` are done when they return. ``save`` and ``remove`` become durable
-    with the next outside call, or with the end of the request, together with what is told.
+    ``insert``, ``release`` and ``move`` are done when they return. ``save`` and ``remove`` become
+    durable with the next outside call, or with the end of the request, with what is told.
     """
 
     @abstractmethod
@@ -415,5 +415,3 @@ class Ports:
     operations: Operations
     progress: Progress
     clock: Clock
-
-

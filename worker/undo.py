@@ -1,6 +1,5 @@
 """Take back what was done when a later step fails."""
 
-import logging
 from collections.abc import Callable
 from types import TracebackType
 from typing import ParamSpec, Self
@@ -9,7 +8,6 @@ from worker.errors import DatabaseUnavailable, LeftBehind, told
 from worker.ports import Progress
 
 P = ParamSpec("P")
-LOG = logging.getLogger(__name__)
 
 
 class Undo:
@@ -57,14 +55,20 @@ class Undo:
             return
         while self._ways_back:
             name, call = self._ways_back.pop()
-            try:
-                call()
-            except DatabaseUnavailable:
-                raise
-            except Exception as failure:
-                LOG.warning("undo failed: step=%s", name, exc_info=failure)
-                raise LeftBehind(self._left(name, failure, error)) from error
+            failure = _failure_of(call)
+            if failure is not None:
+                raise LeftBehind(self._left(name, failure, error)) from failure
 
     def _left(self, name: str, failure: Exception, error: Exception) -> str:
         undone = [name, *(way for way, _ in reversed(self._ways_back))]
         return f"{told(error)}; not taken back ({told(failure)}): {', '.join(undone)}"
+
+
+def _failure_of(call: Callable[[], object]) -> Exception | None:
+    try:
+        call()
+    except DatabaseUnavailable:
+        raise
+    except Exception as failure:  # noqa: BLE001 - whatever it was, the walk ends
+        return failure
+    return None

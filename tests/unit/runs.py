@@ -6,11 +6,11 @@ from typing import Any
 from tests.fakes.world import World
 from tests.unit import scenes
 from tests.unit.scenes import operation
+from worker.execution import Kind
 from worker.model.block_device import BlockDevice
 from worker.model.operation import Fault, Operation, OperationState
 from worker.model.update import ATTACH_PHASES
 from worker.ports import Ports
-from worker.runner import Kind
 
 LONG = 10.0
 ASKED = operation("attach_volume", **scenes.attach_arguments())

@@ -13,15 +13,17 @@ from worker.errors import (
     VolumeServiceUnavailable,
     WorkerError,
 )
-from worker.handlers.reserve_block_device_name import reserve_block_device_name
+from worker.execution import Kind, Patience, carry_out
+from worker.handlers.reserve_block_device_name import (
+    ReserveBlockDeviceName,
+    reserve_block_device_name,
+)
 from worker.model.block_device import Bus
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, VolumeId
 from worker.model.instance import Instance, VmState
 from worker.model.operation import Operation
-from worker.model.requests import ReserveBlockDeviceName
 from worker.model.volume import GIB, Volume, VolumeStatus
 from worker.rpc.methods import OPERATIONS
-from worker.runner import Kind, Patience, carry_out
 
 INSTANCE = InstanceId("6f9a5bd0-5d50-4f3c-9c35-1a7c61d2e001")
 VOLUME = VolumeId("2b1c8a52-0a52-4c8c-8f5b-3d3e6d9e0001")

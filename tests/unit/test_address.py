@@ -13,7 +13,7 @@ from worker.model.address import (
     UsbAddress,
     first_free,
     parse_address,
-    same_place,
+    place_of,
 )
 
 SMALL = st.integers(min_value=0, max_value=300)
@@ -77,30 +77,30 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 @given(PCI, st.integers(0, 7))
 def test_functions_of_one_slot_collide(address: PciAddress, function: int) -> None:
-    assert same_place(address, replace(address, function=function))
+    assert place_of(address) == place_of(replace(address, function=function))
 
 
 @given(PCI, PCI)
 def test_other_slots_do_not_collide(one: PciAddress, other: PciAddress) -> None:
     same_slot = replace(one, function=0) == replace(other, function=0)
 
-    assert same_place(one, other) == same_slot
+    assert (place_of(one) == place_of(other)) == same_slot
 
 
 @given(ADDRESSES, ADDRESSES)
 def test_a_collision_is_mutual_and_an_address_collides_with_itself(
     one: Address, other: Address
 ) -> None:
-    assert same_place(one, one)
-    assert same_place(one, other) == same_place(other, one)
+    assert place_of(one) == place_of(one)
+    assert (place_of(one) == place_of(other)) == (place_of(other) == place_of(one))
 
 
 def test_units_of_another_controller_or_bus_do_not_collide() -> None:
     first = DriveAddress(kind="scsi", unit=1)
 
-    assert not same_place(first, replace(first, controller=1))
-    assert not same_place(first, replace(first, kind="sata"))
-    assert not same_place(first, UsbAddress(port=1))
+    assert place_of(first) != place_of(replace(first, controller=1))
+    assert place_of(first) != place_of(replace(first, kind="sata"))
+    assert place_of(first) != place_of(UsbAddress(port=1))
 
 
 @given(st.lists(PCI, unique=True), st.lists(PCI))
@@ -109,5 +109,5 @@ def test_the_first_free_place_is_offered_free_and_first(
 ) -> None:
     found = first_free(places, iter(taken))
 
-    free = [at for at in places if not any(same_place(at, other) for other in taken)]
+    free = [at for at in places if place_of(at) not in {place_of(other) for other in taken}]
     assert found == (free[0] if free else None)

@@ -10,9 +10,8 @@ from tests.fakes.world import World
 from tests.unit import scenes
 from tests.unit.scenes import INSTANCE
 from worker.errors import DomainNotFound, InstanceTaken
-from worker.handlers.adopt_instance import adopt_instance
+from worker.handlers.adopt_instance import AdoptInstance, adopt_instance
 from worker.model.instance import Instance, VmState
-from worker.model.requests import AdoptInstance
 
 
 @pytest.fixture

@@ -30,12 +30,11 @@ from worker.errors import (
     WorkerError,
     WrongDevice,
 )
-from worker.handlers.release_block_device import release_block_device
+from worker.handlers.release_block_device import ReleaseBlockDevice, release_block_device
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
 from worker.model.instance import VmState
 from worker.model.operation import Operation, OperationState
-from worker.model.requests import ReleaseBlockDevice
 from worker.model.volume import GIB, Attachment, AttachmentStatus, VolumeStatus
 
 GIVEN = AttachmentId("a77ac4ed-0000-4000-8000-000000000001")

@@ -31,13 +31,12 @@ from worker.errors import (
     HypervisorUnavailable,
     WorkerError,
 )
-from worker.handlers.detach_volume import detach_volume, name_the_row
+from worker.handlers.detach_volume import DetachVolume, detach_volume, name_the_row
 from worker.model.block_device import DeviceStatus
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId
 from worker.model.instance import VmState
 from worker.model.operation import Operation, OperationState
-from worker.model.requests import DetachVolume
 from worker.model.volume import VolumeStatus
 
 AGAIN = 2

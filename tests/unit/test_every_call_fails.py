@@ -23,13 +23,13 @@ from tests.unit.scenes import (
     operation,
     run,
 )
+from worker.execution import Kind
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import AttachmentId
 from worker.model.instance import VmState
 from worker.model.operation import Operation, OperationState
 from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
 from worker.rpc.methods import OPERATIONS
-from worker.runner import Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,11 @@ import pytest
 from tests import fakes
 from tests.fakes.world import World
 from tests.unit.scenes import AT_ONCE, operation
+from worker.execution import Kind, Page
 from worker.model.ids import InstanceId
 from worker.model.operation import Operation, OperationState
 from worker.ports import Ports
-from worker.runner import Kind, Page, Runner
+from worker.runner import Runner
 
 LONG = 10.0
 

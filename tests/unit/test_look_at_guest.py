@@ -8,10 +8,11 @@ from tests import fakes
 from tests.fakes.world import World
 from tests.unit import scenes
 from tests.unit.scenes import DEVICE, INSTANCE, VOLUME, operation, run
+from worker.handlers.detach_volume import DetachVolume
 from worker.handlers.look_at_guest import look_at_guest
+from worker.handlers.sync_power_state import SyncPowerState
 from worker.model.block_device import DeviceStatus
 from worker.model.instance import VmState
-from worker.model.requests import DetachVolume, SyncPowerState
 
 SYNC = SyncPowerState(instance_uuid=INSTANCE)
 FINISH = DetachVolume(instance_uuid=INSTANCE, volume_id=VOLUME, bdm_uuid=DEVICE)

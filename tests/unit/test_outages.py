@@ -15,12 +15,13 @@ from tests.unit import test_every_call_fails as matrix
 from tests.unit.runs import ASKED, LONG, Handler, fault_of, kind_of, raising, told
 from tests.unit.scenes import AT_ONCE, Crash, Trouble, run
 from worker.errors import DatabaseUnavailable, OperationExpired
+from worker.execution import Page, Patience
 from worker.model.ids import OperationId
 from worker.model.operation import Fault, Operation, OperationState, StepOutcome
 from worker.model.update import Update
 from worker.ports import Ports
 from worker.rpc.methods import OPERATIONS
-from worker.runner import Page, Patience, Runner
+from worker.runner import Runner
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.fakes.world import PLACES
 from tests.unit.scenes import DEVICE, INSTANCE, VOLUME
 from worker.errors import BusUnsupported, DeviceNameTaken, NoFreePort, TooManyDevices
-from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress, same_place
+from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress, place_of
 from worker.model.block_device import BlockDevice, Bus
 from worker.model.guest import Guest, GuestDisk, Layout
 from worker.model.ids import BlockDeviceId
@@ -222,5 +222,5 @@ def test_a_placement_never_collides_with_anything(
     held = {at for each in seen.layouts for at in each.taken}
     held |= {each.address for each in known if each.address is not None}
     assert spot.device_name.removeprefix("/dev/") not in names | {each.target for each in known}
-    assert not any(same_place(spot.address, at) for at in held)
+    assert not any((place_of(spot.address) == place_of(at)) for at in held)
     assert all(spot.address in each.places[bus] for each in seen.layouts)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.unit import test_every_call_fails as matrix
+from worker.execution import Kind
 from worker.handlers import attach_volume, detach_volume
 from worker.rpc.methods import OPERATIONS
-from worker.runner import Kind
 
 
 def undo_lines(body: list[ast.stmt]) -> Iterator[int]:

@@ -11,11 +11,11 @@ from tests.fakes.world import World
 from tests.unit import scenes
 from tests.unit.scenes import AT_ONCE, VOLUME, Refusing, Trouble, operation, run
 from worker.errors import VolumeInUse, VolumeTaken, WorkerError
+from worker.execution import carry_out
 from worker.model.ids import InstanceId, VolumeId
 from worker.model.operation import Operation, OperationState
 from worker.model.volume import Volume, VolumeStatus
 from worker.rpc.methods import OPERATIONS
-from worker.runner import carry_out
 
 SIZE = 1 << 20
 

@@ -28,29 +28,17 @@ from worker.errors import (
     RequestMalformed,
     VolumeNotFound,
 )
-from worker.handlers.get_block_device import get_block_device
-from worker.handlers.get_instance import get_instance
-from worker.handlers.get_operation import get_operation
-from worker.handlers.get_volume import get_volume
-from worker.handlers.get_volume_connector import get_volume_connector
-from worker.handlers.list_block_devices import list_block_devices
-from worker.handlers.list_instances import list_instances
-from worker.handlers.list_operations import list_operations
-from worker.handlers.list_volumes import list_volumes
-from worker.handlers.ping import ping
+from worker.handlers.get_block_device import GetBlockDevice, get_block_device
+from worker.handlers.get_instance import GetInstance, get_instance
+from worker.handlers.get_operation import GetOperation, get_operation
+from worker.handlers.get_volume import GetVolume, get_volume
+from worker.handlers.get_volume_connector import GetVolumeConnector, get_volume_connector
+from worker.handlers.list_block_devices import ListBlockDevices, list_block_devices
+from worker.handlers.list_instances import ListInstances, list_instances
+from worker.handlers.list_operations import ListOperations, list_operations
+from worker.handlers.list_volumes import ListVolumes, list_volumes
+from worker.handlers.ping import Ping, ping
 from worker.model.ids import InstanceId, OperationId, VolumeId, is_uuid, new_uuid
-from worker.model.requests import (
-    GetBlockDevice,
-    GetInstance,
-    GetOperation,
-    GetVolume,
-    GetVolumeConnector,
-    ListBlockDevices,
-    ListInstances,
-    ListOperations,
-    ListVolumes,
-    Ping,
-)
 from worker.ports import Ports
 
 NOWHERE = InstanceId("6f9a5bd0-5d50-4f3c-9c35-1a7c61d2e0ff")

@@ -10,10 +10,9 @@ from tests.fakes.world import World
 from tests.unit import scenes
 from tests.unit.scenes import DEVICE
 from worker.errors import BlockDeviceNotFound, DeviceWrongState
-from worker.handlers.release_block_device import release_block_device
+from worker.handlers.release_block_device import ReleaseBlockDevice, release_block_device
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import BlockDeviceId
-from worker.model.requests import ReleaseBlockDevice
 from worker.ports import Ports
 
 REQUEST = ReleaseBlockDevice(bdm_uuid=DEVICE)

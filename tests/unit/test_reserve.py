@@ -27,12 +27,15 @@ from worker.errors import (
     VolumeNotFound,
     WorkerError,
 )
-from worker.handlers.release_block_device import release_block_device
-from worker.handlers.reserve_block_device_name import RACES, reserve_block_device_name
+from worker.handlers.release_block_device import ReleaseBlockDevice, release_block_device
+from worker.handlers.reserve_block_device_name import (
+    RACES,
+    ReserveBlockDeviceName,
+    reserve_block_device_name,
+)
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType
 from worker.model.disk import Disk
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId, is_uuid
-from worker.model.requests import ReleaseBlockDevice, ReserveBlockDeviceName
 from worker.model.source import BlockSource, DiskOptions
 from worker.model.update import Update
 from worker.model.volume import GIB, VolumeStatus

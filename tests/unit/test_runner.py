@@ -21,11 +21,11 @@ from worker.errors import (
     OperationExpired,
     WorkerError,
 )
+from worker.execution import Kind, Patience, carry_out
 from worker.model.block_device import BlockDevice
 from worker.model.ids import OperationId
 from worker.model.operation import Fault, Operation, OperationState
 from worker.ports import Ports
-from worker.runner import Kind, Patience, carry_out
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ class TestEnd:
         with caplog.at_level(logging.INFO):
             run(world, ASKED, kind=kind_of(raising(error)[0]))
 
-        (line,) = caplog.messages
+        (line,) = (kept.message for kept in caplog.records if kept.levelno == logging.INFO)
         assert re.sub(r"seconds=\d+\.\d{3}\b", "seconds=S", line) == (
             f"operation ended: operation={ASKED.id} method=attach_volume"
             f" instance={scenes.INSTANCE} device={DEVICE} state={state} seconds=S code={code}"

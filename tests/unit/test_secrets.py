@@ -24,13 +24,12 @@ from tests.unit.scenes import (
     run,
 )
 from worker.errors import ConnectFailed
-from worker.handlers.get_block_device import get_block_device
-from worker.handlers.get_operation import get_operation
-from worker.handlers.list_block_devices import list_block_devices
+from worker.handlers.get_block_device import GetBlockDevice, get_block_device
+from worker.handlers.get_operation import GetOperation, get_operation
+from worker.handlers.list_block_devices import ListBlockDevices, list_block_devices
 from worker.model.connection import Connection
 from worker.model.disk import disk_of
 from worker.model.operation import OperationState
-from worker.model.requests import GetBlockDevice, GetOperation, ListBlockDevices
 from worker.model.source import BlockSource, DiskOptions, HostVolume
 
 ATTACH = operation("attach_volume", **scenes.attach_arguments())

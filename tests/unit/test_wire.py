@@ -10,13 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import RequestMalformed, VersionUnsupported
-from worker.model.requests import (
-    AttachVolume,
-    CreateVolume,
-    DetachVolume,
-    ListOperations,
-    ReserveBlockDeviceName,
-)
+from worker.handlers.attach_volume import AttachVolume
+from worker.handlers.create_volume import CreateVolume
+from worker.handlers.detach_volume import DetachVolume
+from worker.handlers.list_operations import ListOperations
+from worker.handlers.reserve_block_device_name import ReserveBlockDeviceName
 from worker.model.update import Event, OutboxEntry
 from worker.rpc import wire
 from worker.rpc.methods import CALLS, OPERATIONS

@@ -1,10 +1,17 @@
 """Take a libvirt domain that exists into this worker's care."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from worker.model.instance import Instance
-from worker.model.requests import AdoptInstance
 from worker.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptInstance:
+    """Call: take a libvirt domain, named or by uuid, into this worker's care."""
+
+    domain: str
 
 
 def adopt_instance(request: AdoptInstance, ports: Ports) -> dict[str, Any]:

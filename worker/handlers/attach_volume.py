@@ -1,6 +1,6 @@
 """Attach a reserved volume to its instance."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from worker.errors import (
     AttachmentMismatch,
@@ -13,11 +13,21 @@ from worker.errors import (
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection
 from worker.model.disk import disk_of
-from worker.model.requests import AttachVolume
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
 from worker.model.source import HostVolume
 from worker.model.volume import Attachment, AttachmentStatus
 from worker.ports import Ports
 from worker.undo import Undo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachVolume:
+    """Operation: make a reserved volume visible in its instance."""
+
+    instance_uuid: InstanceId
+    bdm_uuid: BlockDeviceId
+    attachment_id: AttachmentId | None = None
+
 
 BEGUN = (DeviceStatus.ATTACHING, DeviceStatus.ERROR)
 """What a row may be when the operation is run again after a crash, or retried."""

@@ -1,9 +1,22 @@
 """Make a volume in the built-in pool."""
 
+from dataclasses import dataclass
+
 from worker.errors import VolumeNotFound
-from worker.model.requests import CreateVolume
+from worker.model.ids import VolumeId
 from worker.ports import Ports
 from worker.undo import Undo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateVolume:
+    """Operation on the pool: a new volume of ``size`` bytes, or one that is ``path`` in place."""
+
+    volume_id: VolumeId
+    size: int | None = None
+    path: str | None = None
+    name: str = ""
+    multiattach: bool = False
 
 
 def create_volume(request: CreateVolume, ports: Ports) -> None:

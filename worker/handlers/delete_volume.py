@@ -1,9 +1,18 @@
 """Delete a volume of the built-in pool."""
 
+from dataclasses import dataclass
+
 from worker.errors import DatabaseUnavailable, VolumeInUse, VolumeNotFound
-from worker.model.requests import DeleteVolume
+from worker.model.ids import VolumeId
 from worker.model.volume import VolumeStatus
 from worker.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteVolume:
+    """Operation on the pool: forget a volume; its file too, unless the pool did not make it."""
+
+    volume_id: VolumeId
 
 
 def delete_volume(request: DeleteVolume, ports: Ports) -> None:

@@ -1,6 +1,6 @@
 """Take a volume out of its instance."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from worker.errors import (
     AttachmentMismatch,
@@ -14,10 +14,21 @@ from worker.errors import (
     Unavailable,
 )
 from worker.model.block_device import BlockDevice, DeviceStatus
-from worker.model.ids import BlockDeviceId
-from worker.model.requests import DetachVolume
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
 from worker.ports import Ports
 from worker.undo import Undo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachVolume:
+    """Operation: take a volume out of its instance."""
+
+    instance_uuid: InstanceId
+    volume_id: VolumeId
+    bdm_uuid: BlockDeviceId | None = None
+    attachment_id: AttachmentId | None = None
+    force: bool = False
+
 
 BEGUN = (DeviceStatus.DETACHING, DeviceStatus.ERROR)
 """What a row may be when the operation is run again after a crash, or retried."""

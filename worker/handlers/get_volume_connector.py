@@ -1,9 +1,14 @@
 """How this host presents itself to a volume service."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from worker.model.requests import GetVolumeConnector
 from worker.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetVolumeConnector:
+    """Call: how this host presents itself to a volume service."""
 
 
 def get_volume_connector(_request: GetVolumeConnector, ports: Ports) -> dict[str, Any]:

@@ -1,11 +1,21 @@
 """Operations of the journal."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from worker.errors import RequestMalformed
+from worker.model.ids import InstanceId
 from worker.model.operation import OperationState
-from worker.model.requests import ListOperations
 from worker.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOperations:
+    """Call: operations of the journal, newest first."""
+
+    instance_uuid: InstanceId | None = None
+    state: str | None = None
+    limit: int = 100
 
 
 def list_operations(request: ListOperations, ports: Ports) -> list[dict[str, Any]]:

@@ -1,9 +1,14 @@
 """The volumes of the built-in pool."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from worker.model.requests import ListVolumes
 from worker.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListVolumes:
+    """Call: the volumes of the pool."""
 
 
 def list_volumes(_request: ListVolumes, ports: Ports) -> list[dict[str, Any]]:

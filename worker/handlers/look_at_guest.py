@@ -1,13 +1,13 @@
 """See what became of a guest while nobody was told, and ask for what it takes to follow."""
 
 from worker.errors import DomainNotFound, GuestBusy, InstanceNotFound
-from worker.handlers.sync_power_state import FOLLOWED
+from worker.handlers.detach_volume import DetachVolume
+from worker.handlers.sync_power_state import FOLLOWED, SyncPowerState
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.guest import Guest
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
 from worker.model.operation import OperationState
-from worker.model.requests import DetachVolume, SyncPowerState
 from worker.ports import Ports
 
 Wanted = SyncPowerState | DetachVolume

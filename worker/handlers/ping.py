@@ -1,9 +1,14 @@
 """Is a worker there?"""
 
+from dataclasses import dataclass
 from typing import Any
 
-from worker.model.requests import Ping
 from worker.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """Call: is a worker there?"""
 
 
 def ping(_request: Ping, ports: Ports) -> dict[str, Any]:

@@ -1,12 +1,20 @@
 """Give a reservation back."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from worker.errors import DeviceWrongState
 from worker.model.block_device import DeviceStatus
-from worker.model.requests import ReleaseBlockDevice
+from worker.model.ids import BlockDeviceId
 from worker.model.update import Event, Update
 from worker.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseBlockDevice:
+    """Call: give a reservation back."""
+
+    bdm_uuid: BlockDeviceId
 
 
 def release_block_device(request: ReleaseBlockDevice, ports: Ports) -> dict[str, Any]:

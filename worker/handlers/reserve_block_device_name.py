@@ -1,6 +1,7 @@
 """Reserve a place for a volume on an instance: name, bus, unit, address, alias and serial."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from worker.errors import (
@@ -14,13 +15,28 @@ from worker.errors import (
 )
 from worker.model.block_device import BlockDevice, Bus, DeviceType
 from worker.model.guest import Guest
-from worker.model.ids import BlockDeviceId, new_uuid
+from worker.model.ids import BlockDeviceId, InstanceId, VolumeId, new_uuid
 from worker.model.names import parse_bus
 from worker.model.placement import place
-from worker.model.requests import ReserveBlockDeviceName
 from worker.model.update import Event, Update
 from worker.model.volume import Volume, VolumeStatus
 from worker.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveBlockDeviceName:
+    """Call: choose name, bus, unit and address for a volume, and keep them."""
+
+    instance_uuid: InstanceId
+    volume_id: VolumeId
+    bdm_uuid: BlockDeviceId | None = None
+    device: str | None = None
+    disk_bus: str | None = None
+    device_type: str | None = None
+    tag: str | None = None
+    multiattach: bool = False
+    delete_on_termination: bool = False
+
 
 RACES = 20
 """How many lost races for a place are tried again; each loss means that another one won."""

@@ -1,12 +1,20 @@
 """Keep ``vm_state`` true when a guest is stopped, started or paused by other hands."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from worker.errors import DomainNotFound
+from worker.model.ids import InstanceId
 from worker.model.instance import VmState
-from worker.model.requests import SyncPowerState
 from worker.model.update import Event, Update
 from worker.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncPowerState:
+    """The worker's own operation: read what the guest is doing and keep it."""
+
+    instance_uuid: InstanceId
+
 
 FOLLOWED = (VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED)
 """The states that mirror the hypervisor; the others are the worker's own knowledge."""

@@ -5,7 +5,7 @@ The text form (``pci:0000:05:00.0``) is what the row keeps and what a unique con
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -79,19 +79,16 @@ def parse_address(text: str) -> Address:
             raise ValueError(message)
 
 
-def same_place(one: Address, other: Address) -> bool:
-    """Tell whether two addresses collide; functions of one PCI slot do."""
-    match one, other:
-        case PciAddress(), PciAddress():
-            return (one.domain, one.bus, one.slot) == (other.domain, other.bus, other.slot)
+def place_of(address: Address) -> Address:
+    """Return what an address occupies: functions of one PCI slot occupy the same."""
+    match address:
+        case PciAddress():
+            return replace(address, function=0)
         case _:
-            return one == other
+            return address
 
 
 def first_free(places: Iterable[Address], taken: Iterable[Address]) -> Address | None:
     """Return the first of the places that collides with none of the taken, or None."""
-    occupied = tuple(taken)
-    for place in places:
-        if not any(same_place(place, other) for other in occupied):
-            return place
-    return None
+    occupied = {place_of(address) for address in taken}
+    return next((place for place in places if place_of(place) not in occupied), None)

@@ -62,8 +62,8 @@ def _free_address(guest: Guest, rows: Sequence[BlockDevice], bus: Bus) -> Addres
     taken = {address for layout in guest.layouts for address in layout.taken}
     taken |= {row.address for row in rows if row.address is not None}
     first, *others = (layout.places[bus] for layout in guest.layouts)
-    offered = [place for place in first if all(place in other for other in others)]
-    free = first_free(offered, taken)
+    in_all = set(first).intersection(*others)
+    free = first_free([place for place in first if place in in_all], taken)
     if free is None:
         message = f"instance {guest.instance} has no free place for a disk on bus {bus}"
         raise NoFreePort(message)

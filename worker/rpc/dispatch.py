@@ -12,6 +12,7 @@ from worker.errors import (
     Unavailable,
     WorkerError,
 )
+from worker.execution import Kind
 from worker.model.ids import OperationId, new_uuid
 from worker.model.operation import Operation
 from worker.model.update import Event, Update
@@ -25,7 +26,6 @@ from worker.rpc.wire import (
     operation_id_in,
     request_from,
 )
-from worker.runner import Kind
 from worker.steps import fault_of
 
 OF_THE_MESSAGE = ("operation_id", "expires_at")

@@ -1,0 +1,16 @@
+"""Joins the core to the real world: the only room that names real adapters."""
+
+from worker.wiring.core import Core, onlooker, read
+from worker.wiring.service import Worker
+from worker.wiring.settings import PRIVATE, bus_settings, make_database, socket_path
+
+__all__ = [
+    "PRIVATE",
+    "Core",
+    "Worker",
+    "bus_settings",
+    "make_database",
+    "onlooker",
+    "read",
+    "socket_path",
+]
