@@ -21,9 +21,9 @@ from tests.fakes.volume_service import (
     FakeVolumes,
 )
 from tests.fakes.world import World
+from worker.execution import Page
 from worker.model.operation import Operation
 from worker.ports import Clock, Ports
-from worker.runner import Page
 from worker.steps import Recorder, Watch, wrap_outside
 
 
