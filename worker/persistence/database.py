@@ -115,11 +115,11 @@ def _meaning(error: SQLAlchemyError) -> Contended | WorkerError | None:
         case PoolTimeoutError():
             return DatabaseUnavailable("every connection to the database is in use")
         case DBAPIError() if _is_contended(error):
-            return Contended(_said(error))
+            return Contended(said(error))
         case DataError():
-            return RequestMalformed(f"the database refuses a value: {_said(error)}")
+            return RequestMalformed(f"the database refuses a value: {said(error)}")
         case OperationalError() | InterfaceError() | DBAPIError(connection_invalidated=True):
-            return DatabaseUnavailable(f"the database does not answer: {_said(error)}")
+            return DatabaseUnavailable(f"the database does not answer: {said(error)}")
         case _:
             return None
 
@@ -134,6 +134,7 @@ def _is_contended(error: DBAPIError) -> bool:
     )
 
 
-def _said(error: DBAPIError) -> str:
+def said(error: DBAPIError) -> str:
+    """Return the database's own words, as far as they fit a line."""
     lines = str(error.orig).strip().splitlines()
     return lines[0] if lines else type(error.orig).__name__

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from worker.errors import DatabaseUnavailable
+from worker.persistence.database import said
 from worker.persistence.engine import begin_writing
 
 SCRIPTS = Path(__file__).parent / "migrations"
@@ -25,7 +26,7 @@ def upgrade(engine: Engine) -> None:
             begin_writing(connection)
             command.upgrade(_config(connection), "head")
     except (OperationalError, InterfaceError) as error:
-        raise DatabaseUnavailable(f"the schema was not upgraded: {error.orig}") from error
+        raise DatabaseUnavailable(f"the schema was not upgraded: {said(error)}") from error
 
 
 def version(engine: Engine) -> str | None:
@@ -34,7 +35,7 @@ def version(engine: Engine) -> str | None:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
     except (OperationalError, InterfaceError) as error:
-        raise DatabaseUnavailable(f"the database does not answer: {error.orig}") from error
+        raise DatabaseUnavailable(f"the database does not answer: {said(error)}") from error
 
 
 def head() -> str:

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 
 import libvirt
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
@@ -138,9 +138,14 @@ class LibvirtConnection:
         self._nudge.set()
 
     def _keep_open(self) -> None:
+        away = False
         while not self._closed.is_set():
             self._nudge.clear()
-            # Who calls libvirt meanwhile hears of it; here there is nobody to tell.
-            with suppress(libvirt.libvirtError, HypervisorUnavailable):
+            try:
                 self._opened()
+                away = False
+            except (libvirt.libvirtError, HypervisorUnavailable) as error:
+                if not away and not self._closed.is_set():
+                    LOG.warning("libvirt away: uri=%s error=%s", self.uri, error)
+                away = True
             self._nudge.wait(self._reopen_interval)
