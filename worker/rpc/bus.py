@@ -14,6 +14,9 @@ from worker.rpc import memory
 MEMORY = "kombu+memory"
 FAKE = "fake"
 
+HEARTBEAT = 20
+"""Seconds after which a silent connection is taken to be dead."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusSettings:
@@ -33,7 +36,7 @@ class BusSettings:
     prefetch: int = 64
     delivery_limit: int = 20
     retained_updates: int = 100_000
-    heartbeat: float = 60.0
+    heartbeat: float = HEARTBEAT
     connect_timeout: float = 5.0
     confirm_timeout: float = 10.0
     start_patience: float = 2.0
@@ -103,6 +106,11 @@ def messaging_conf(url: str, *, quorum: bool) -> cfg.ConfigOpts:
     conf.set_override("transport_url", url)
     for option in ("rabbit_quorum_queue", "rabbit_transient_quorum_queue"):
         conf.set_override(option, quorum, "oslo_messaging_rabbit")
+    # oslo.messaging finds out by this alone that a broker, back from a crash, will never answer
+    # what it was asked first.
+    conf.set_override("heartbeat_timeout_threshold", HEARTBEAT, "oslo_messaging_rabbit")
+    # A caller who is gone would hold up our stopping; one who is not asks again.
+    conf.set_override("kombu_missing_consumer_retry_timeout", 3, "oslo_messaging_rabbit")
     if urlsplit(url).scheme == MEMORY:
         memory.install()
         # It has none, and oslo.messaging warns of that at each connection.
@@ -124,6 +132,8 @@ def connection_to(settings: BusSettings, purpose: str) -> Connection:
         connect_timeout=settings.connect_timeout,
         transport_options={
             "confirm_publish": True,
+            "read_timeout": settings.confirm_timeout,
+            "write_timeout": settings.confirm_timeout,
             "client_properties": {"connection_name": name},
         },
     )

@@ -43,10 +43,9 @@ class Caller:
 
     def close(self) -> None:
         """Close the connections."""
-        with self._lock:
-            if self._transport is not None:
-                self._transport.cleanup()
-            self._transport = None
+        transport = self._forget()
+        if transport is not None:
+            transport.cleanup()
 
     def call(
         self, host: str, method: str, arguments: Mapping[str, Any], request_id: str | None
@@ -124,8 +123,15 @@ class Caller:
     def _broker_gone(self) -> BrokerUnavailable:
         """Start anew with the next request: what is left of the connections may hang."""
         self._seen.clear()
-        self.close()
+        transport = self._forget()
+        if transport is not None:
+            threading.Thread(target=transport.cleanup, daemon=True).start()
         return BrokerUnavailable("the message broker does not answer")
+
+    def _forget(self) -> Any:  # noqa: ANN401
+        with self._lock:
+            transport, self._transport = self._transport, None
+        return transport
 
 
 def _context(request_id: str | None) -> dict[str, str]:
