@@ -132,9 +132,10 @@ def test_a_stock_cast_outlives_a_kill_before_its_acknowledgement(
         assert process.wait(30) == -9
     assert len(lines(journal)) == (1 if dies == AFTER else 0)
     intake = Intake(settings, FileJournal(journal, NEVER))
-    intake.start()
-    assert eventually(lambda: set(lines(journal)) == set(ids))
-    intake.stop()
+    with contextlib.ExitStack() as stack:
+        stack.callback(intake.stop)
+        intake.start()
+        assert eventually(lambda: set(lines(journal)) == set(ids))
     assert list(dict.fromkeys(lines(journal))) == ids
     assert taken(settings, operations_queue) == []
 
@@ -312,7 +313,8 @@ def test_a_broker_killed_in_mid_stream_loses_nothing(
     assert list(dict.fromkeys(told)) == list(range(1, len(ids) + 1))
     for part in ("intake", "updates"):
         said = [each.message for each in caplog.records if each.message.startswith(f"{part}: ")]
-        assert len([text for text in said if "away" in text]) == 1, said
+        # Twice when it was reached while it was still starting, and let go of once more.
+        assert len([text for text in said if "away" in text]) in (1, 2), said
 
 
 def send_all(client: Client, ids: list[str], outbox: ListOutbox) -> None:
