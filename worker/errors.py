@@ -234,6 +234,12 @@ class OperationBlocked(Conflict):
     code = "operation.blocked"
 
 
+class OperationWrongState(Conflict):
+    """The operation is not in a state that allows the request."""
+
+    code = "operation.wrong_state"
+
+
 class OperationExpired(Unavailable):
     """The operation had expired before its first step."""
 

@@ -291,6 +291,26 @@ class Operations(ABC):
         """Return the newest operation that names the row."""
 
 
+class StuckOperations(ABC):
+    """What an operator decides of an operation that is stuck; done when they return.
+
+    What the other ports of the request have written is committed with it, or not at all. Each
+    raises OperationNotFound, and OperationWrongState unless the operation is stuck.
+    """
+
+    @abstractmethod
+    def reopen(self, operation: OperationId) -> Operation:
+        """Leave it to be run again from where it stands; return it as kept, with its steps.
+
+        The commit point and the steps stay, no attempt is counted, the fault is forgotten. One
+        that had begun is running, for it must neither expire nor be told as begun again.
+        """
+
+    @abstractmethod
+    def abandon(self, operation: OperationId, tell: Update | None) -> Operation:
+        """Give it its end, ``abandoned``, and tell it; its fault stays. Return it as kept."""
+
+
 class OperationRecord(ABC):
     """The journal's page of one operation while it runs.
 
@@ -413,5 +433,6 @@ class Ports:
     instances: Instances
     updates: Updates
     operations: Operations
+    stuck: StuckOperations
     progress: Progress
     clock: Clock

@@ -11,6 +11,7 @@ from tests.fakes.database import (
     FakeOperationRecord,
     FakeOperations,
     FakeProgress,
+    FakeStuckOperations,
     FakeUpdates,
 )
 from tests.fakes.hypervisor import FakeGuestDisks, FakeGuests
@@ -54,6 +55,7 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         instances=FakeInstances(world),
         updates=FakeUpdates(world),
         operations=FakeOperations(world),
+        stuck=FakeStuckOperations(world),
         progress=FakeProgress(world, operation),
         clock=FakeClock(world),
     )

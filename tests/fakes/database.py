@@ -14,6 +14,7 @@ from worker.errors import (
     InstanceTaken,
     OperationConflict,
     OperationNotFound,
+    OperationWrongState,
     VolumeAlreadyAttached,
 )
 from worker.model.block_device import LEGAL_MOVES, BlockDevice, DeviceStatus
@@ -29,6 +30,7 @@ from worker.ports import (
     OperationRecord,
     Operations,
     Progress,
+    StuckOperations,
     Updates,
 )
 
@@ -188,6 +190,39 @@ class FakeOperations(Operations):
     def last_for(self, device: BlockDeviceId) -> Operation | None:
         found = [one for one in self.world.operations.values() if one.block_device == device]
         return found[-1] if found else None
+
+
+class FakeStuckOperations(StuckOperations):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def reopen(self, operation: OperationId) -> Operation:
+        began = self._stuck(operation).started_at is not None
+        return self._leave(
+            operation,
+            state=OperationState.RUNNING if began else OperationState.QUEUED,
+            attempts=0,
+            fault=None,
+            ended_at=None,
+        )
+
+    def abandon(self, operation: OperationId, tell: Update | None) -> Operation:
+        self._stuck(operation)
+        ended = self._leave(operation, state=OperationState.ABANDONED, ended_at=self.world.tick())
+        if tell is not None:
+            self.world.told.append(tell)
+        return ended
+
+    def _stuck(self, operation: OperationId) -> Operation:
+        found = FakeOperations(self.world).get(operation)
+        if found.state is not OperationState.STUCK:
+            raise OperationWrongState(operation)
+        return found
+
+    def _leave(self, operation: OperationId, **fields: object) -> Operation:
+        self.world.commit()
+        FakeOperationRecord(self.world, operation).change(**fields)
+        return FakeOperations(self.world).get(operation)
 
 
 class FakeProgress(Progress):

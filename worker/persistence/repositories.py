@@ -12,6 +12,7 @@ from worker.persistence.journal import SqlOperations
 from worker.persistence.outbox import SqlOutbox
 from worker.persistence.pool_records import SqlPoolRecords
 from worker.persistence.progress import SqlOperationRecord, SqlProgress
+from worker.persistence.stuck import SqlStuckOperations
 from worker.persistence.unit_of_work import UnitOfWork
 from worker.persistence.updates import SqlUpdates
 from worker.ports import Clock
@@ -29,6 +30,7 @@ class RequestRepositories:
     connections: SqlConnections
     instances: SqlInstances
     updates: SqlUpdates
+    stuck: SqlStuckOperations
     progress: SqlProgress
     record: SqlOperationRecord | None
 
@@ -66,6 +68,7 @@ class Repositories:
             connections=SqlConnections(unit),
             instances=SqlInstances(unit),
             updates=SqlUpdates(unit),
+            stuck=SqlStuckOperations(unit, self.operations),
             progress=SqlProgress(record, operation),
             record=record,
         )

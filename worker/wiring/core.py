@@ -128,6 +128,7 @@ class Core:
             instances=repositories.instances,
             updates=repositories.updates,
             operations=self.repositories.operations,
+            stuck=repositories.stuck,
             progress=repositories.progress,
             clock=self.clock,
         )
