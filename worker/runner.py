@@ -98,7 +98,7 @@ class Runner:
         page = self._open_page(operation)
         while True:
             try:
-                if attempt:
+                if attempt or operation.started_at is not None:
                     operation = _as_kept(operation, page)
                 if not operation.state.ended:
                     carry_out(operation, self._kinds[operation.method], page, self._patience)
@@ -113,7 +113,8 @@ class Runner:
 def _as_kept(operation: Operation, page: Page) -> Operation:
     """Return the operation as the journal has it by now; no death is counted a second time.
 
-    A commit whose answer was lost may have happened, and one that has begun cannot expire.
+    A commit whose answer was lost may have happened, and one that has begun cannot expire. One
+    that was run before may have ended since it was queued again: it has one end.
     """
     kept = page.ports.operations.get(operation.id)
     steps = operation.steps if kept.attempts == operation.attempts else ()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,11 +15,12 @@ from worker.errors import (
     DatabaseUnavailable,
     MethodUnknown,
     OperationConflict,
+    OperationWrongState,
     RequestMalformed,
     VersionUnsupported,
 )
 from worker.model.ids import is_uuid
-from worker.model.operation import Operation
+from worker.model.operation import Operation, OperationState
 from worker.model.update import Event
 from worker.ports import Ports
 from worker.rpc.dispatch import Dispatcher
@@ -176,3 +177,64 @@ def test_the_workers_own_operation_has_an_id_of_its_own(door: Door) -> None:
     assert (kept.own, kept.lane) == (True, INSTANCE)
     assert is_uuid(kept.id)
     assert door.submitted == [kept]
+
+
+@pytest.fixture
+def stuck(door: Door) -> Operation:
+    """An operation that is stuck, as the journal has it."""
+    kept = door.dispatcher.accept(attach())
+    door.submitted.clear()
+    door.world.operations[kept.id] = replace(
+        kept, state=OperationState.STUCK, started_at=door.world.now, attempts=5
+    )
+    return kept
+
+
+def again() -> Message:
+    return asked("retry_operation", operation_id=OPERATION)
+
+
+def test_what_is_retried_is_answered_as_it_is_and_run(door: Door, stuck: Operation) -> None:
+    answer = door.dispatcher.serve(again())
+    assert (answer["operation_id"], answer["state"]) == (stuck.id, "running")
+    assert door.submitted == [door.world.operations[stuck.id]]
+
+
+def test_a_retry_is_run_once(door: Door, stuck: Operation) -> None:
+    door.dispatcher.serve(again())
+    with pytest.raises(OperationWrongState):
+        door.dispatcher.serve(again())
+    assert len(door.submitted) == 1
+
+
+def test_a_retry_whose_commit_was_in_doubt_is_run_when_it_is_asked_again(
+    door: Door, stuck: Operation
+) -> None:
+    door.lose_commits = 1
+    with pytest.raises(DatabaseUnavailable):
+        door.dispatcher.serve(again())
+    assert door.submitted == []
+    assert door.dispatcher.serve(again())["state"] == "running"
+    with pytest.raises(OperationWrongState):
+        door.dispatcher.serve(again())
+    assert [kept.id for kept in door.submitted] == [stuck.id]
+
+
+def test_a_doubt_about_what_has_ended_since_runs_nothing(door: Door, stuck: Operation) -> None:
+    door.lose_commits = 1
+    with pytest.raises(DatabaseUnavailable):
+        door.dispatcher.serve(again())
+    ended = replace(door.world.operations[stuck.id], state=OperationState.SUCCEEDED)
+    door.world.operations[stuck.id] = ended
+    with pytest.raises(OperationWrongState):
+        door.dispatcher.serve(again())
+    assert door.submitted == []
+
+
+def test_abandoning_runs_nothing(door: Door, stuck: Operation) -> None:
+    answer = door.dispatcher.serve(asked("abandon_operation", operation_id=OPERATION))
+    assert (answer["state"], answer["message"]) == (
+        "abandoned",
+        f"block device {DEVICE} stays reserved",
+    )
+    assert door.submitted == []

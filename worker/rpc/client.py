@@ -204,6 +204,14 @@ class Client:
             )
         )
 
+    def retry_operation(self, host: str, *, operation_id: str) -> Json:
+        """Have a stuck operation run again from where it stands; return it as it is then."""
+        return _mapping(self.call(host, "retry_operation", operation_id=operation_id))
+
+    def abandon_operation(self, host: str, *, operation_id: str) -> Json:
+        """Give a stuck operation up; return it, with a ``message`` that says what was decided."""
+        return _mapping(self.call(host, "abandon_operation", operation_id=operation_id))
+
     def list_instances(self, host: str) -> list[Json]:
         """Return the instances in the worker's care."""
         return _list(self.call(host, "list_instances"))

@@ -9,6 +9,7 @@ from typing import Any
 from worker.errors import (
     DatabaseUnavailable,
     MethodUnknown,
+    OperationWrongState,
     Unavailable,
     WorkerError,
 )
@@ -53,6 +54,7 @@ class Dispatcher:
         self._operations = operations
         self._in_doubt: set[OperationId] = set()
         self._lock = threading.Lock()
+        self._resuming = threading.Lock()
 
     def serve(self, message: Message) -> Any:  # noqa: ANN401 - whatever the method answers
         """Serve a message whose sender waits: return the answer, or the operation as accepted.
@@ -83,6 +85,8 @@ class Dispatcher:
         """Run a call and return its answer, plain JSON; raises what the handler raises."""
         call = self._calls[message.method]
         request = request_from(call.request, message.arguments)
+        if call.resumes:
+            return self._resume(call, request).public()
         with self._open_call() as ports:
             return call.handler(request, ports)
 
@@ -111,17 +115,47 @@ class Dispatcher:
         operation = _operation(OperationId(new_uuid()), method, request)
         return self._keep(replace(operation, own=True), request, kind)
 
+    def _resume(self, call: Call, request: Any) -> Operation:  # noqa: ANN401 - one type a method
+        """Have the operation run that the handler returns; return it as kept."""
+        with self._resuming:
+            try:
+                with self._open_call() as ports:
+                    operation: Operation = call.handler(request, ports)
+            except DatabaseUnavailable:
+                self._doubt(request.operation_id)
+                raise
+            except OperationWrongState:
+                found = self._resumed_in_doubt(request.operation_id)
+                if found is None:
+                    raise
+                operation = found
+            self._was_in_doubt(operation.id)
+        self._submit(operation)
+        return operation
+
+    def _resumed_in_doubt(self, operation: OperationId) -> Operation | None:
+        """Return an operation that is unfinished and that nobody runs, for no answer said so."""
+        with self._lock:
+            if operation not in self._in_doubt:
+                return None
+        with self._open_call() as ports:
+            found = ports.operations.get(operation)
+        return None if found.state.ended else found
+
     def _keep(self, operation: Operation, request: Any, kind: Kind) -> Operation:  # noqa: ANN401
         try:
             with self._open_call() as ports:
                 kept, new = ports.operations.accept(_pinned(operation, request, kind, ports))
         except DatabaseUnavailable:
-            with self._lock:
-                self._in_doubt.add(operation.id)
+            self._doubt(operation.id)
             raise
         if self._was_in_doubt(operation.id) or new:
             self._submit(kept)
         return kept
+
+    def _doubt(self, operation: OperationId) -> None:
+        with self._lock:
+            self._in_doubt.add(operation)
 
     def _was_in_doubt(self, operation: OperationId) -> bool:
         """A commit whose answer was lost may have happened: then it comes back as not new."""

@@ -5,9 +5,11 @@ A new method is a file in ``handlers/``, its request beside its handler, and a l
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from worker.execution import Kind
+from worker.handlers.abandon_operation import AbandonOperation, abandon_operation
 from worker.handlers.adopt_instance import AdoptInstance, adopt_instance
 from worker.handlers.attach_volume import AttachVolume, attach_volume
 from worker.handlers.create_volume import CreateVolume, create_volume
@@ -28,8 +30,9 @@ from worker.handlers.reserve_block_device_name import (
     ReserveBlockDeviceName,
     reserve_block_device_name,
 )
+from worker.handlers.retry_operation import RetryOperation, retry_operation
 from worker.handlers.sync_power_state import SyncPowerState, sync_power_state
-from worker.model.update import ATTACH_PHASES, DETACH_PHASES
+from worker.model.update import ATTACH_PHASES, DETACH_PHASES, Phases
 from worker.ports import Ports
 
 VERSION = "1.0"
@@ -38,10 +41,19 @@ VERSION = "1.0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A method that answers at once; its handler returns plain JSON."""
+    """A method that answers at once; its handler returns plain JSON.
+
+    That of one that ``resumes`` returns an operation of the journal instead: it is run, in its
+    lane, and is the answer.
+    """
 
     request: type[Any]
     handler: Callable[[Any, Ports], Any]
+    resumes: bool = False
+
+
+def _phases_of(method: str) -> Phases | None:
+    return OPERATIONS[method].phases
 
 
 CALLS: Mapping[str, Call] = {
@@ -54,6 +66,10 @@ CALLS: Mapping[str, Call] = {
     "get_volume_connector": Call(request=GetVolumeConnector, handler=get_volume_connector),
     "get_operation": Call(request=GetOperation, handler=get_operation),
     "list_operations": Call(request=ListOperations, handler=list_operations),
+    "retry_operation": Call(request=RetryOperation, handler=retry_operation, resumes=True),
+    "abandon_operation": Call(
+        request=AbandonOperation, handler=partial(abandon_operation, phases_of=_phases_of)
+    ),
     "list_instances": Call(request=ListInstances, handler=list_instances),
     "get_instance": Call(request=GetInstance, handler=get_instance),
     "adopt_instance": Call(request=AdoptInstance, handler=adopt_instance),

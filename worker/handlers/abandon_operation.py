@@ -1,0 +1,88 @@
+"""Give a stuck operation up, once an operator has cleared away what it left behind."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from worker.errors import DomainNotFound
+from worker.handlers.retry_operation import check_stuck
+from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.ids import OperationId
+from worker.model.operation import Operation
+from worker.model.update import Phases, Update
+from worker.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbandonOperation:
+    """Call: give a stuck operation up; its device is free again."""
+
+    operation_id: OperationId
+
+
+UNDECIDED = (DeviceStatus.ATTACHING, DeviceStatus.DETACHING, DeviceStatus.ERROR)
+"""What a stuck operation leaves its row as; any other status is true by itself."""
+
+
+def abandon_operation(
+    request: AbandonOperation, ports: Ports, *, phases_of: Callable[[str], Phases | None]
+) -> dict[str, Any]:
+    """End the operation as ``abandoned`` and make its row say what the guest has.
+
+    The guest is looked at and not changed; when it cannot be, nothing is decided. The answer is
+    the operation with a ``message`` that says what was decided of the row.
+    """
+    operation = ports.operations.get(request.operation_id)
+    check_stuck(operation)
+    device, message = _decide(operation, ports)
+    phases = phases_of(operation.method)
+    update = None if phases is None else _error(operation, phases, device)
+    return ports.stuck.abandon(operation.id, update).public() | {"message": message}
+
+
+def _decide(operation: Operation, ports: Ports) -> tuple[BlockDevice | None, str]:
+    """Return the row as it is from now on, and what to say of it."""
+    row = None if operation.block_device is None else ports.devices.look(operation.block_device)
+    if row is None:
+        return None, "no block device was held"
+    if row.deleted:
+        return row, f"block device {row.uuid} was removed before"
+    if row.status not in UNDECIDED:
+        return row, f"block device {row.uuid} stays {row.status}"
+    if _guest_has(row, ports):
+        row = replace(row, status=DeviceStatus.ATTACHED)
+        ports.devices.save(row)
+        return row, f"block device {row.uuid} is attached: the guest has {row.alias}"
+    ports.devices.remove(row)
+    return (
+        row,
+        f"block device {row.uuid} is removed: the guest has no {row.alias}{_left(row, ports)}",
+    )
+
+
+def _guest_has(row: BlockDevice, ports: Ports) -> bool:
+    """Tell whether one of the guest's layouts has the alias; a domain that is gone has none."""
+    try:
+        layouts = ports.guests.describe(row.instance).layouts
+    except DomainNotFound:
+        return False
+    return any(disk.alias == row.alias for layout in layouts for disk in layout.disks)
+
+
+def _left(row: BlockDevice, ports: Ports) -> str:
+    """Name what was not looked at: host and volume service are the operator's to clear."""
+    left = [] if row.attachment is None else [f"attachment {row.attachment}"]
+    if ports.connections.get(row.uuid) is not None:
+        left.append("the record that this host is connected")
+    return f"; left as it is: {', '.join(left)}" if left else ""
+
+
+def _error(operation: Operation, phases: Phases, device: BlockDevice | None) -> Update:
+    return Update(
+        event=phases.error,
+        instance=operation.instance,
+        operation=operation.id,
+        request_id=operation.request_id,
+        block_device=device,
+        fault=operation.fault,
+    )
