@@ -38,8 +38,13 @@ def read(arguments: argparse.Namespace, method: str, **request: Any) -> Any:  # 
 
 def carry_out(arguments: argparse.Namespace, method: str, **request: Any) -> Mapping[str, Any]:  # noqa: ANN401
     """Ask for an operation and wait for its end; raises WorkerError unless it succeeded."""
+    accepted = ask(arguments, method, operation_id=new_uuid(), **_given(request))
+    return follow(arguments, accepted)
+
+
+def follow(arguments: argparse.Namespace, accepted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Wait for the end of an operation; raises WorkerError unless it succeeded."""
     client = _client(arguments)
-    accepted = client.call(method, operation_id=new_uuid(), **_given(request))
     begun, told = time.monotonic(), False
     while True:
         found: Mapping[str, Any] = client.call(
@@ -49,9 +54,13 @@ def carry_out(arguments: argparse.Namespace, method: str, **request: Any) -> Map
         if state.ended:
             return _succeeded(found, state)
         if not told and time.monotonic() - begun > PATIENCE:
-            say(f"operation {accepted['operation_id']} ({method}) is {state}; waiting for its end")
+            say(f"operation {_named(found)} is {state}; waiting for its end")
             told = True
         time.sleep(POLL)
+
+
+def _named(found: Mapping[str, Any]) -> str:
+    return f"{found['operation_id']} ({found['method']})"
 
 
 def _succeeded(found: Mapping[str, Any], state: OperationState) -> Mapping[str, Any]:

@@ -23,6 +23,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         [
             Subcommand("list", "list operations, newest first", show_all, _filters),
             Subcommand("show", "show an operation and the time line of its steps", show, _id),
+            Subcommand("retry", "run a stuck operation again and wait for its end", retry, _id),
+            Subcommand("abandon", "give up a stuck operation that you cleared up", abandon, _id),
         ],
     )
 
@@ -52,6 +54,28 @@ def show(arguments: argparse.Namespace) -> int:
         print()
         print(timeline(steps))
     return asking.DONE
+
+
+def retry(arguments: argparse.Namespace) -> int:
+    """Run a stuck operation again; say how it ended."""
+    accepted = asking.ask(arguments, "retry_operation", operation_id=arguments.id)
+    found = asking.follow(arguments, accepted)
+    _print_end(found, "it was run again to its end", as_json=arguments.json)
+    return asking.DONE
+
+
+def abandon(arguments: argparse.Namespace) -> int:
+    """Give a stuck operation up; say what was decided of its device."""
+    found = asking.ask(arguments, "abandon_operation", operation_id=arguments.id)
+    _print_end(found, found["message"], as_json=arguments.json)
+    return asking.DONE
+
+
+def _print_end(found: Mapping[str, Any], message: str, *, as_json: bool) -> None:
+    if as_json:
+        print_fields(found, as_json=True)
+        return
+    print(f"operation {found['operation_id']} ({found['method']}) {found['state']}: {message}")
 
 
 def timeline(steps: list[Mapping[str, Any]]) -> str:
