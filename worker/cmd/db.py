@@ -1,12 +1,19 @@
-"""blockworker db: the database's schema."""
+"""blockworker db: the database's schema, and what may be forgotten."""
 
 import argparse
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 
 from worker import wiring
 from worker.cmd import asking, options
 from worker.cmd.commands import Subcommand, add_commands
 from worker.cmd.output import print_json
+from worker.errors import Invalid
 from worker.persistence import migrate
+from worker.persistence.purge import purge
+
+LONGEST = 36500
+"""Days, a century: more would name a time before the calendar's first."""
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -14,11 +21,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     add_commands(
         commands,
         "db",
-        "the database's schema",
+        "the database's schema, and what may be forgotten",
         [
             Subcommand("upgrade", "bring the schema to this release", upgrade),
             Subcommand("version", "print the version that the schema is at", version),
             Subcommand("check", "compare the schema with what this release needs", check),
+            Subcommand("purge", "delete what ended long enough ago", forget, _before),
         ],
     )
 
@@ -47,9 +55,41 @@ def check(arguments: argparse.Namespace) -> int:
     return asking.DONE if wrong is None else asking.FOUND
 
 
-def _print(arguments: argparse.Namespace, **facts: str | None) -> None:
+def forget(arguments: argparse.Namespace) -> int:
+    """Delete what ended before the retention began; may run beside a worker."""
+    conf = options.read(arguments)
+    days = conf.database.retention_days if arguments.before is None else arguments.before
+    database = wiring.make_database(conf)
+    wrong = migrate.check(database.engine)
+    if wrong is not None:
+        raise Invalid(wrong)
+    before = datetime.now(UTC) - timedelta(days=days)
+    deleted = purge(database, before)
+    _print(arguments, before=before.isoformat(timespec="seconds"), **asdict(deleted))
+    return asking.DONE
+
+
+def _before(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--before",
+        metavar="DAYS",
+        type=_days,
+        help="delete what ended more than DAYS ago (default: [database] retention_days)",
+    )
+
+
+def _days(text: str) -> int:
+    """Read a number of days; argparse's own error if it is none."""
+    days = int(text)
+    if not 0 <= days <= LONGEST:
+        message = f"{days} is not between 0 and {LONGEST}"
+        raise argparse.ArgumentTypeError(message)
+    return days
+
+
+def _print(arguments: argparse.Namespace, **facts: str | int | None) -> None:
     if arguments.json:
         print_json(facts)
         return
     for name, value in facts.items():
-        print(f"{name}: {value or 'none'}")
+        print(f"{name}: {'none' if value is None else value}")

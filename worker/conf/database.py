@@ -13,4 +13,13 @@ OPTIONS = [
         " mysql+pymysql://user:password@host/name. SQLite serves one host; a fleet shares one"
         " PostgreSQL or MariaDB.",
     ),
+    cfg.IntOpt(
+        "retention_days",
+        default=30,
+        min=0,
+        max=36500,
+        help="What 'blockworker db purge' leaves: it deletes what was removed, ended or published"
+        " longer ago than so many days. An operation that is forgotten is carried out again if"
+        " its message is sent again.",
+    ),
 ]
