@@ -134,7 +134,7 @@ def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 def stock_client(settings: BusSettings, topic: str, **target: Any) -> Any:  # noqa: ANN401
     """Return a client as any user of oslo.messaging would make it."""
-    conf = messaging_conf(settings.url, quorum=settings.quorum)
+    conf = messaging_conf(settings.url, quorum=settings.replicated)
     return oslo_messaging.get_rpc_client(
         oslo_messaging.get_rpc_transport(conf),
         oslo_messaging.Target(

@@ -38,8 +38,7 @@ def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "client.md").read_text(), re.DOTALL)
     assert len(example.splitlines()) <= 20
     settings = BusSettings(url=URL, host="host-1", name=fresh_name())
-    here = example.replace("rabbit://user:password@broker/", URL)
-    here = here.replace("quorum=True", f"name='{settings.name}'")
+    here = example.replace('"rabbit://user:password@broker/"', f"{URL!r}, name={settings.name!r}")
     names = {"host": "host-1", "instance": INSTANCE, "volume": VOLUME}
     with BusWorker(settings):
         exec(compile(here, "docs/client.md", "exec"), names)  # noqa: S102 - the document's own

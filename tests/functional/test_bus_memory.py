@@ -152,7 +152,7 @@ def test_a_stock_listener_reads_the_updates(worker: BusWorker) -> None:
     settings = worker.settings
     listener = oslo_messaging.get_notification_listener(
         oslo_messaging.get_notification_transport(
-            messaging_conf(settings.url, quorum=settings.quorum)
+            messaging_conf(settings.url, quorum=settings.replicated)
         ),
         [oslo_messaging.Target(topic=settings.updates_topic, exchange=settings.name)],
         [Endpoint()],
@@ -248,9 +248,10 @@ def test_an_idle_bus_costs_next_to_nothing(memory_worker: BusWorker) -> None:
 
 
 def test_each_weaker_bus_is_named() -> None:
-    weak = [weak_bus(settings_for(url)) for url in (FAKE_URL, MEMORY_URL, "rabbit://h/")]
+    weak = [weak_bus(settings_for(url)) for url in (FAKE_URL, MEMORY_URL)]
+    weak.append(weak_bus(BusSettings(url="rabbit://h/", host="h", quorum=False)))
     assert [text and text.split()[0] for text in weak] == ["fake:/", "kombu+memory", "classic"]
-    assert weak_bus(BusSettings(url="rabbit://h/", host="h", quorum=True)) is None
+    assert weak_bus(BusSettings(url="rabbit://h/", host="h")) is None
 
 
 def own_only() -> set[str]:

@@ -74,7 +74,7 @@ def listening(settings: BusSettings) -> Iterator[list[dict[str, Any]]]:
             _context, publisher, event, payload, metadata = notification
             heard.append({"publisher": publisher, "event": event, **payload, **metadata})
 
-    conf = messaging_conf(settings.url, quorum=settings.quorum)
+    conf = messaging_conf(settings.url, quorum=settings.replicated)
     listener = oslo_messaging.get_notification_listener(
         oslo_messaging.get_notification_transport(conf),
         [oslo_messaging.Target(topic=settings.updates_topic, exchange=settings.name)],

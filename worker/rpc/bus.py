@@ -30,7 +30,7 @@ class BusSettings:
 
     url: str
     host: str
-    quorum: bool = False
+    quorum: bool = True
     name: str = "blockworker"
     threads: int = 8
     prefetch: int = 64
@@ -48,6 +48,11 @@ class BusSettings:
         """The kind of a bus that lives in this process alone; None for a broker."""
         scheme = urlsplit(self.url).scheme
         return scheme if scheme in (MEMORY, FAKE) else None
+
+    @property
+    def replicated(self) -> bool:
+        """Whether queues are quorum queues and the exchange durable: a broker's alone can be."""
+        return self.quorum and self.in_process is None
 
     @property
     def operations_topic(self) -> str:
@@ -86,10 +91,10 @@ def weak_bus(settings: BusSettings) -> str | None:
         return "fake:/ lives in this process and forgets: operations and updates may be lost"
     if settings.in_process == MEMORY:
         return "kombu+memory lives in this process: what was not taken from it dies with it"
-    if not settings.quorum:
+    if not settings.replicated:
         return (
             "classic queues: the exchange does not outlive a restart of the broker, nor a queue"
-            " the loss of its node; messages sent meanwhile may be lost; set rabbit_quorum_queue"
+            " the loss of its node; messages sent meanwhile may be lost; set [bus] quorum"
         )
     return None
 
@@ -120,7 +125,9 @@ def messaging_conf(url: str, *, quorum: bool) -> cfg.ConfigOpts:
 
 def connection_to(settings: BusSettings, purpose: str) -> Connection:
     """Return a connection, not yet open, to the same broker that oslo.messaging would use."""
-    where = TransportURL.parse(messaging_conf(settings.url, quorum=settings.quorum), settings.url)
+    where = TransportURL.parse(
+        messaging_conf(settings.url, quorum=settings.replicated), settings.url
+    )
     if settings.in_process is not None:
         # kombu does not speak fake:/; there the connection only keeps a thread company.
         return Connection("memory://localhost")

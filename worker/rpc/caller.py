@@ -108,7 +108,7 @@ class Caller:
             if self._transport is None:
                 # oslo.messaging would wait for a broker for ever.
                 with opened(self._settings, "client"):
-                    conf = messaging_conf(self._settings.url, quorum=self._settings.quorum)
+                    conf = messaging_conf(self._settings.url, quorum=self._settings.replicated)
                     self._transport = get_rpc_transport(conf)
         return get_rpc_client(
             self._transport,

@@ -37,7 +37,7 @@ class Client:
         self,
         url: str,
         *,
-        quorum: bool = False,
+        quorum: bool = True,
         name: str = "blockworker",
         timeout: float = 10.0,
         reach: float = 1.8,

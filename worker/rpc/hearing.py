@@ -111,7 +111,7 @@ class _Notified:
     def __init__(self, settings: BusSettings, hear: Hear, bound: threading.Event) -> None:
         self._hear = hear
         self._bound = bound
-        conf = messaging_conf(settings.url, quorum=settings.quorum)
+        conf = messaging_conf(settings.url, quorum=settings.replicated)
         target = Target(topic=settings.updates_topic, exchange=settings.name)
         self._listener = get_notification_listener(
             get_notification_transport(conf), [target], [self], pool=new_uuid()

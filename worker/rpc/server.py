@@ -106,7 +106,7 @@ class _Listener:
         self._close: Callable[[], None] = _nothing
 
     def start(self) -> None:
-        conf = messaging_conf(self._settings.url, quorum=self._settings.quorum)
+        conf = messaging_conf(self._settings.url, quorum=self._settings.replicated)
         transport = get_rpc_transport(conf)
         server = RPCServer(transport, self._target, self._dispatcher)
         server.start(override_pool_size=self._threads)

@@ -10,10 +10,12 @@ from kombu.entity import Exchange, Queue
 
 from worker.rpc.bus import BusSettings
 
+DELIVERIES = 2**31 - 1
+
 
 def exchange(settings: BusSettings) -> Exchange:
     """Return the one exchange; oslo.messaging makes it durable with quorum queues only."""
-    return Exchange(settings.name, type="topic", durable=settings.quorum)
+    return Exchange(settings.name, type="topic", durable=settings.replicated)
 
 
 def dead_letter_exchange(settings: BusSettings) -> Exchange:
@@ -27,7 +29,7 @@ def operations_queue(settings: BusSettings) -> Queue:
         "x-dead-letter-exchange": settings.dead_letters,
         "x-dead-letter-routing-key": settings.dead_letters,
     }
-    if settings.quorum:
+    if settings.replicated:
         arguments |= {
             "x-queue-type": "quorum",
             "x-delivery-limit": settings.delivery_limit,
@@ -48,7 +50,7 @@ def dead_letter_queue(settings: BusSettings) -> Queue:
         dead_letter_exchange(settings),
         routing_key=settings.dead_letters,
         durable=True,
-        queue_arguments=_kind(settings),
+        queue_arguments=_kind(settings) | _never_given_up(settings),
     )
 
 
@@ -79,5 +81,10 @@ def watchers_queue(settings: BusSettings, name: str) -> Queue:
     )
 
 
+def _never_given_up(settings: BusSettings) -> dict[str, Any]:
+    """Each look at a dead letter counts as a delivery; RabbitMQ 4 drops what had 20 of them."""
+    return {"x-delivery-limit": DELIVERIES} if settings.quorum else {}
+
+
 def _kind(settings: BusSettings) -> dict[str, Any]:
-    return {"x-queue-type": "quorum"} if settings.quorum else {}
+    return {"x-queue-type": "quorum"} if settings.replicated else {}

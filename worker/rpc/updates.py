@@ -122,7 +122,7 @@ class _Notifying:
     """Publishes through oslo.messaging, for the one bus that kombu does not speak."""
 
     def __init__(self, settings: BusSettings) -> None:
-        conf = messaging_conf(settings.url, quorum=settings.quorum)
+        conf = messaging_conf(settings.url, quorum=settings.replicated)
         conf.set_override("control_exchange", settings.name)
         self._notifier = Notifier(
             get_notification_transport(conf),

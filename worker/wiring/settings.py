@@ -49,20 +49,14 @@ def hypervisor_uri(conf: cfg.ConfigOpts) -> str:
 
 def bus_settings(conf: cfg.ConfigOpts) -> BusSettings:
     """Return which bus is meant, and how it is used."""
-    url = str(conf.transport_url)
     return BusSettings(
-        url=url,
+        url=conf.transport_url,
         host=conf.host,
-        quorum=conf.bus.quorum and not lives_in_process(url),
+        quorum=conf.bus.quorum,
         threads=conf.threads,
         prefetch=conf.bus.prefetch,
         delivery_limit=conf.bus.delivery_limit,
     )
-
-
-def lives_in_process(url: str) -> bool:
-    """Tell whether the bus is no broker, so that there is nothing durable about it."""
-    return url.startswith(("kombu+memory:", "fake:"))
 
 
 def socket_path(conf: cfg.ConfigOpts) -> Path:
