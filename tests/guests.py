@@ -158,3 +158,22 @@ def guest_maker(uri: str, image: GuestImage, folder: Path) -> Iterator[GuestMake
     finally:
         connection.close()
         remove_guests(uri, maker.made)
+
+
+def qemu_of(guest: Guest) -> int:
+    """Return the process of a guest of ours that runs."""
+    found = [pid for pid in _processes() if _is_qemu_of(guest.uuid, pid)]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _is_qemu_of(uuid: str, pid: int) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"qemu" in words[0] and uuid.encode() in words

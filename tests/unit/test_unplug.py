@@ -234,3 +234,11 @@ def test_each_error_of_libvirts_is_one_of_ours(
 def test_an_unplug_of_a_guest_that_is_gone_does_nothing(patient: Scene) -> None:
     patient.connection.domains = iter([libvirt_error(libvirt.VIR_ERR_NO_DOMAIN, "gone")])
     patient.disks.unplug(INSTANCE, ALIAS)
+
+
+def test_a_disk_that_is_not_shown_yet_is_asked_for_all_the_same(patient: Scene) -> None:
+    """Its attach may be under way, by a worker that died in it."""
+    missing = raises(libvirt.VIR_ERR_INTERNAL_ERROR, f"no device found with alias {ALIAS}")
+    patient.answers(missing).domain.plugged = False
+    assert patient.unplug() < LONG / 2
+    assert patient.domain.asked == [libvirt.VIR_DOMAIN_AFFECT_LIVE]

@@ -14,7 +14,7 @@ from worker.ports import GuestDisks
 from worker.virt.connection import LibvirtConnection
 from worker.virt.domain_xml import disk_element
 from worker.virt.events import Outcome
-from worker.virt.failures import detach_under_way, nothing_to_detach
+from worker.virt.failures import connection_lost, detach_under_way, nothing_to_detach
 from worker.virt.guests import disk_of, live_layout, persistent_layout
 
 LOG = logging.getLogger(__name__)
@@ -54,10 +54,12 @@ class LibvirtGuestDisks(GuestDisks):
             lacking = _compare(_layouts(domain), disk)
             if not lacking:
                 return
-            domain.attachDeviceFlags(disk_element(disk), lacking)
+            refusal = _refusal(domain, disk, lacking)
+            # An attach of a worker that died in it may have come first, while ours had to wait:
+            # then ours is refused, and the guest has the disk all the same.
             if _compare(_layouts(domain), disk):
                 message = f"libvirt took disk {disk.alias} and does not show it"
-                raise HypervisorRefused(message)
+                raise refusal or HypervisorRefused(message)
 
     def unplug(self, instance: InstanceId, alias: str) -> None:
         """Take the disk from the running guest and wait until it has let go.
@@ -68,7 +70,7 @@ class LibvirtGuestDisks(GuestDisks):
         # Watched before the guest is asked: it may let go before libvirt has answered us.
         with self._connection.watch(instance, alias) as watch:
             for attempt in range(1, self._attempts + 1):
-                if not self._ask(instance, alias):
+                if not self._ask(instance, alias, again=attempt > 1):
                     return
                 outcome = watch.wait(self._interval)
                 if outcome is Outcome.REFUSED:
@@ -91,16 +93,19 @@ class LibvirtGuestDisks(GuestDisks):
         """Take the disk from the persistent layout; one that is not there is fine."""
         try:
             with self._connection.domain(instance) as domain:
-                if disk_of(persistent_layout(domain), alias) is not None:
-                    _detach(domain, alias, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+                _detach(domain, alias, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
         except DomainNotFound:
             return
 
-    def _ask(self, instance: InstanceId, alias: str) -> bool:
-        """Ask the guest to let go; return whether there is something to wait for."""
+    def _ask(self, instance: InstanceId, alias: str, *, again: bool) -> bool:
+        """Ask the guest to let go; return whether there is something to wait for.
+
+        The first time without a look: that would see nothing of an attach that is still under
+        way, a dead worker's say. libvirt answers when that has ended.
+        """
         try:
             with self._connection.domain(instance) as domain:
-                if disk_of(live_layout(domain), alias) is None:
+                if again and disk_of(live_layout(domain), alias) is None:
                     return False
                 return _detach(domain, alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
         except DomainNotFound:
@@ -112,6 +117,17 @@ class LibvirtGuestDisks(GuestDisks):
                 return disk_of(live_layout(domain), alias) is not None
         except DomainNotFound:
             return False
+
+
+def _refusal(domain: libvirt.virDomain, disk: Disk, where: int) -> libvirt.libvirtError | None:
+    """Plug the disk in; return why libvirt did not. Raises if libvirt is gone."""
+    try:
+        domain.attachDeviceFlags(disk_element(disk), where)
+    except libvirt.libvirtError as error:
+        if connection_lost(error):
+            raise
+        return error
+    return None
 
 
 def _detach(domain: libvirt.virDomain, alias: str, where: int) -> bool:
