@@ -132,6 +132,12 @@ class OperationNotFound(NotFound):
     code = "operation.not_found"
 
 
+class DeadLetterNotFound(NotFound):
+    """No such dead letter in this host's queue."""
+
+    code = "dead_letter.not_found"
+
+
 class DeviceNameTaken(Conflict):
     """Another disk of the instance has the device name."""
 

@@ -7,11 +7,23 @@ from collections.abc import Sequence
 from oslo_config import cfg
 
 import worker
-from worker.cmd import asking, bus, config, db, device, instance, operation, serve, volume, watch
+from worker.cmd import (
+    asking,
+    bus,
+    config,
+    db,
+    dead_letter,
+    device,
+    instance,
+    operation,
+    serve,
+    volume,
+    watch,
+)
 from worker.cmd.demo import command as demo
 from worker.errors import WorkerError
 
-NOUNS = (serve, demo, bus, watch, volume, instance, device, operation, db, config)
+NOUNS = (serve, demo, bus, watch, volume, instance, device, operation, dead_letter, db, config)
 
 EPILOG = """exit status: 0 done, 1 failed, 2 wrong usage, 3 drift or warning found
 Commands reach a running worker through the socket in its state folder."""

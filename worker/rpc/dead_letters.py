@@ -132,7 +132,7 @@ class DeadLetterBox:
                 yield connection, list(_taken(queue))
                 channel.close()
         except BROKER_ERRORS as error:
-            message = f"the broker does not do it: {error}"
+            message = f"the broker does not answer, or refuses: {error}"
             raise BrokerUnavailable(message) from error
 
     def _send(self, connection: Connection, message: Message) -> None:
