@@ -38,6 +38,7 @@ class Served:
 
     state: Path
     config: Path
+    program: tuple[str, ...] = ("worker", "serve")
     process: subprocess.Popen[bytes] | None = None
     client: LocalClient = field(init=False)
 
@@ -47,7 +48,7 @@ class Served:
     def start(self) -> None:
         with (self.state / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "serve", "--config-file", str(self.config)],
+                [sys.executable, "-m", *self.program, "--config-file", str(self.config)],
                 stdout=log,
                 stderr=log,
             )

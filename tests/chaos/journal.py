@@ -1,0 +1,60 @@
+"""What journal and outbox must say of an operation that has ended."""
+
+from tests.chaos.stage import Stage, soon
+from tests.chaos.views import select_all
+from tests.processes import Json
+from worker.model.operation import OperationState, StepOutcome
+from worker.model.update import Event
+from worker.persistence.schema import OPERATIONS, STEPS, UPDATES
+from worker.rpc.methods import OPERATIONS as METHODS
+
+
+def differences(stage: Stage, operation: Json, *, attempts: int) -> list[str]:
+    """Return what is not as it must be; ``attempts`` is how often the worker died in a step."""
+    found = _journal(stage, operation["operation_id"])
+    if operation["attempts"] != attempts:
+        found.append(f"attempts: {operation['attempts']}, not {attempts}")
+    return found + _outbox(stage, operation)
+
+
+def _journal(stage: Stage, operation: str) -> list[str]:
+    rows = select_all(stage, OPERATIONS, OPERATIONS.c.id == operation)
+    steps = select_all(stage, STEPS, STEPS.c.operation_id == operation)
+    open_steps = [step["name"] for step in steps if step["outcome"] == StepOutcome.OPEN.value]
+    found = [f"steps open at the end: {open_steps}"] if open_steps else []
+    if [row["ended_at"] is not None for row in rows] != [True]:
+        found.append("journal: it has not exactly one end")
+    return found
+
+
+def _outbox(stage: Stage, operation: Json) -> list[str]:
+    updates = select_all(stage, UPDATES, UPDATES.c.instance_uuid == operation["instance_uuid"])
+    told = [
+        update["event"]
+        for update in sorted(updates, key=lambda update: update["sequence"])
+        if update["payload"]["operation_id"] == operation["operation_id"]
+    ]
+    wanted = _wanted(operation)
+    found = [] if told == wanted else [f"outbox: {told}, not {wanted}"]
+    numbers = sorted(update["sequence"] for update in updates)
+    if numbers != list(range(1, len(numbers) + 1)):
+        found.append(f"outbox: the numbers have gaps: {numbers}")
+    if not soon(lambda: _is_published(stage, operation["instance_uuid"])):
+        found.append("outbox: not published")
+    return found
+
+
+def _wanted(operation: Json) -> list[str]:
+    phases = METHODS[operation["method"]].phases
+    assert phases is not None
+    ends = {
+        OperationState.SUCCEEDED: phases.end,
+        OperationState.FAILED: phases.error,
+        OperationState.STUCK: Event.STUCK,
+    }
+    return [phases.start.value, ends[OperationState(operation["state"])].value]
+
+
+def _is_published(stage: Stage, instance: str) -> bool:
+    updates = select_all(stage, UPDATES, UPDATES.c.instance_uuid == instance)
+    return all(update["published_at"] is not None for update in updates)

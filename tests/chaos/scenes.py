@@ -1,0 +1,82 @@
+"""The scenes of the matrix, as one table: an operation joins it by one entry."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from tests.chaos.stage import Case, Stage
+from tests.chaos.views import Views, attached, gone
+from worker.execution import Kind
+from worker.rpc.methods import OPERATIONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """An operation on a guest; ``before`` is what one that failed must leave, ``after`` the aim.
+
+    ``before`` is the caller's way back: an attach that failed leaves no reservation.
+    """
+
+    name: str
+    method: str
+    prepare: Callable[[Stage], Case]
+    arguments: Callable[[Case], dict[str, Any]]
+    before: Callable[[Case], Views]
+    after: Callable[[Case], Views]
+
+
+def _attach(case: Case) -> dict[str, Any]:
+    return {"instance_uuid": case.guest.uuid, "bdm_uuid": case.row["uuid"]}
+
+
+def _detach(case: Case) -> dict[str, Any]:
+    return _attach(case) | {"volume_id": case.volume}
+
+
+SCENES = (
+    Scene(
+        name="attach to a stopped guest",
+        method="attach_volume",
+        prepare=lambda stage: stage.reserved(running=False),
+        arguments=_attach,
+        before=gone,
+        after=attached,
+    ),
+    Scene(
+        name="attach to a running guest",
+        method="attach_volume",
+        prepare=lambda stage: stage.reserved(running=True),
+        arguments=_attach,
+        before=gone,
+        after=attached,
+    ),
+    Scene(
+        name="detach from a stopped guest",
+        method="detach_volume",
+        prepare=lambda stage: stage.attached(running=False),
+        arguments=_detach,
+        before=attached,
+        after=gone,
+    ),
+    Scene(
+        name="detach from a running guest",
+        method="detach_volume",
+        prepare=lambda stage: stage.attached(running=True),
+        arguments=_detach,
+        before=attached,
+        after=gone,
+    ),
+)
+
+WITHOUT = {"sync_power_state": "reads the guest and changes a row of ours; nobody can ask for it"}
+"""Operations on a guest that have no scene, and why."""
+
+
+def missing() -> set[str]:
+    """Return the operations on a guest that have neither a scene nor a reason."""
+    wanted = {name for name, kind in OPERATIONS.items() if _is_about_a_guest(kind)}
+    return wanted - {scene.method for scene in SCENES} - set(WITHOUT)
+
+
+def _is_about_a_guest(kind: Kind) -> bool:
+    return "instance_uuid" in {field.name for field in fields(kind.request)}

@@ -1,0 +1,129 @@
+"""The real parts that the matrix is played on: libvirtd, guests, a worker's process, its files."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from tests.chaos.trouble import Orders
+from tests.guests import Guest, GuestMaker, remove_guests
+from tests.processes import SOON, Json, Served, configure
+from worker import conf as options
+from worker import wiring
+from worker.model.ids import new_uuid
+
+MEMORY = "kombu+memory://localhost/"
+"""The bus inside the worker; what is asked comes by the local socket, which survives no less."""
+
+SIZE = 4 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What one operation is about: a guest, a volume made for it, and the row that joins them."""
+
+    guest: Guest
+    running: bool
+    volume: str
+    row: Json
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """Guests are used again from case to case, one that runs and one that is stopped."""
+
+    uri: str
+    folder: Path
+    make_guest: GuestMaker
+    bus: str = MEMORY
+    served: Served = field(init=False)
+    orders: Orders = field(init=False)
+    engine: Engine = field(init=False)
+    _guests: dict[bool, Guest] = field(default_factory=dict)
+    _renewed: int = 0
+
+    def open(self) -> None:
+        """Start a worker that has nothing to remember."""
+        state = self.folder / f"state-{self._renewed}"
+        self.served = configure(state, self.uri, transport_url=self.bus, host="chaos")
+        self.served.program = ("tests.chaos.worker_process",)
+        self.orders = Orders(state)
+        conf = options.load([self.served.config])
+        self.engine = wiring.make_database(conf).engine
+        self.served.start()
+
+    def close(self) -> None:
+        """End the worker; the guests are their maker's to end."""
+        self.engine.dispose()
+        if self.served.process is not None and self.served.process.poll() is None:
+            self.served.kill()
+
+    def renew(self) -> None:
+        """Begin anew, with other guests: these are in a state that nobody vouches for."""
+        self.close()
+        remove_guests(self.uri, [guest.uuid for guest in self._guests.values()])
+        self._guests.clear()
+        self._renewed += 1
+        self.open()
+
+    def guest(self, *, running: bool) -> Guest:
+        if running not in self._guests:
+            guest = self.make_guest(booted=running)
+            self.served.client.call("adopt_instance", domain=guest.uuid)
+            self._guests[running] = guest
+        return self._guests[running]
+
+    def reserved(self, *, running: bool) -> Case:
+        """Make a volume and a reservation for it."""
+        guest, volume = self.guest(running=running), new_uuid()
+        self.run("create_volume", volume_id=volume, size=SIZE)
+        row = self.served.client.call(
+            "reserve_block_device_name", instance_uuid=guest.uuid, volume_id=volume
+        )
+        return Case(guest=guest, running=running, volume=volume, row=row)
+
+    def attached(self, *, running: bool) -> Case:
+        """Make a volume and attach it; the guest has seen it."""
+        case = self.reserved(running=running)
+        self.run("attach_volume", instance_uuid=case.guest.uuid, bdm_uuid=case.row["uuid"])
+        if running:
+            case.guest.wait_for_disk(case.row["device_name"].removeprefix("/dev/"))
+        return case
+
+    def run(self, method: str, **arguments: Any) -> Json:  # noqa: ANN401
+        """Run an operation that is part of no point."""
+        ended = self.served.run(method, **arguments)
+        assert ended["state"] == "succeeded", ended
+        return ended
+
+    def wait_for_death(self) -> None:
+        """Wait until the worker has killed itself as ordered."""
+        process = self.served.process
+        assert process is not None
+        assert process.wait(SOON) == -signal.SIGKILL, process.returncode
+
+
+@contextmanager
+def stage(uri: str, folder: Path, make_guest: GuestMaker) -> Iterator[Stage]:
+    """Lend a stage whose worker is gone afterwards."""
+    found = Stage(uri=uri, folder=folder, make_guest=make_guest)
+    found.open()
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def soon(true: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Wait for it; return whether it came."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

@@ -1,0 +1,31 @@
+"""The short form of the crash matrix (`tox -e chaos`): one kill on each side of each call."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.points import points_of, prove
+from tests.chaos.scenes import SCENES
+from tests.chaos.stage import Stage, stage
+from tests.chaos.trouble import Kind
+from tests.guests import GuestMaker
+
+
+@pytest.fixture
+def played(libvirtd: str, tmp_path: Path, make_guest: GuestMaker) -> Iterator[Stage]:
+    with stage(libvirtd, tmp_path, make_guest) as found:
+        yield found
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("method", ["attach_volume", "detach_volume"])
+def test_a_kill_on_either_side_of_any_call_leaves_all_views_agreed(
+    played: Stage, method: str
+) -> None:
+    scene = next(each for each in SCENES if each.method == method)
+    points = points_of(played, scene, (Kind.KILL_BEFORE, Kind.KILL_AFTER))
+    outcomes = [prove(played, point) for point in points]
+    assert len(outcomes) >= 10
+    assert {str(each.point): each.differences for each in outcomes if not each.passed} == {}
+    assert {each.end for each in outcomes} == {"succeeded"}
