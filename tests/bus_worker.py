@@ -28,6 +28,7 @@ from worker.rpc.updates import Relay
 from worker.runner import Runner
 
 NAMES = itertools.count(1)
+STOCK: list[Any] = []
 
 
 def fresh_name() -> str:
@@ -135,13 +136,22 @@ def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
 def stock_client(settings: BusSettings, topic: str, **target: Any) -> Any:  # noqa: ANN401
     """Return a client as any user of oslo.messaging would make it."""
     conf = messaging_conf(settings.url, quorum=settings.replicated)
+    transport = oslo_messaging.get_rpc_transport(conf)
+    STOCK.append(transport)
     return oslo_messaging.get_rpc_client(
-        oslo_messaging.get_rpc_transport(conf),
+        transport,
         oslo_messaging.Target(
             **({"exchange": settings.name, "topic": topic, "server": settings.host} | target)
         ),
         timeout=5,
     )
+
+
+def close_stock_clients() -> Iterator[None]:
+    """Leave no connection of theirs to the next test; a fixture."""
+    yield
+    while STOCK:
+        STOCK.pop().cleanup()
 
 
 def dead_letters(settings: BusSettings) -> list[tuple[dict[str, str], str]]:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.bus_worker import (
     BusWorker,
+    close_stock_clients,
     dead_letters,
     eventually,
     fresh_name,
@@ -34,6 +35,10 @@ from worker.rpc.wire import Message
 
 MEMORY_URL = "kombu+memory://"
 FAKE_URL = "fake:/"
+
+
+pytestmark = pytest.mark.usefixtures("stock_clients_closed")
+stock_clients_closed = pytest.fixture(close_stock_clients)
 
 
 def settings_for(url: str) -> BusSettings:

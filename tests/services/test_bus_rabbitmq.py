@@ -18,6 +18,7 @@ from kombu.messaging import Producer
 from tests.bus_worker import (
     BusWorker,
     ListOutbox,
+    close_stock_clients,
     dead_letters,
     envelope,
     eventually,
@@ -37,7 +38,8 @@ from worker.rpc.topology import exchange, operations_queue, retained_updates
 from worker.rpc.updates import Relay
 from worker.rpc.wire import update_in
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("stock_clients_closed")]
+stock_clients_closed = pytest.fixture(close_stock_clients)
 
 
 @pytest.fixture(scope="module")
