@@ -11,7 +11,6 @@ from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, memory
 
-
 DRIVER_LOG = logging.getLogger("oslo.messaging._drivers.impl_rabbit")
 
 
