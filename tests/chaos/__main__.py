@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from tests.chaos.stage import Stage, stage
 def main() -> None:
     """Prove the points; exit 1 if one failed, or an operation has no scene."""
     arguments = _parsed()
+    # As after an interrupt: libvirtd, guests and worker go with the one who started them.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     lacking = missing()
     if lacking:
         sys.exit(f"no scene for {', '.join(sorted(lacking))}: see tests/chaos/scenes.py")
