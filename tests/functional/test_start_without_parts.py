@@ -1,5 +1,6 @@
 """A part that is away at start is named, and waited for where that makes sense."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -73,6 +74,21 @@ def test_a_database_that_is_away_is_named_and_waited_for(libvirtd: str, tmp_path
         wait_for_log(served, "database away", "retry_in")
         assert process.poll() is None
         assert "sesame-7391" not in served.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_that_waits_for_its_database_can_be_stopped(
+    libvirtd: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    served = configure(tmp_path / "state", libvirtd)
+    url = f"postgresql+psycopg://bw@127.0.0.1:{free_port()}/bw"
+    with served.config.open("a") as config:
+        config.write(f"\n[database]\nconnection = {url}\n")
+    with started(served) as process:
+        wait_for_log(served, "database away")
+        process.send_signal(number)
+        assert process.wait(5) == 0
+    assert "Traceback" not in served.log()
 
 
 def test_a_libvirt_that_is_away_is_named_and_operations_say_so(tmp_path: Path) -> None:

@@ -125,3 +125,31 @@ def test_an_attach_that_was_killed_at_any_moment_ends_once(
     assert found["status"] == "attached"
     assert guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE).count(row["alias"]) == 1
     assert served.client.call("get_volume", volume_id=volume)["status"] == "in-use"
+
+
+def test_a_detach_that_outlasts_a_stop_goes_on_with_the_next_start(
+    libvirtd: str, make_guest: GuestMaker, tmp_path: Path
+) -> None:
+    """The worker leaves in time, and its leaving is no failure of the operation."""
+    served = configure(tmp_path / "state", libvirtd, graceful_timeout="0.5")
+    served.start()
+    try:
+        guest = make_guest()
+        row = attached(served, guest.uuid)
+        guest.wait_for_disk("vda")
+        guest.domain.suspend()
+        operation = served.begin(
+            "detach_volume", instance_uuid=guest.uuid, volume_id=row["volume_id"]
+        )
+        time.sleep(0.5)
+        begun = time.monotonic()
+        assert served.stop() == 0
+        assert time.monotonic() - begun < 10
+        served.start()
+        found = served.client.call("get_operation", operation_id=operation)
+        assert (found["state"], found["fault"]) == ("running", None)
+        guest.domain.resume()
+        assert served.end_of(operation)["state"] == "succeeded"
+        assert served.client.call("list_block_devices", instance_uuid=guest.uuid) == []
+    finally:
+        served.kill()

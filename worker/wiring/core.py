@@ -99,9 +99,13 @@ class Core:
         self.libvirt.subscribe(self._on_event)
 
     def stop(self, seconds: float) -> bool:
-        """Let running operations end; return whether they did in time."""
+        """Let running operations end; return whether they did in time.
+
+        From those that did not nothing is taken away: they would see it as a failure, and end.
+        """
         done = self.runner.stop(seconds)
-        self.libvirt.close()
+        if done:
+            self.libvirt.close()
         self._bound.close()
         return done
 

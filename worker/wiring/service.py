@@ -43,6 +43,7 @@ class Worker:
         self._watches = watches
         self._stack = ExitStack()
         self.lost = threading.Event()
+        self.unended = False
 
     def start(self) -> None:
         """Take the lease, take up what was left, then serve; keeps trying for the database.
@@ -56,8 +57,22 @@ class Worker:
         LOG.info("worker serves: host=%s state_path=%s", self._conf.host, self._conf.state_path)
 
     def stop(self) -> None:
-        """Take no more, let running operations end, tell what is left to tell, let go."""
+        """Take no more, let running operations end, tell what is left to tell, let go.
+
+        ``unended`` says afterwards that some did not end in time. They still run, so the lease
+        is kept until the process is gone; to end it at once is for the caller, and is to them
+        what a crash is: the next worker takes them up.
+        """
         self._stack.close()
+
+    def _stop_core(self, core: Core) -> None:
+        self.unended = not core.stop(self._conf.graceful_timeout)
+        if self.unended:
+            LOG.warning("operations left to the next start: host=%s", self._conf.host)
+
+    def _release(self, lease: Lease) -> None:
+        if not self.unended:
+            lease.release()
 
     def _start(self, stack: ExitStack) -> None:
         settings = bus_settings(self._conf)
@@ -71,7 +86,7 @@ class Worker:
         relay = Relay(settings, core.repositories.outbox)
         relay.start()
         stack.callback(relay.stop, CALL_SECONDS)
-        stack.callback(core.stop, self._conf.graceful_timeout)
+        stack.callback(self._stop_core, core)
         core.start()
         local = LocalServer(socket_path(self._conf), core.dispatcher)
         local.start()
@@ -99,7 +114,7 @@ class Worker:
         owner = f"process {os.getpid()} on {socket.gethostname()}"
         lease = Lease(database, self._conf.host, owner, state_path(self._conf), SystemClock())
         lease.acquire()
-        stack.callback(lease.release)
+        stack.callback(self._release, lease)
         stop = threading.Event()
         keeper = threading.Thread(target=self._keep, args=(lease, stop), daemon=True)
         keeper.start()
