@@ -8,11 +8,18 @@ from tests import fakes
 from tests.fakes.world import World
 from tests.unit import scenes
 from tests.unit.scenes import DEVICE, INSTANCE, VOLUME, operation, run
+from worker.errors import (
+    AttachmentMismatch,
+    HypervisorRefused,
+    HypervisorUnavailable,
+    WorkerError,
+)
 from worker.handlers.detach_volume import DetachVolume
 from worker.handlers.look_at_guest import look_at_guest
 from worker.handlers.sync_power_state import SyncPowerState
 from worker.model.block_device import DeviceStatus
 from worker.model.instance import VmState
+from worker.model.operation import Fault
 
 SYNC = SyncPowerState(instance_uuid=INSTANCE)
 FINISH = DetachVolume(instance_uuid=INSTANCE, volume_id=VOLUME, bdm_uuid=DEVICE)
@@ -109,5 +116,27 @@ def test_a_disk_that_no_operation_named_is_left_alone() -> None:
 def test_a_row_that_is_not_attached_is_left_alone(refused: World) -> None:
     refused.guests[INSTANCE].live.clear()
     refused.rows[DEVICE] = replace(refused.rows[DEVICE], status=DeviceStatus.ERROR)
+
+    assert look(refused) == ()
+
+
+@pytest.mark.parametrize("error", [HypervisorUnavailable, HypervisorRefused])
+def test_a_guest_that_was_asked_before_libvirt_went_away_may_let_go_late(
+    refused: World, error: type[WorkerError]
+) -> None:
+    (last,) = [op for op in refused.operations.values() if op.method == "detach_volume"]
+    refused.operations[last.id] = replace(last, fault=Fault(code=error.code, message=""))
+    refused.guests[INSTANCE].live.clear()
+
+    assert look(refused) == (FINISH,)
+
+
+def test_a_detach_that_was_refused_before_the_guest_was_asked_is_not_finished(
+    refused: World,
+) -> None:
+    (last,) = [op for op in refused.operations.values() if op.method == "detach_volume"]
+    fault = Fault(code=AttachmentMismatch.code, message="")
+    refused.operations[last.id] = replace(last, fault=fault)
+    refused.guests[INSTANCE].live.clear()
 
     assert look(refused) == ()

@@ -1,6 +1,12 @@
 """See what became of a guest while nobody was told, and ask for what it takes to follow."""
 
-from worker.errors import DomainNotFound, GuestBusy, InstanceNotFound
+from worker.errors import (
+    DomainNotFound,
+    GuestBusy,
+    HypervisorRefused,
+    HypervisorUnavailable,
+    InstanceNotFound,
+)
 from worker.handlers.detach_volume import DetachVolume
 from worker.handlers.sync_power_state import FOLLOWED, SyncPowerState
 from worker.model.block_device import BlockDevice, DeviceStatus
@@ -11,6 +17,10 @@ from worker.model.operation import OperationState
 from worker.ports import Ports
 
 Wanted = SyncPowerState | DetachVolume
+
+DETACH = "detach_volume"
+ASKED = (GuestBusy.code, HypervisorRefused.code, HypervisorUnavailable.code)
+"""What a detach ends with whose guest was asked, or may have been, and kept the device so far."""
 
 
 def look_at_guest(instance: InstanceId, ports: Ports) -> tuple[Wanted, ...]:
@@ -49,17 +59,18 @@ def _let_go(instance: Instance, guest: Guest | None, ports: Ports) -> tuple[Bloc
         for row in ports.devices.of_instance(instance.uuid)
         if row.status is DeviceStatus.ATTACHED
         and row.alias not in kept
-        and _refused_last(row, ports)
+        and _failed_last(row, ports)
     )
 
 
-def _refused_last(row: BlockDevice, ports: Ports) -> bool:
+def _failed_last(row: BlockDevice, ports: Ports) -> bool:
     last = ports.operations.last_for(row.uuid)
     return (
         last is not None
         and last.state is OperationState.FAILED
         and last.fault is not None
-        and last.fault.code == GuestBusy.code
+        and last.method == DETACH
+        and last.fault.code in ASKED
     )
 
 
