@@ -28,7 +28,7 @@ def make_engine(url: str, *, pool_size: int = 32) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             return _sqlite(parsed, pool_size)
         return _server(parsed, pool_size)
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         message = f"the database URL cannot be used: {error}"
         raise Invalid(message) from error
 

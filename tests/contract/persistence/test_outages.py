@@ -109,3 +109,18 @@ def test_no_parameter_shows_in_an_error(tmp_path: Path) -> None:
         connection.execute(text("SELECT * FROM nowhere WHERE a = :a"), {"a": "hunter2"})
     assert "hunter2" not in str(caught.value)
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:sesame-7391@h:port/x",
+        "foo://u:sesame-7391@h/x",
+        "u:sesame-7391",
+        "sqlite://",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        make_engine(url)
+    assert "sesame-7391" not in str(caught.value)
