@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from worker.errors import DatabaseUnavailable, LeftBehind, OperationBlocked, OperationExpired
+from worker.errors import (
+    DatabaseUnavailable,
+    LeftBehind,
+    OperationBlocked,
+    OperationExpired,
+    Unavailable,
+)
 from worker.model.block_device import BlockDevice
 from worker.model.ids import BlockDeviceId
 from worker.model.operation import Fault, Operation, OperationState, StepOutcome
@@ -45,11 +51,19 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long the runner goes on; times in seconds."""
+    """How long the runner goes on; times in seconds.
+
+    25 waits come to ten minutes: a volume service or libvirt that is being upgraded.
+    """
 
     max_attempts: int = 5
+    max_waits: int = 25
     first_pause: float = 1.0
     longest_pause: float = 30.0
+
+    def tries(self, error: Exception) -> int:
+        """Return how often to go forward: longer where something only does not answer."""
+        return self.max_waits if isinstance(error, Unavailable) else self.max_attempts
 
     def pause(self, attempt: int) -> float:
         """Return how long to wait after the n-th failure, n from 1."""
@@ -106,7 +120,7 @@ def _go(operation: Operation, kind: Kind, page: Page, patience: Patience) -> Blo
         except (DatabaseUnavailable, LeftBehind):
             raise
         except Exception as error:  # noqa: BLE001 - it may have come past the commit point
-            _check_goes_on(operation, error, page, last=attempt >= patience.max_attempts)
+            _check_goes_on(operation, error, page, last=attempt >= patience.tries(error))
         time.sleep(patience.pause(attempt))
     raise AssertionError
 

@@ -32,7 +32,7 @@ DEVICE = BlockDeviceId("c0ffee00-0000-4000-8000-000000000001")
 OTHER_DEVICE = BlockDeviceId("c0ffee00-0000-4000-8000-000000000002")
 OPERATION = OperationId("0b5e0000-0000-4000-8000-000000000001")
 
-AT_ONCE = Patience(max_attempts=5, first_pause=0.0, longest_pause=0.0)
+AT_ONCE = Patience(max_attempts=5, max_waits=5, first_pause=0.0, longest_pause=0.0)
 
 
 class Crash(BaseException):

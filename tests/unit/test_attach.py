@@ -31,10 +31,13 @@ from worker.errors import (
     WrongDevice,
 )
 from worker.handlers.release_block_device import ReleaseBlockDevice, release_block_device
-from worker.model.block_device import DeviceStatus
+from worker.model.address import PciAddress
+from worker.model.block_device import Bus, DeviceStatus, DeviceType
+from worker.model.disk import Disk
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
 from worker.model.instance import VmState
 from worker.model.operation import Operation, OperationState
+from worker.model.source import DiskOptions, FileSource
 from worker.model.volume import GIB, Attachment, AttachmentStatus, VolumeStatus
 
 GIVEN = AttachmentId("a77ac4ed-0000-4000-8000-000000000001")
@@ -306,6 +309,7 @@ def test_the_steps_are_in_the_order_of_the_main_job(world: World) -> None:
         "connector.connect",
         "volumes.show",
         "connector.size",
+        "guests.describe",
         "disks.attach",
         "attachments.complete",
     ]
@@ -319,3 +323,29 @@ def test_two_volumes_are_attached_side_by_side(world: World) -> None:
 
     shown = world.guests[INSTANCE].live.values()
     assert {disk.target for disk in shown} == {"vda", "sda"}
+
+
+def test_a_disk_of_anothers_under_our_alias_is_not_taken_away(world: World) -> None:
+    guest = world.guests[INSTANCE]
+    (row,) = world.rows.values()
+    assert row.address is not None
+    stranger = Disk(
+        alias=row.alias,
+        target="vdz",
+        bus=Bus.VIRTIO,
+        device_type=DeviceType.DISK,
+        serial=None,
+        address=PciAddress(bus=8, slot=0),
+        source=FileSource(path="/stranger"),
+        options=DiskOptions(),
+    )
+    guest.live[row.alias] = guest.persistent[row.alias] = stranger
+
+    ended = run(world, asked())
+
+    assert ended.fault is not None
+    assert ended.fault.code == "block_device.ambiguous"
+    assert guest.live == guest.persistent == {row.alias: stranger}
+    assert not world.rows
+    assert not world.connected
+    assert not world.attachments

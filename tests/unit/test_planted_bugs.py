@@ -48,7 +48,7 @@ def below_its_step(body: list[ast.stmt], place: int) -> None:
 
 
 HARMLESS = {
-    "below_its_step: undo.by(ports.devices.save, replace(device, status=DeviceStatus.ATTACHED))",
+    "below_its_step: undo.by(ports.devices.save, replace(device, status=_former(device)))",
     "below_its_step: undo.by(_roll_detaching, device, ports)",
 }
 """Steps of detach that change only our own row, or whose failure is passed over."""

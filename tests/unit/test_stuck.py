@@ -34,7 +34,7 @@ from worker.rpc.methods import CALLS, OPERATIONS
 from worker.runner import Runner
 from worker.steps import wrap_outside
 
-COMPLETE = 8
+COMPLETE = 9
 """Which call of an attach reports the volume as in use: the last."""
 
 ENDED_OR_UNDER_WAY = [state for state in OperationState if state is not OperationState.STUCK]

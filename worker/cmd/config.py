@@ -6,6 +6,7 @@ import sys
 from oslo_config import cfg, generator
 
 from worker import conf as all_options
+from worker import wiring
 from worker.cmd import asking, options
 from worker.cmd.commands import Subcommand, add_commands
 from worker.cmd.output import print_json, print_rows
@@ -40,9 +41,11 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Exit 0 if the files are right, 3 if an option is unknown."""
+    """Exit 0 if the files are right, 3 if an option is unknown, 1 if a URL cannot be used."""
     conf_files = options.files(arguments)
-    all_options.load(conf_files)
+    conf = all_options.load(conf_files)
+    wiring.bus_settings(conf)
+    wiring.check_database_url(conf)
     unknown = all_options.unknown_options(conf_files)
     if arguments.json:
         print_json({"files": [str(file) for file in conf_files], "unknown": unknown})

@@ -38,6 +38,8 @@ def show_all(arguments: argparse.Namespace) -> int:
         state=arguments.state,
         limit=arguments.limit,
     )
+    if not arguments.json:
+        rows = [row | {"fault": row["fault"] and row["fault"]["code"]} for row in rows]
     print_rows(rows, COLUMNS, as_json=arguments.json)
     return asking.DONE
 

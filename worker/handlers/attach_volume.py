@@ -6,6 +6,7 @@ from worker.errors import (
     AttachmentMismatch,
     AttachmentNotFound,
     DatabaseUnavailable,
+    DeviceAmbiguous,
     DeviceWrongState,
     LeftBehind,
     WrongDevice,
@@ -84,6 +85,7 @@ def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDe
         volume = ports.connector.connect(connection)
         _check_size(device, volume, ports)
 
+        _check_not_anothers(device, ports)
         undo.by(ports.disks.forget, device.instance, device.alias)
         undo.by(ports.disks.unplug, device.instance, device.alias)
         ports.disks.attach(device.instance, disk_of(device, volume))
@@ -132,6 +134,21 @@ def _known_attachment(
         return ports.attachments.get(request.attachment_id)
     except AttachmentNotFound:
         return None
+
+
+def _check_not_anothers(device: BlockDevice, ports: Ports) -> None:
+    """A disk that bears our alias in another place is not ours, and must not go with ours."""
+    layouts = ports.guests.describe(device.instance).layouts
+    for disk in (disk for layout in layouts for disk in layout.disks):
+        if disk.alias == device.alias and (disk.target, disk.address) != (
+            device.target,
+            device.address,
+        ):
+            message = (
+                f"alias {device.alias} is borne by {disk.target} at {disk.address}, reserved are"
+                f" {device.target} at {device.address}"
+            )
+            raise DeviceAmbiguous(message)
 
 
 def _disconnect(connection: Connection, device: BlockDevice, ports: Ports) -> None:

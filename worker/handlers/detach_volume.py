@@ -106,7 +106,7 @@ def _live(request: DetachVolume, ports: Ports) -> BlockDevice | None:
 
 def _detach(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:
     with Undo(ports.progress) as undo:
-        undo.by(ports.devices.save, replace(device, status=DeviceStatus.ATTACHED))
+        undo.by(ports.devices.save, replace(device, status=_former(device)))
         if device.status not in BEGUN:
             ports.devices.move(device, DeviceStatus.DETACHING)
 
@@ -125,6 +125,13 @@ def _detach(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:
 
         _delete_attachment(request, device, ports)
         ports.devices.remove(device)
+
+
+def _former(device: BlockDevice) -> DeviceStatus:
+    """Return what the row was before: a detach that is run again finds it detaching."""
+    if device.status is DeviceStatus.DETACHING:
+        return DeviceStatus.ATTACHED
+    return device.status
 
 
 def _begin_detaching(device: BlockDevice, ports: Ports) -> None:

@@ -9,10 +9,12 @@ from kombu.connection import Connection
 from oslo_config import cfg
 from oslo_messaging import TransportURL, opts
 
+from worker.errors import Invalid
 from worker.rpc import memory
 
 MEMORY = "kombu+memory"
 FAKE = "fake"
+TRANSPORTS = frozenset({"rabbit", "amqp", "amqps", "kombu", MEMORY, FAKE})
 
 HEARTBEAT = 20
 """Seconds after which a silent connection is taken to be dead."""
@@ -83,6 +85,21 @@ class BusSettings:
     def publisher(self) -> str:
         """Who tells this host's updates."""
         return f"{self.name}.{self.host}"
+
+
+def check_url(url: str) -> None:
+    """Raise Invalid for a transport URL that cannot be used; it says nothing of the URL."""
+    try:
+        parsed = TransportURL.parse(messaging_conf(url, quorum=False), url)
+        known = parsed.transport in TRANSPORTS
+    except Exception:  # noqa: BLE001 - whatever it was, its text may hold the password
+        known = False
+    if not known:
+        message = (
+            "transport_url cannot be used; rabbit://user:password@host:port/vhost is meant,"
+            " with special characters in the password written as %XX"
+        )
+        raise Invalid(message)
 
 
 def weak_bus(settings: BusSettings) -> str | None:

@@ -26,6 +26,9 @@ LONGEST = 1024 * 1024
 IDLE = 60.0
 """Seconds after which a connection that asks nothing is closed."""
 
+PAUSE = 0.2
+"""Seconds until the next try, where a connection could not be taken."""
+
 CONNECTIONS = 8
 """So many are served at once; more wait for their turn."""
 
@@ -41,6 +44,7 @@ class LocalServer:
         self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="local")
         self._thread = threading.Thread(target=self._listen, name="local", daemon=True)
         self._open: set[socket.socket] = set()
+        self._stopping = threading.Event()
 
     def start(self) -> None:
         """Begin to serve; the socket is there on return, and never readable by others."""
@@ -54,6 +58,7 @@ class LocalServer:
 
     def stop(self) -> None:
         """Serve no more."""
+        self._stopping.set()
         self._path.unlink(missing_ok=True)
         for each in (self._socket, *self._open):
             # Closing alone would not wake the thread that waits on it.
@@ -63,18 +68,23 @@ class LocalServer:
         self._pool.shutdown(cancel_futures=True)
 
     def _listen(self) -> None:
-        with suppress(OSError, RuntimeError):
-            while True:
+        while not self._stopping.is_set():
+            try:
                 connection, _ = self._socket.accept()
                 self._open.add(connection)
                 self._pool.submit(self._converse, connection)
+            except (OSError, RuntimeError):
+                # No file left, say: the door must open again when there is one.
+                self._stopping.wait(PAUSE)
 
     def _converse(self, connection: socket.socket) -> None:
         connection.settimeout(IDLE)
-        with suppress(OSError), connection, connection.makefile("rwb") as stream:
-            while self._answer_one(stream):
-                pass
-        self._open.discard(connection)
+        try:
+            with suppress(OSError), connection, connection.makefile("rwb") as stream:
+                while self._answer_one(stream):
+                    pass
+        finally:
+            self._open.discard(connection)
 
     def _answer_one(self, stream: BufferedRWPair) -> bool:
         line = stream.readline(LONGEST + 1)

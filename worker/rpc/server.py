@@ -45,12 +45,19 @@ class CallServer:
         self._stopping.set()
         self._thread.join(seconds)
         if self.serving.is_set():
-            self._listener.stop()
+            self._listener.stop(seconds)
 
     def _run(self) -> None:
-        if self._broker_found():
-            self._listener.start()
-            self.serving.set()
+        outage = Outage("calls", self._settings)
+        while self._broker_found():
+            try:
+                self._listener.start()
+            except Exception as error:  # noqa: BLE001 - a worker that hears no calls is worse
+                self._stopping.wait(outage.goes_on(error))
+            else:
+                outage.over()
+                self.serving.set()
+                return
 
     def _broker_found(self) -> bool:
         """oslo.messaging's start cannot be stopped while it waits for a broker."""
@@ -80,10 +87,10 @@ class FakeIntake:
         self._listener.start()
         self.backlog_taken.set()
 
-    def stop(self, _seconds: float = 10.0) -> bool:
+    def stop(self, seconds: float = 10.0) -> bool:
         """Take no more."""
         self._taking.stopping.set()
-        self._listener.stop()
+        self._listener.stop(seconds)
         return True
 
 
@@ -112,8 +119,11 @@ class _Listener:
         server.start(override_pool_size=self._threads)
         self._close = lambda: _close(server, transport)
 
-    def stop(self) -> None:
-        self._close()
+    def stop(self, seconds: float) -> None:
+        """A listener whose broker has crashed may wait a minute for an answer; we do not."""
+        closing = threading.Thread(target=self._close, daemon=True)
+        closing.start()
+        closing.join(seconds)
 
 
 def _nothing() -> None:

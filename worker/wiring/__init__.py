@@ -2,13 +2,20 @@
 
 from worker.wiring.core import Core, onlooker, read
 from worker.wiring.service import Worker
-from worker.wiring.settings import PRIVATE, bus_settings, make_database, socket_path
+from worker.wiring.settings import (
+    PRIVATE,
+    bus_settings,
+    check_database_url,
+    make_database,
+    socket_path,
+)
 
 __all__ = [
     "PRIVATE",
     "Core",
     "Worker",
     "bus_settings",
+    "check_database_url",
     "make_database",
     "onlooker",
     "read",

@@ -1,6 +1,7 @@
 """The core on real adapters: what reads and acts, before there is a bus."""
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,9 @@ from worker.volume.pool.volumes import FilePool
 from worker.wiring.settings import make_database, state_path
 
 LOG = logging.getLogger(__name__)
+
+LOOK_AGAIN = 5.0
+"""Seconds after which a guest that could not be looked at is looked at again."""
 
 CALL_SECONDS = 2.0
 """What a call may take outside the database, for a caller waits (DESIGN section 2)."""
@@ -80,7 +84,8 @@ class Core:
         self._watches = watches
         self.clock = SystemClock()
         self.repositories = Repositories(database, conf.host, self.clock)
-        self.libvirt = LibvirtConnection(uri)
+        # A little less than a call may take, so that the caller hears whose fault it is.
+        self.libvirt = LibvirtConnection(uri, patience=CALL_SECONDS * 0.75)
         self.outside = make_outside(conf, self.libvirt, self.repositories)
         self._bound = Bound(CALL_SECONDS, threads=conf.threads)
         self.runner = Runner(OPERATIONS, self._open_page, threads=conf.threads)
@@ -94,8 +99,12 @@ class Core:
         repositories.unit.commit()
 
     def start(self) -> None:
-        """Take up what an earlier worker left, then listen to what guests do."""
+        """Take up what an earlier worker left, look at each guest, and listen to what they do."""
         self.runner.recover(self.repositories.operations.unfinished())
+        with self.open_call() as ports:
+            known = ports.instances.list()
+        for instance in known:
+            self._enter_look(instance.uuid)
         self.libvirt.subscribe(self._on_event)
 
     def stop(self, seconds: float) -> bool:
@@ -138,7 +147,10 @@ class Core:
         )
 
     def _on_event(self, event: GuestEvent) -> None:
-        self.runner.enter(event.instance, partial(self._look, event.instance))
+        self._enter_look(event.instance)
+
+    def _enter_look(self, instance: InstanceId) -> None:
+        self.runner.enter(instance, partial(self._look, instance))
 
     def _look(self, instance: InstanceId) -> None:
         try:
@@ -147,7 +159,10 @@ class Core:
             for request in wanted:
                 self.dispatcher.submit_own(_method_of(request), **asdict(request))
         except Unavailable as error:
-            LOG.warning("guest not looked at: instance=%s error=%s", instance, error)
+            LOG.warning("guest not looked at yet: instance=%s error=%s", instance, error)
+            again = threading.Timer(LOOK_AGAIN, self._enter_look, (instance,))
+            again.daemon = True
+            again.start()
 
 
 def _method_of(request: Wanted) -> str:

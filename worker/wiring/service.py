@@ -66,7 +66,9 @@ class Worker:
         self._stack.close()
 
     def _stop_core(self, core: Core) -> None:
-        self.unended = not core.stop(self._conf.graceful_timeout)
+        # Whoever took the lease may run the same operations: there is nothing to wait for.
+        grace = 0.0 if self.lost.is_set() else self._conf.graceful_timeout
+        self.unended = not core.stop(grace)
         if self.unended:
             LOG.warning("operations left to the next start: host=%s", self._conf.host)
 
@@ -129,5 +131,5 @@ class Worker:
                 LOG.critical("lease lost: host=%s error=%s", self._conf.host, error)
                 self.lost.set()
                 return
-            except DatabaseUnavailable as error:
+            except Exception as error:  # noqa: BLE001 - a keeper that dies gives the lease away
                 LOG.warning("lease not renewed: host=%s error=%s", self._conf.host, error)

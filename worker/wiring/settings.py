@@ -8,7 +8,7 @@ from worker.errors import Invalid
 from worker.persistence import migrate
 from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
-from worker.rpc.bus import BusSettings
+from worker.rpc.bus import BusSettings, check_url
 from worker.virt.private import PrivateLibvirtd
 
 PRIVATE = "private"
@@ -31,6 +31,12 @@ def make_database(conf: cfg.ConfigOpts) -> Database:
     return Database(make_engine(url))
 
 
+def check_database_url(conf: cfg.ConfigOpts) -> None:
+    """Raise Invalid for a database URL that cannot be used; connects to nothing."""
+    if conf.database.connection is not None:
+        make_engine(conf.database.connection).dispose()
+
+
 def check_schema(conf: cfg.ConfigOpts, database: Database) -> None:
     """Raise Invalid unless the schema is this release's; the built-in default brings it there."""
     if conf.database.connection is None:
@@ -48,7 +54,8 @@ def hypervisor_uri(conf: cfg.ConfigOpts) -> str:
 
 
 def bus_settings(conf: cfg.ConfigOpts) -> BusSettings:
-    """Return which bus is meant, and how it is used."""
+    """Return which bus is meant, and how it is used; raises Invalid for a malformed URL."""
+    check_url(conf.transport_url)
     return BusSettings(
         url=conf.transport_url,
         host=conf.host,
