@@ -25,6 +25,9 @@ from worker.rpc.methods import VERSION
 
 AWAY = (MessageDeliveryFailure, ClientSendError, *BROKER_ERRORS)
 
+CLOSING = 2.0
+"""Seconds after which a connection that will not close is left to itself."""
+
 FRESH = 5.0
 """Seconds for which a worker that answered is taken to be there."""
 
@@ -43,9 +46,9 @@ class Caller:
 
     def close(self) -> None:
         """Close the connections."""
-        transport = self._forget()
-        if transport is not None:
-            transport.cleanup()
+        closing = self._retire(after=0.0)
+        if closing is not None:
+            closing.join(CLOSING)
 
     def call(
         self, host: str, method: str, arguments: Mapping[str, Any], request_id: str | None
@@ -117,21 +120,31 @@ class Caller:
         )
 
     def _gone(self, host: str) -> WorkerUnreachable:
-        self._seen.pop(host, None)
+        if self._seen.pop(host, None) is not None:
+            # It answered before. Perhaps it still does, and the queue for our answers is dead: a
+            # broker back from a crash may take a minute to say so.
+            self._retire(after=self._timeout)
         return WorkerUnreachable(f"no worker listens on {host}")
 
     def _broker_gone(self) -> BrokerUnavailable:
         """Start anew with the next request: what is left of the connections may hang."""
         self._seen.clear()
-        transport = self._forget()
-        if transport is not None:
-            threading.Thread(target=transport.cleanup, daemon=True).start()
+        self._retire(after=self._timeout)
         return BrokerUnavailable("the message broker does not answer")
 
-    def _forget(self) -> Any:  # noqa: ANN401
+    def _retire(self, *, after: float) -> threading.Thread | None:
+        """Have the next request make new connections; close these beside the caller, in time.
+
+        Other threads may still wait on them for an answer.
+        """
         with self._lock:
             transport, self._transport = self._transport, None
-        return transport
+        if transport is None:
+            return None
+        closing = threading.Timer(after, transport.cleanup)
+        closing.daemon = True
+        closing.start()
+        return closing
 
 
 def _context(request_id: str | None) -> dict[str, str]:
