@@ -5,7 +5,7 @@ import json
 import logging
 from pathlib import Path
 
-from tests.bench import real_guest
+from tests.bench import idle_bus, real_guest
 from worker.cmd.output import table
 
 COLUMNS = ("what", "p50", "p99", "unit", "samples", "asked")
@@ -18,7 +18,8 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=100, help="attach and detach so often")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    rows = [figure.row() for figure in real_guest.measure(arguments.cycles)]
+    figures = idle_bus.measure(seconds=5) + real_guest.measure(arguments.cycles)
+    rows = [figure.row() for figure in figures]
     print(table(rows, COLUMNS))
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(rows, indent=2))
