@@ -192,12 +192,6 @@ class DeviceAmbiguous(Conflict):
     code = "block_device.ambiguous"
 
 
-class InstanceWrongState(Conflict):
-    """The instance is not in a state that allows the request."""
-
-    code = "instance.wrong_state"
-
-
 class InstanceTaken(Conflict):
     """The instance is in the care of another host's worker, or was adopted before."""
 

@@ -411,10 +411,6 @@ class Clock(ABC):
     def now(self) -> datetime:
         """Return the time in UTC, with its zone."""
 
-    @abstractmethod
-    def monotonic(self) -> float:
-        """Return seconds that never run backwards."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:

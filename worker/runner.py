@@ -98,8 +98,7 @@ class Runner:
         page = self._open_page(operation)
         while True:
             try:
-                if attempt or operation.started_at is not None:
-                    operation = _as_kept(operation, page)
+                operation = _as_kept(operation, page)
                 if not operation.state.ended:
                     carry_out(operation, self._kinds[operation.method], page, self._patience)
                 return

@@ -1,31 +1,5 @@
-"""The parts that this ring runs on; `tests/guests.py` makes them."""
+"""What this ring runs on."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from tests.parts import guest_image, libvirtd, make_guest
 
-import pytest
-
-from tests import guests
-from worker.cmd.demo.guest_image import GuestImage
-
-
-@pytest.fixture(scope="session")
-def libvirtd() -> Iterator[str]:
-    """The URI of a private libvirtd; nothing of it is left after the session."""
-    with guests.private_libvirtd() as uri:
-        yield uri
-
-
-@pytest.fixture(scope="session")
-def guest_image() -> GuestImage:
-    """The small guest's kernel and initramfs."""
-    return guests.cached_guest_image()
-
-
-@pytest.fixture
-def make_guest(
-    libvirtd: str, guest_image: GuestImage, tmp_path: Path
-) -> Iterator[guests.GuestMaker]:
-    """Makes guests that are gone after the test."""
-    with guests.guest_maker(libvirtd, guest_image, tmp_path) as maker:
-        yield maker
+__all__ = ["guest_image", "libvirtd", "make_guest"]

@@ -1,6 +1,5 @@
 """Fakes: each subclasses a port; all of them share one World that can be compared."""
 
-import time
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -34,9 +33,6 @@ class FakeClock(Clock):
 
     def now(self) -> datetime:
         return self.world.tick()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 def ports(world: World, operation: Operation | None = None) -> Ports:

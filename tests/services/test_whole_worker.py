@@ -30,12 +30,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def libvirtd() -> Iterator[str]:
-    with guests.private_libvirtd() as uri:
-        yield uri
-
-
 @pytest.fixture
 def url(server: Server) -> str:
     """A database of the test's own, its schema made as an operator would."""

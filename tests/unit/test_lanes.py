@@ -264,3 +264,16 @@ def test_a_page_that_cannot_be_opened_leaves_its_lane_open(world: World, work: W
     assert runner.wait_idle(LONG)
     assert runner.stop(LONG)
     assert work.begun == ["a2"]
+
+
+def test_what_is_queued_twice_before_it_began_runs_once(
+    make_runner: MakeRunner, world: World, work: Work
+) -> None:
+    asked = accepted(world, "a1", 1)
+    runner = make_runner(1)
+
+    runner.submit(asked)
+    runner.submit(asked)
+
+    assert runner.wait_idle(LONG)
+    assert work.begun == ["a1"]

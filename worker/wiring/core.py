@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -53,10 +52,6 @@ class SystemClock(Clock):
         """Return the time in UTC."""
         return datetime.now(UTC)
 
-    def monotonic(self) -> float:
-        """Return seconds that never run backwards."""
-        return time.monotonic()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
@@ -89,6 +84,7 @@ class Core:
         self.outside = make_outside(conf, self.libvirt, self.repositories)
         self._bound = Bound(CALL_SECONDS, threads=conf.threads)
         self.runner = Runner(OPERATIONS, self._open_page, threads=conf.threads)
+        self._awaiting_look: set[InstanceId] = set()
         self.dispatcher = Dispatcher(self.open_call, self.runner.submit)
 
     @contextmanager
@@ -150,9 +146,13 @@ class Core:
         self._enter_look(event.instance)
 
     def _enter_look(self, instance: InstanceId) -> None:
-        self.runner.enter(instance, partial(self._look, instance))
+        """Have the guest looked at; a look that is still to come will see this as well."""
+        if instance not in self._awaiting_look:
+            self._awaiting_look.add(instance)
+            self.runner.enter(instance, partial(self._look, instance))
 
     def _look(self, instance: InstanceId) -> None:
+        self._awaiting_look.discard(instance)
         try:
             with self.open_call() as ports:
                 wanted = look_at_guest(instance, ports)
@@ -160,7 +160,9 @@ class Core:
                 self.dispatcher.submit_own(_method_of(request), **asdict(request))
         except Unavailable as error:
             LOG.warning("guest not looked at yet: instance=%s error=%s", instance, error)
-            again = threading.Timer(LOOK_AGAIN, self._enter_look, (instance,))
+            self._awaiting_look.add(instance)
+            look = partial(self.runner.enter, instance, partial(self._look, instance))
+            again = threading.Timer(LOOK_AGAIN, look)
             again.daemon = True
             again.start()
 

@@ -29,9 +29,6 @@ class SteppedClock(Clock):
     def now(self) -> datetime:
         return self.at
 
-    def monotonic(self) -> float:
-        return (self.at - START).total_seconds()
-
     def pass_seconds(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
 
