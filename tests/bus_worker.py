@@ -55,8 +55,8 @@ class ListOutbox(Outbox):
             )
         )
 
-    def waiting(self, limit: int) -> tuple[OutboxEntry, ...]:
-        left = [entry for entry in self.entries if entry.id not in self.done]
+    def waiting(self, limit: int, but: Sequence[int] = ()) -> tuple[OutboxEntry, ...]:
+        left = [entry for entry in self.entries if entry.id not in self.done | set(but)]
         return tuple(left[:limit])
 
     def published(self, entries: Sequence[int]) -> None:
@@ -73,11 +73,11 @@ class WorldOutbox(ListOutbox):
         super().__init__()
         self._world = found
 
-    def waiting(self, limit: int) -> tuple[OutboxEntry, ...]:
+    def waiting(self, limit: int, but: Sequence[int] = ()) -> tuple[OutboxEntry, ...]:
         for update in self._world.told[len(self.entries) :]:
             fault = None if update.fault is None else update.fault.code
             self.add(update.event, operation_id=update.operation, fault=fault)
-        return super().waiting(limit)
+        return super().waiting(limit, but)
 
 
 class BusWorker:

@@ -5,7 +5,7 @@ import tempfile
 import uuid
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import libvirt
@@ -158,6 +158,11 @@ def guest_maker(uri: str, image: GuestImage, folder: Path) -> Iterator[GuestMake
     finally:
         connection.close()
         remove_guests(uri, maker.made)
+
+
+def found_again(guest: Guest) -> Guest:
+    """Return the guest with a handle of its own, good after its libvirtd was started anew."""
+    return replace(guest, domain=libvirt.open(guest.uri).lookupByUUIDString(guest.uuid))
 
 
 def qemu_of(guest: Guest) -> int:

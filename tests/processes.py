@@ -15,7 +15,7 @@ from worker.model.ids import new_uuid
 from worker.model.operation import OperationState
 from worker.rpc.local import LocalClient
 
-START = 30.0
+START = 90.0
 SOON = 60.0
 
 Json = dict[str, Any]
@@ -40,6 +40,7 @@ class Served:
     config: Path
     program: tuple[str, ...] = ("worker", "serve")
     process: subprocess.Popen[bytes] | None = None
+    environment: dict[str, str] = field(default_factory=dict)
     client: LocalClient = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,6 +52,7 @@ class Served:
                 [sys.executable, "-m", *self.program, "--config-file", str(self.config)],
                 stdout=log,
                 stderr=log,
+                env=os.environ | self.environment,
             )
         deadline = time.monotonic() + START
         while time.monotonic() < deadline and self.process.poll() is None:

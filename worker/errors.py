@@ -240,6 +240,12 @@ class OperationWrongState(Conflict):
     code = "operation.wrong_state"
 
 
+class SecretLost(LeftBehind):
+    """A secret argument can no longer be read: the host's key file is another one."""
+
+    code = "operation.secret_lost"
+
+
 class OperationExpired(Unavailable):
     """The operation had expired before its first step."""
 

@@ -2,8 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
 from itertools import count
 from typing import Any
 
@@ -13,15 +15,24 @@ from worker.errors import (
     OperationBlocked,
     OperationExpired,
     Unavailable,
+    told,
 )
 from worker.model.block_device import BlockDevice
 from worker.model.ids import BlockDeviceId
-from worker.model.operation import Fault, Operation, OperationState, StepOutcome
+from worker.model.operation import Fault, Operation, OperationState, StepOutcome, end_line
+from worker.model.secret import SEALED, is_sealed
 from worker.model.update import Event, Phases, Update
-from worker.ports import OperationRecord, Ports
-from worker.steps import fault_of
+from worker.ports import OperationRecord, Ports, Seals
+from worker.steps import LOOKS, fault_of
 
 LOG = logging.getLogger(__name__)
+
+
+class Scope(StrEnum):
+    """What an operation that is stuck keeps from being touched."""
+
+    DEVICE = "device"
+    INSTANCE = "instance"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +42,9 @@ class Kind:
     ``handler`` gets the request and the ports and returns the block device it was about, if
     any. ``pin`` is asked at acceptance for the row that a request means without naming it; the
     journal keeps it beside the arguments as they came, so that a second delivery compares equal.
-    A kind that is ``own_only`` is begun by the worker itself and refused to others.
+    A kind that is ``own_only`` is begun by the worker itself and refused to others. ``blocks`` says
+    what is kept from others while one of this kind is stuck; one that is ``unblocked`` begins all
+    the same.
     """
 
     request: type[Any]
@@ -39,14 +52,31 @@ class Kind:
     phases: Phases | None = None
     pin: Callable[[Any, Ports], BlockDeviceId | None] | None = None
     own_only: bool = False
+    blocks: Scope = Scope.DEVICE
+    unblocked: bool = False
+
+
+def tell_nobody(_operation: Operation) -> None:
+    """Pass over an end that nobody asked to be told of."""
+
+
+def leave() -> None:
+    """Close a page that keeps nothing open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """The journal's page of one operation, and the ports whose calls it records."""
+    """The journal's page of one operation, and the ports whose calls it records.
+
+    ``deadline`` is when the operation is late; nothing is stopped then. ``on_end`` is told of its
+    end, once that is durable; ``on_close`` is called when the run is over, however it was.
+    """
 
     record: OperationRecord
     ports: Ports
+    deadline: datetime | None = None
+    on_end: Callable[[Operation], None] = tell_nobody
+    on_close: Callable[[], None] = leave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,50 +100,105 @@ class Patience:
         return min(self.longest_pause, self.first_pause * 2.0 ** (attempt - 1))
 
 
-def carry_out(operation: Operation, kind: Kind, page: Page, patience: Patience) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What a run came to; ``device`` is the row it was about, if any."""
+
+    state: OperationState
+    fault: Fault | None = None
+    device: BlockDevice | None = None
+
+
+def carry_out(
+    operation: Operation, kinds: Mapping[str, Kind], page: Page, patience: Patience
+) -> None:
     """Bring the operation to its end and tell it; raises DatabaseUnavailable only."""
     begun = time.monotonic()
-    phases = kind.phases
-    device: BlockDevice | None = None
-    fault: Fault | None = None
+    phases = kinds[operation.method].phases
+    outcome = _run(operation, kinds, page, patience)
     try:
-        _check_may_begin(operation, page)
-        if operation.state is OperationState.QUEUED:
-            page.record.start(_update(phases.start if phases else None, operation, page))
+        ended = _end(operation, phases, page, outcome)
+    except DatabaseUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - what waited was refused, and waits no more
+        outcome = _unwritten(operation, outcome, error)
+        ended = _end(operation, phases, page, outcome)
+    page.on_end(ended)
+    LOG.info(end_line(ended, time.monotonic() - begun))
+
+
+def _run(
+    operation: Operation, kinds: Mapping[str, Kind], page: Page, patience: Patience
+) -> _Outcome:
+    kind = kinds[operation.method]
+    try:
+        _check_may_begin(operation, kinds, page)
+        page.record.start(_begin(operation, kind.phases, page), page.deadline)
         device = _go(operation, kind, page, patience)
     except DatabaseUnavailable:
         raise
     except LeftBehind as error:
         LOG.warning("operation stuck: operation=%s", operation.id, exc_info=error)
-        state, fault = OperationState.STUCK, fault_of(error)
+        return _Outcome(state=OperationState.STUCK, fault=fault_of(error))
     except Exception as error:  # noqa: BLE001 - whatever it was, the operation has its end
-        state, fault = OperationState.FAILED, _logged(operation, error)
-    else:
-        state = OperationState.SUCCEEDED
-    event = _last_event(phases, state)
-    page.record.end(state, fault, _update(event, operation, page, device=device, fault=fault))
-    _log_end(operation, state, fault, time.monotonic() - begun)
+        return _Outcome(state=OperationState.FAILED, fault=_logged(operation, error))
+    return _Outcome(state=OperationState.SUCCEEDED, device=device)
 
 
-def _check_may_begin(operation: Operation, page: Page) -> None:
+def _begin(operation: Operation, phases: Phases | None, page: Page) -> Update | None:
+    """Return what is told of the begin, unless an earlier run has told it."""
+    if phases is None or operation.state is not OperationState.QUEUED:
+        return None
+    return _update(phases.start, operation, page)
+
+
+def _end(operation: Operation, phases: Phases | None, page: Page, outcome: _Outcome) -> Operation:
+    event = _last_event(phases, outcome.state)
+    update = _update(event, operation, page, device=outcome.device, fault=outcome.fault)
+    return page.record.end(outcome.state, outcome.fault, update)
+
+
+def _unwritten(operation: Operation, outcome: _Outcome, error: Exception) -> _Outcome:
+    message = f"it {outcome.state}, but the database refused what it wrote: {told(error)}"
+    fault = _logged(operation, LeftBehind(message))
+    return _Outcome(state=OperationState.STUCK, fault=fault)
+
+
+def _check_may_begin(operation: Operation, kinds: Mapping[str, Kind], page: Page) -> None:
     if operation.state is not OperationState.QUEUED:
         return
     if operation.expires_at is not None and operation.expires_at <= page.ports.clock.now():
         message = f"operation expired at {operation.expires_at.isoformat()}, before its first step"
         raise OperationExpired(message)
-    if operation.block_device is None or operation.instance is None:
+    if operation.instance is None or kinds[operation.method].unblocked:
         return
-    stuck = page.ports.operations.list(instance=operation.instance, states=(OperationState.STUCK,))
-    for other in stuck:
-        if other.block_device == operation.block_device and other.id != operation.id:
-            message = f"operation {other.id} on this device is stuck; retry or abandon it first"
+    others = page.ports.operations.list(instance=operation.instance, states=UNSETTLED)
+    for other in others:
+        if other.id != operation.id and _blocks(other, operation, kinds):
+            message = (
+                f"operation {other.id} ({other.method}) is {other.state}; retry or abandon it"
+                " first, or wait for its end"
+            )
             raise OperationBlocked(message)
+
+
+UNSETTLED = (OperationState.STUCK, OperationState.RUNNING)
+"""What must not be overtaken. In one lane nothing else runs, but for a stuck operation that an
+operator has just reopened: it comes to the lane after what was accepted long after it."""
+
+
+def _blocks(stuck: Operation, operation: Operation, kinds: Mapping[str, Kind]) -> bool:
+    """A stuck operation that another release knew is taken for one that blocks most."""
+    kind = kinds.get(stuck.method)
+    if kind is None or kind.blocks is Scope.INSTANCE:
+        return True
+    return operation.block_device is not None and stuck.block_device == operation.block_device
 
 
 def _go(operation: Operation, kind: Kind, page: Page, patience: Patience) -> BlockDevice | None:
     """Run the handler; past the commit point run it again until it is through."""
     _count_death(operation, page, patience)
-    request = _request(operation, kind)
+    request = _request(operation, kind, page.ports.seals)
     for attempt in count(1):
         try:
             return kind.handler(request, page.ports)
@@ -136,8 +221,12 @@ def _check_goes_on(operation: Operation, error: Exception, page: Page, *, last: 
     LOG.warning("operation goes on: operation=%s error=%s", operation.id, said)
 
 
-def _request(operation: Operation, kind: Kind) -> Any:  # noqa: ANN401 - one type a method
-    request = kind.request(**operation.arguments)
+def _request(operation: Operation, kind: Kind, seals: Seals) -> Any:  # noqa: ANN401 - one type a method
+    arguments = {
+        name: seals.open(operation.id, name, value[SEALED]) if is_sealed(value) else value
+        for name, value in operation.arguments.items()
+    }
+    request = kind.request(**arguments)
     return request if kind.pin is None else replace(request, bdm_uuid=operation.block_device)
 
 
@@ -146,8 +235,14 @@ def _count_death(operation: Operation, page: Page, patience: Patience) -> None:
     attempts = page.record.count_attempt() if died_in else operation.attempts
     if attempts >= patience.max_attempts:
         last = f", last in {died_in[-1]}" if died_in else ""
-        message = f"the worker died {attempts} times in this operation{last}"
+        message = f"the worker died {attempts} times in this operation{last}{_begun(operation)}"
         raise LeftBehind(message)
+
+
+def _begun(operation: Operation) -> str:
+    """Name the steps that may have left something."""
+    acting = dict.fromkeys(step.name for step in operation.steps if step.name not in LOOKS)
+    return f"; what these began is as it was left: {', '.join(acting)}" if acting else ""
 
 
 def _last_event(phases: Phases | None, state: OperationState) -> Event | None:
@@ -190,19 +285,3 @@ def _logged(operation: Operation, error: Exception) -> Fault:
     if fault.code == "internal":
         LOG.error("operation crashed: operation=%s", operation.id, exc_info=error)
     return fault
-
-
-def _log_end(
-    operation: Operation, state: OperationState, fault: Fault | None, seconds: float
-) -> None:
-    LOG.info(
-        "operation ended: operation=%s method=%s instance=%s device=%s state=%s seconds=%.3f"
-        " code=%s",
-        operation.id,
-        operation.method,
-        operation.instance or "-",
-        operation.block_device or "-",
-        state,
-        seconds,
-        "-" if fault is None else fault.code,
-    )

@@ -12,12 +12,13 @@ from datetime import datetime
 from typing import Any
 
 from worker.model.block_device import BlockDevice, DeviceStatus
-from worker.model.connection import Connection
+from worker.model.connection import Connection, ConnectionRecord
 from worker.model.disk import Disk
-from worker.model.guest import Guest
+from worker.model.guest import Guest, InnerDisk
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId
 from worker.model.instance import Instance
 from worker.model.operation import Fault, Operation, OperationState
+from worker.model.secret import Secret
 from worker.model.source import HostVolume
 from worker.model.update import OutboxEntry, Update
 from worker.model.volume import Attachment, PoolVolume, Volume, VolumeStatus
@@ -43,7 +44,7 @@ class GuestDisks(ABC):
         """Plug the disk in, into each of the live and persistent layouts that lacks it.
 
         Afterwards both have it at its address under its alias. Raises DomainNotFound,
-        HypervisorRefused, HypervisorUnavailable.
+        HypervisorRefused, HypervisorUnavailable; GuestBusy when a ghost is in its place and stays.
         """
 
     @abstractmethod
@@ -57,6 +58,33 @@ class GuestDisks(ABC):
     @abstractmethod
     def forget(self, instance: InstanceId, alias: str) -> None:
         """Take the disk from the persistent layout; one that is not there is fine."""
+
+
+class GuestInsides(ABC):
+    """QEMU itself, seen past its hypervisor, which may deny what QEMU has (DESIGN section 1.2).
+
+    To ask marks a guest as tampered with (libvirt's ``custom-monitor``), so it is for guests whose
+    hypervisor died, and for repair.
+    """
+
+    @abstractmethod
+    def disks(self, instance: InstanceId) -> tuple[InnerDisk, ...]:
+        """Return the disks that bear an alias of ours (``ua-``), by alias.
+
+        A guest that does not run, or is not there, has none. Raises HypervisorUnavailable.
+        """
+
+    @abstractmethod
+    def in_doubt(self, instance: InstanceId) -> bool:
+        """Tell whether the hypervisor died under the guest, so that QEMU is to be asked."""
+
+    @abstractmethod
+    def remove(self, instance: InstanceId, alias: str) -> None:
+        """Take a disk that the hypervisor denies out of QEMU, and what QEMU opened for it.
+
+        One that is not there is fine. Raises GuestBusy when the guest keeps it, HypervisorRefused
+        when the hypervisor has the disk too (then it is no ghost), HypervisorUnavailable.
+        """
 
 
 class Volumes(ABC):
@@ -87,6 +115,10 @@ class Attachments(ABC):
         """Return the attachment of the volume to the instance, if there is one."""
 
     @abstractmethod
+    def of_instance(self, instance: InstanceId) -> tuple[Attachment, ...]:
+        """Return every attachment of the instance, whoever made it."""
+
+    @abstractmethod
     def create(self, volume: VolumeId, instance: InstanceId) -> Attachment:
         """Reserve the volume for the instance; raises VolumeNotFound, VolumeInUse."""
 
@@ -105,6 +137,12 @@ class Attachments(ABC):
 
 class PoolVolumes(ABC):
     """The built-in pool, seen as a place to make volumes."""
+
+    @abstractmethod
+    def confirm(
+        self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
+    ) -> None:
+        """Check that a volume there is, is the one described; raises VolumeTaken."""
 
     @abstractmethod
     def create(
@@ -140,6 +178,10 @@ class Connector(ABC):
         """Make the volume appear on this host; raises ConnectFailed, ProtocolUnsupported."""
 
     @abstractmethod
+    def find(self, connection: Connection) -> HostVolume | None:
+        """Return the volume as it is on this host, None where it is not; connects nothing."""
+
+    @abstractmethod
     def size(self, volume: HostVolume) -> int:
         """Return the size of the connected volume in bytes, read anew from the device."""
 
@@ -169,6 +211,18 @@ class BlockDevices(ABC):
     @abstractmethod
     def of_instance(self, instance: InstanceId) -> tuple[BlockDevice, ...]:
         """Return the live rows of an instance, by device name."""
+
+    @abstractmethod
+    def bearing(self, instance: InstanceId, alias: str) -> BlockDevice | None:
+        """Return the row that gave a disk of the instance its alias: the live one, or the last."""
+
+    @abstractmethod
+    def holding(self, attachment: AttachmentId) -> BlockDevice | None:
+        """Return the row that has the attachment: the live one, or the last removed."""
+
+    @abstractmethod
+    def reserved_before(self, moment: datetime) -> tuple[BlockDevice, ...]:
+        """Return the rows of this host's instances that are only reserved, since before then."""
 
     @abstractmethod
     def insert(self, device: BlockDevice, tell: Update) -> None:
@@ -205,6 +259,10 @@ class Connections(ABC):
     @abstractmethod
     def get(self, device: BlockDeviceId) -> Connection | None:
         """Return the connection kept for a row."""
+
+    @abstractmethod
+    def list(self) -> tuple[ConnectionRecord, ...]:
+        """Return every record of this host, oldest first."""
 
     @abstractmethod
     def drop(self, device: BlockDeviceId) -> None:
@@ -256,6 +314,14 @@ class Progress(ABC):
     def pass_commit_point(self) -> None:
         """From here the operation only goes forward; durable with the next outside call."""
 
+    @abstractmethod
+    def reached(self, step: str) -> bool:
+        """Tell whether a step of that name (``disks.attach``) was ever begun.
+
+        Asked before its first step, a run learns what an earlier one, that was cut off, may have
+        done.
+        """
+
 
 class Operations(ABC):
     """The journal: what was asked of this host and what became of it."""
@@ -266,6 +332,13 @@ class Operations(ABC):
 
         One that was accepted before changes nothing and comes back as it is now; with other
         arguments it raises OperationConflict.
+        """
+
+    @abstractmethod
+    def accept_new(self, operations: Sequence[Operation]) -> tuple[Operation, ...]:
+        """Keep several operations, at once, in their order; return them as kept.
+
+        Raises OperationConflict, and keeps none, unless all are new.
         """
 
     @abstractmethod
@@ -287,8 +360,12 @@ class Operations(ABC):
         """Return what is queued or running, in the order it was accepted."""
 
     @abstractmethod
-    def last_for(self, device: BlockDeviceId) -> Operation | None:
-        """Return the newest operation that names the row."""
+    def last_for(self, device: BlockDeviceId, method: str | None = None) -> Operation | None:
+        """Return the newest operation, or the newest of that method, that names the row."""
+
+    @abstractmethod
+    def mark_late(self, operation: OperationId) -> None:
+        """Note, at once, that an operation runs past its deadline; one that has ended stays."""
 
 
 class StuckOperations(ABC):
@@ -318,12 +395,16 @@ class OperationRecord(ABC):
     """
 
     @abstractmethod
-    def start(self, tell: Update | None) -> None:
-        """Mark the operation as running."""
+    def start(self, tell: Update | None, deadline: datetime | None = None) -> None:
+        """Mark the operation as running until that time, and tell it unless it was begun before."""
 
     @abstractmethod
-    def open_step(self, name: str) -> int:
-        """Write down, durably, that a step begins; return its number."""
+    def open_step(self, name: str, *, look: bool = False) -> int:
+        """Write down, durably, that a step begins; return its number.
+
+        That of a mere look may wait for its end, once the operation's start is durable and
+        unless an earlier run of it was cut off: a look that kills the worker is to be counted.
+        """
 
     @abstractmethod
     def close_step(self, number: int, seconds: float, fault: Fault | None) -> None:
@@ -335,15 +416,18 @@ class OperationRecord(ABC):
 
     @abstractmethod
     def end(self, state: OperationState, fault: Fault | None, tell: Update | None) -> Operation:
-        """Give the operation its end, durably; return it as kept."""
+        """Give the operation its end, durably; return it as kept.
+
+        Its sealed arguments are blanked, unless it is stuck: it may be run again.
+        """
 
 
 class Outbox(ABC):
     """The updates that wait to be published."""
 
     @abstractmethod
-    def waiting(self, limit: int) -> tuple[OutboxEntry, ...]:
-        """Return unpublished updates, oldest first."""
+    def waiting(self, limit: int, but: Sequence[int] = ()) -> tuple[OutboxEntry, ...]:
+        """Return unpublished updates, oldest first; those whose ids are in ``but`` are left out."""
 
     @abstractmethod
     def published(self, entries: Sequence[int]) -> None:
@@ -384,6 +468,10 @@ class PoolRecords(ABC):
         """Return the attachments of a volume."""
 
     @abstractmethod
+    def attachments_of(self, instance: InstanceId) -> tuple[Attachment, ...]:
+        """Return the attachments to an instance."""
+
+    @abstractmethod
     def attachment(self, attachment: AttachmentId) -> Attachment | None:
         """Return one attachment."""
 
@@ -404,6 +492,18 @@ class PoolRecords(ABC):
         """Forget the attachment; its volume is available when it was the last."""
 
 
+class Seals(ABC):
+    """Secret arguments on their way into the journal and out of it again."""
+
+    @abstractmethod
+    def seal(self, operation: OperationId, name: str, secret: Secret) -> str:
+        """Return the argument sealed; the same one of the same operation always seals alike."""
+
+    @abstractmethod
+    def open(self, operation: OperationId, name: str, sealed: str) -> Secret:
+        """Return what was sealed for this argument; raises SecretLost."""
+
+
 class Clock(ABC):
     """Time, so that tests need not wait."""
 
@@ -420,6 +520,7 @@ class Ports:
     max_disk_devices: int
     guests: Guests
     disks: GuestDisks
+    insides: GuestInsides
     volumes: Volumes
     attachments: Attachments
     pool: PoolVolumes
@@ -431,4 +532,5 @@ class Ports:
     operations: Operations
     stuck: StuckOperations
     progress: Progress
+    seals: Seals
     clock: Clock

@@ -10,9 +10,13 @@ from functools import partial
 
 from worker.errors import DatabaseUnavailable
 from worker.execution import Kind, Page, Patience, carry_out
+from worker.gate import Gate
 from worker.model.operation import Operation
 
 LOG = logging.getLogger(__name__)
+
+DEATHS_UNTIL_ALONE = 2
+"""Of an operation in whose steps the worker died that often, the third time is a suspicion."""
 
 
 class Runner:
@@ -35,13 +39,17 @@ class Runner:
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._stopping = threading.Event()
+        self._gate = Gate()
 
     def submit(self, operation: Operation) -> None:
         """Queue an accepted operation in its lane; returns at once."""
-        self.enter(operation.lane, partial(self._run, operation))
+        self._enter(operation.lane, partial(self._run_gated, operation))
 
     def enter(self, name: str, work: Callable[[], None]) -> None:
         """Queue work that is no operation, a look at a guest say, in a lane; returns at once."""
+        self._enter(name, partial(self._beside, work))
+
+    def _enter(self, name: str, work: Callable[[], None]) -> None:
         with self._lock:
             if self._stopping.is_set():
                 return
@@ -58,6 +66,11 @@ class Runner:
             self.submit(operation)
         if unfinished:
             LOG.info("operations recovered: count=%d", len(unfinished))
+
+    def load(self) -> tuple[int, int]:
+        """Return how many lanes are worked on or wait for a thread, and what waits in them."""
+        with self._lock:
+            return len(self._lanes), sum(map(len, self._lanes.values()))
 
     def wait_idle(self, seconds: float) -> bool:
         """Wait until no lane has work; return whether that came in time."""
@@ -93,14 +106,30 @@ class Runner:
             del self._lanes[name]
             self._idle.notify_all()
 
+    def _beside(self, work: Callable[[], None]) -> None:
+        with self._gate.together():
+            work()
+
+    def _run_gated(self, operation: Operation) -> None:
+        suspect = operation.deaths >= DEATHS_UNTIL_ALONE
+        name = f"operation={operation.id} deaths={operation.deaths}"
+        with self._gate.alone(name) if suspect else self._gate.together():
+            self._run(operation)
+
     def _run(self, operation: Operation) -> None:
-        attempt = 0
         page = self._open_page(operation)
+        try:
+            self._run_on(page, operation)
+        finally:
+            page.on_close()
+
+    def _run_on(self, page: Page, operation: Operation) -> None:
+        attempt = 0
         while True:
             try:
                 operation = _as_kept(operation, page)
                 if not operation.state.ended:
-                    carry_out(operation, self._kinds[operation.method], page, self._patience)
+                    carry_out(operation, self._kinds, page, self._patience)
                 return
             except DatabaseUnavailable as error:
                 attempt += 1

@@ -1,8 +1,9 @@
 """Every outside call of an operation is a step of the journal; no handler writes a line for it.
 
 ``wiring`` wraps the outside ports with ``wrap_outside``. The step's opening is durable before the
-call, its end with the next commit (docs/adr/0002). Whatever else wants to see the calls, a
-histogram, a warning that one is slow, a test that kills the worker, is a ``Watch`` around it.
+call, unless it only looks; its end with the next commit (docs/adr/0002). Whatever else wants to
+see the calls, a histogram, a warning that one is slow, a test that kills the worker, is a
+``Watch`` around it.
 """
 
 import time
@@ -26,6 +27,25 @@ Around = Callable[[str, Callable[[], Any]], Any]
 """Given a call's name and the call, make it."""
 
 
+LOOKS = frozenset(
+    {
+        "guests.describe",
+        "guests.find",
+        "insides.disks",
+        "insides.in_doubt",
+        "volumes.show",
+        "attachments.get",
+        "attachments.find",
+        "attachments.of_instance",
+        "pool.list",
+        "connector.properties",
+        "connector.find",
+        "connector.size",
+    }
+)
+"""Calls that change nothing: one that a crash cuts off leaves nothing to be found."""
+
+
 def fault_of(error: Exception) -> Fault:
     """Return what may be told of an error: never a class name or a traceback."""
     known = error if isinstance(error, WorkerError) else WorkerError
@@ -42,7 +62,7 @@ class Recorder:
 
     def step(self, name: str, call: Callable[[], ResultT]) -> ResultT:
         """Make the call, as a step of that name."""
-        number = self._record.open_step(name)
+        number = self._record.open_step(name, look=name in LOOKS)
         begun = time.monotonic()
         try:
             with ExitStack() as stack:
@@ -69,9 +89,12 @@ class Bound:
 
         A thread cannot be stopped: the call goes on, and its result is dropped.
         """
+        answer = self._pool.submit(call)
         try:
-            return self._pool.submit(call).result(self._seconds)
+            return answer.result(self._seconds)
         except TimeoutError as error:
+            # One that has not begun would be made in vain, ahead of others that are waited for.
+            answer.cancel()
             message = f"{name} gave no answer within {self._seconds} s"
             raise Unavailable(message) from error
 
@@ -99,7 +122,7 @@ class _Wrapped:
         return wrapped
 
 
-OUTSIDE = ("guests", "disks", "volumes", "attachments", "pool", "connector")
+OUTSIDE = ("guests", "disks", "insides", "volumes", "attachments", "pool", "connector")
 """The ports whose calls leave the worker; the others are the journal and what stands beside it."""
 
 

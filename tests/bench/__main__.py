@@ -3,22 +3,56 @@
 import argparse
 import json
 import logging
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.bench import idle_bus, real_guest
+from tests.bench import backlog, bare, cycles, idle_bus, real_guest
+from tests.bench.figures import Figure
+from tests.services_rabbitmq import private_rabbitmq
 from worker.cmd.output import table
+from worker.rpc.bus import BusSettings
 
-COLUMNS = ("what", "p50", "p99", "unit", "samples", "asked")
+COLUMNS = ("what", "p50", "p99", "unit", "samples", "asked", "reached")
+
+Part = Callable[[argparse.Namespace], list[Figure]]
+
+
+def _rabbitmq(arguments: argparse.Namespace) -> list[Figure]:
+    """Measure with the default settings of bus and database, all on one broker."""
+    with private_rabbitmq() as broker, tempfile.TemporaryDirectory(prefix="bw-bench-") as name:
+        folder = Path(name)
+        settings = BusSettings(url=broker.url, host="bench")
+        below = bare.measure_bus(settings, folder, arguments.cycles)
+        below += bare.measure_disk(folder, arguments.cycles)
+        found = cycles.measure(settings, folder / "state", arguments.cycles, below[0].p50)
+        return below + found
+
+
+def _backlog(arguments: argparse.Namespace) -> list[Figure]:
+    with private_rabbitmq() as broker, tempfile.TemporaryDirectory(prefix="bw-bench-") as name:
+        settings = BusSettings(url=broker.url, host="bench")
+        return backlog.measure(settings, Path(name) / "state", arguments.backlog)
+
+
+PARTS: Mapping[str, Part] = {
+    "idle_bus": lambda _arguments: idle_bus.measure(seconds=5),
+    "real_guest": lambda arguments: real_guest.measure(arguments.cycles),
+    "rabbitmq": _rabbitmq,
+    "backlog": _backlog,
+}
 
 
 def main() -> None:
-    """Measure everything there is."""
+    """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there too")
-    parser.add_argument("--cycles", type=int, default=100, help="attach and detach so often")
+    parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be repeated")
+    parser.add_argument("--cycles", type=int, default=200, help="attach and detach so often")
+    parser.add_argument("--backlog", type=int, default=backlog.ASKED, help="queue so many")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    figures = idle_bus.measure(seconds=5) + real_guest.measure(arguments.cycles)
+    figures = [figure for name in arguments.only or PARTS for figure in PARTS[name](arguments)]
     rows = [figure.row() for figure in figures]
     print(table(rows, COLUMNS))
     if arguments.json is not None:

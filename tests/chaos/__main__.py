@@ -5,12 +5,16 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests import guests
+from tests.chaos.bus import Bus, InWorker, broker
+from tests.chaos.pairs import SAMPLE, Pairs, second_run_points, way_back_points
 from tests.chaos.points import Outcome, Point, points_of, prove
-from tests.chaos.scenes import SCENES, missing
+from tests.chaos.scenes import SCENES, Scene, missing
 from tests.chaos.stage import Stage, stage
 
 
@@ -22,16 +26,32 @@ def main() -> None:
     lacking = missing()
     if lacking:
         sys.exit(f"no scene for {', '.join(sorted(lacking))}: see tests/chaos/scenes.py")
-    with tempfile.TemporaryDirectory(prefix="bw-chaos-") as name, guests.private_libvirtd() as uri:
-        folder, image = Path(name), guests.cached_guest_image()
-        with (
-            guests.guest_maker(uri, image, folder) as make_guest,
-            stage(uri, folder, make_guest) as found,
-        ):
-            outcomes = _prove_all(found, _chosen(found, arguments))
+    with _played(arguments.bus) as found:
+        outcomes = _prove_all(found, _chosen(found, arguments))
     if arguments.json is not None:
         arguments.json.write_text(json.dumps([_plain(each) for each in outcomes], indent=2))
     sys.exit(_summary(outcomes))
+
+
+@contextmanager
+def _played(bus: str) -> Iterator[Stage]:
+    with (
+        tempfile.TemporaryDirectory(prefix="bw-chaos-") as name,
+        guests.private_libvirtd() as uri,
+        _bus(bus) as spoken,
+        guests.guest_maker(uri, guests.cached_guest_image(), Path(name)) as make_guest,
+        stage(uri, Path(name), make_guest, spoken) as found,
+    ):
+        yield found
+
+
+@contextmanager
+def _bus(name: str) -> Iterator[Bus]:
+    if name == "memory":
+        yield InWorker()
+        return
+    with broker() as found:
+        yield found
 
 
 def _parsed() -> argparse.Namespace:
@@ -42,6 +62,17 @@ def _parsed() -> argparse.Namespace:
         metavar="NAME",
         choices=sorted({scene.method for scene in SCENES}),
         help="the points of one operation only",
+    )
+    parser.add_argument(
+        "--bus",
+        choices=("rabbitmq", "memory"),
+        default="rabbitmq",
+        help="a private RabbitMQ, on which all updates are heard too, or the bus in the worker",
+    )
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help=f"in the second run pair {Pairs()}; else {SAMPLE}",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the outcomes there too")
     return parser.parse_args()
@@ -56,12 +87,20 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _chosen(found: Stage, arguments: argparse.Namespace) -> list[Point]:
     number, of = arguments.shard
-    points = [
-        point
-        for scene in SCENES
-        if arguments.operation in (None, scene.method)
-        for point in points_of(found, scene)
-    ]
+    pairs = Pairs() if arguments.full else SAMPLE
+    families: dict[str, Callable[[Scene], list[Point]]] = {
+        "one trouble at each call": lambda scene: points_of(found, scene),
+        "a kill on the way back": lambda scene: way_back_points(found, scene),
+        f"an error after a kill, {pairs}": lambda scene: second_run_points(found, scene, pairs),
+    }
+    scenes = [scene for scene in SCENES if arguments.operation in (None, scene.method)]
+    points = []
+    for name, points_in in families.items():
+        some = [point for scene in scenes for point in points_in(scene)]
+        print(f"{name}: {len(some)} points", flush=True)
+        points += some
+    if not arguments.full:
+        print(f"--full pairs {Pairs()} after a kill", flush=True)
     return points[number - 1 :: of]
 
 
@@ -81,6 +120,8 @@ def _summary(outcomes: Sequence[Outcome]) -> int:
     failed = [outcome for outcome in outcomes if not outcome.passed]
     for outcome in failed:
         print(f"FAILED {outcome.point}: {'; '.join(outcome.differences)}")
+    ends = Counter(outcome.end for outcome in outcomes)
+    print("; ".join(f"{count} {end}" for end, count in ends.most_common()))
     passed = len(outcomes) - len(failed)
     print(f"{len(outcomes)} points, {passed} passed, {len(failed)} failed")
     return 1 if failed else 0
@@ -94,6 +135,7 @@ def _plain(outcome: Outcome) -> dict[str, object]:
         "number": point.number + 1,
         "call": point.call,
         "trouble": point.kind.value,
+        "point": str(point),
         "end": outcome.end,
         "seconds": round(outcome.seconds, 3),
         "differences": list(outcome.differences),

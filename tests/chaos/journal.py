@@ -9,11 +9,18 @@ from worker.persistence.schema import OPERATIONS, STEPS, UPDATES
 from worker.rpc.methods import OPERATIONS as METHODS
 
 
-def differences(stage: Stage, operation: Json, *, attempts: int) -> list[str]:
-    """Return what is not as it must be; ``attempts`` is how often the worker died in a step."""
+def differences(
+    stage: Stage, operation: Json, *, attempts: int, at_least: int | None = None
+) -> list[str]:
+    """Return what is not as it must be.
+
+    ``attempts`` is how often the worker died in a step, and ``at_least`` how many of these deaths
+    must be counted; all, unless it is said.
+    """
     found = _journal(stage, operation["operation_id"])
-    if operation["attempts"] != attempts:
-        found.append(f"attempts: {operation['attempts']}, not {attempts}")
+    least = attempts if at_least is None else at_least
+    if not least <= operation["attempts"] <= attempts:
+        found.append(f"attempts: {operation['attempts']}, not {least} to {attempts}")
     return found + _outbox(stage, operation)
 
 
@@ -41,18 +48,30 @@ def _outbox(stage: Stage, operation: Json) -> list[str]:
         found.append(f"outbox: the numbers have gaps: {numbers}")
     if not soon(lambda: _is_published(stage, operation["instance_uuid"])):
         found.append("outbox: not published")
-    return found
+    in_order = sorted(updates, key=lambda update: int(update["sequence"]))
+    return found + stage.bus.differences(in_order)
 
 
 def _wanted(operation: Json) -> list[str]:
     phases = METHODS[operation["method"]].phases
-    assert phases is not None
+    if phases is None:
+        return _without_phases(operation)
     ends = {
         OperationState.SUCCEEDED: phases.end,
         OperationState.FAILED: phases.error,
         OperationState.STUCK: Event.STUCK,
     }
     return [phases.start.value, ends[OperationState(operation["state"])].value]
+
+
+def _without_phases(operation: Json) -> list[str]:
+    mended = [Event.DRIFT_REPAIRED.value]
+    ends = {
+        OperationState.SUCCEEDED: mended,
+        OperationState.FAILED: [],
+        OperationState.STUCK: [*mended, Event.STUCK.value],
+    }
+    return ends[OperationState(operation["state"])]
 
 
 def _is_published(stage: Stage, instance: str) -> bool:

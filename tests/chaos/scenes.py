@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+import libvirt
+
 from tests.chaos.stage import Case, Stage
 from tests.chaos.views import Views, attached, gone
 from worker.execution import Kind
@@ -33,6 +35,16 @@ def _detach(case: Case) -> dict[str, Any]:
     return _attach(case) | {"volume_id": case.volume}
 
 
+def _lost(case: Case) -> Case:
+    """Have other hands take the disk from the persistent layout."""
+    case.guest.domain.detachDeviceAlias(case.row["alias"], libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    return case
+
+
+def _without_persistent(case: Case) -> Views:
+    return attached(case) | {"persistent XML": []}
+
+
 SCENES = (
     Scene(
         name="attach to a stopped guest",
@@ -48,6 +60,14 @@ SCENES = (
         prepare=lambda stage: stage.reserved(running=True),
         arguments=_attach,
         before=gone,
+        after=attached,
+    ),
+    Scene(
+        name="put a lost disk back into a running guest",
+        method="repair_drift",
+        prepare=lambda stage: _lost(stage.attached(running=True)),
+        arguments=lambda case: {"instance_uuid": case.guest.uuid, "qemu": False},
+        before=_without_persistent,
         after=attached,
     ),
     Scene(
@@ -68,7 +88,11 @@ SCENES = (
     ),
 )
 
-WITHOUT = {"sync_power_state": "reads the guest and changes a row of ours; nobody can ask for it"}
+WITHOUT = {
+    "sync_power_state": "reads the guest and changes a row of ours; nobody can ask for it",
+    "release_lapsed_reservation": "makes no outside call; nobody can ask for it",
+    "heal_ghost": "nobody can ask for it; the soak that kills libvirtd has its ghosts",
+}
 """Operations on a guest that have no scene, and why."""
 
 

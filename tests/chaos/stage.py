@@ -3,22 +3,22 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
+from tests.chaos.bus import Bus, InWorker
 from tests.chaos.trouble import Orders
 from tests.guests import Guest, GuestMaker, remove_guests
 from tests.processes import SOON, Json, Served, configure
 from worker import conf as options
 from worker import wiring
+from worker.errors import OperationNotFound
 from worker.model.ids import new_uuid
-
-MEMORY = "kombu+memory://localhost/"
-"""The bus inside the worker; what is asked comes by the local socket, which survives no less."""
+from worker.model.operation import OperationState
 
 SIZE = 4 << 20
 
@@ -40,7 +40,10 @@ class Stage:
     uri: str
     folder: Path
     make_guest: GuestMaker
-    bus: str = MEMORY
+    bus: Bus = field(default_factory=InWorker)
+    # Trouble that is made once: asked again, the call would succeed, and nothing go back.
+    outage_patience: str = "0"
+    host: str = field(init=False)
     served: Served = field(init=False)
     orders: Orders = field(init=False)
     engine: Engine = field(init=False)
@@ -50,7 +53,15 @@ class Stage:
     def open(self) -> None:
         """Start a worker that has nothing to remember."""
         state = self.folder / f"state-{self._renewed}"
-        self.served = configure(state, self.uri, transport_url=self.bus, host="chaos")
+        # Another host each time: what is left in the queue of the last is not for this one.
+        self.host = f"chaos-{self._renewed}"
+        self.served = configure(
+            state,
+            self.uri,
+            transport_url=self.bus.url,
+            host=self.host,
+            outage_patience=self.outage_patience,
+        )
         self.served.program = ("tests.chaos.worker_process",)
         self.orders = Orders(state)
         conf = options.load([self.served.config])
@@ -97,9 +108,29 @@ class Stage:
 
     def run(self, method: str, **arguments: Any) -> Json:  # noqa: ANN401
         """Run an operation that is part of no point."""
-        ended = self.served.run(method, **arguments)
+        operation = new_uuid()
+        self.send(method, operation, arguments)
+        ended = self.end_of(operation)
         assert ended["state"] == "succeeded", ended
         return ended
+
+    def send(self, method: str, operation: str, arguments: dict[str, Any]) -> None:
+        """Ask for an operation; the worker may die of it."""
+        self.bus.send(self.served, self.host, method, operation, arguments)
+
+    def end_of(self, operation: str) -> Json:
+        """Return an operation that was sent, once it has ended."""
+        found: Json | None = None
+        deadline = time.monotonic() + SOON
+        while time.monotonic() < deadline:
+            # Until the worker has taken it from the queue it is not there.
+            with suppress(OperationNotFound):
+                found = self.served.client.call("get_operation", operation_id=operation)
+            if found is not None and OperationState(found["state"]).ended:
+                return found
+            time.sleep(0.02)
+        message = f"operation {operation} does not end: {found}"
+        raise AssertionError(message)
 
     def wait_for_death(self) -> None:
         """Wait until the worker has killed itself as ordered."""
@@ -109,9 +140,22 @@ class Stage:
 
 
 @contextmanager
-def stage(uri: str, folder: Path, make_guest: GuestMaker) -> Iterator[Stage]:
+def stage(
+    uri: str,
+    folder: Path,
+    make_guest: GuestMaker,
+    bus: Bus | None = None,
+    *,
+    outage_patience: str = "0",
+) -> Iterator[Stage]:
     """Lend a stage whose worker is gone afterwards."""
-    found = Stage(uri=uri, folder=folder, make_guest=make_guest)
+    found = Stage(
+        uri=uri,
+        folder=folder,
+        make_guest=make_guest,
+        bus=bus or InWorker(),
+        outage_patience=outage_patience,
+    )
     found.open()
     try:
         yield found

@@ -41,12 +41,15 @@ class Plan:
 
     A kill during the call comes ``seconds`` after its begin. ``hold`` is a process to be stopped
     at that begin, for whoever gave the orders to let go on later: the call cannot end before.
+    ``failing`` is the number of an earlier call that fails before its effect, so that what comes
+    next is the way back.
     """
 
     at: int
     kind: Kind
     seconds: float = 0.0
     hold: int | None = None
+    failing: int | None = None
 
 
 class Orders:
@@ -97,6 +100,8 @@ class Trouble:
             self._count = 0
             return _peace()
         number, self._count = self._count, self._count + 1
+        if number == plan.failing:
+            raise away(name)
         if number != plan.at:
             return _peace()
         self._orders.note(name)

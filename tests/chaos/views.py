@@ -24,6 +24,7 @@ Views = dict[str, Any]
 
 SEEN_WITHIN = 15.0
 VIRTIO_SERIAL = 20
+INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 
 
 def attached(case: Case) -> Views:

@@ -290,3 +290,21 @@ def test_nothing_is_monkey_patched() -> None:
     )
 
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_connected_volume_is_found_as_connect_answered_it(
+    connector: BrickConnector, image: Path
+) -> None:
+    assert connector.find(with_secrets(image)) == connector.connect(with_secrets(image))
+
+
+def test_a_volume_that_is_not_there_is_not_found(connector: BrickConnector, image: Path) -> None:
+    image.unlink()
+    assert connector.find(local(image)) is None
+
+
+def test_what_cannot_be_connected_cannot_be_looked_for(connector: BrickConnector) -> None:
+    with pytest.raises(ProtocolUnsupported):
+        connector.find(Connection(protocol="carrier-pigeon", properties={}))
+    with pytest.raises(ConnectFailed):
+        connector.find(Connection(protocol="local", properties={}))

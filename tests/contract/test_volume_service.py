@@ -39,15 +39,15 @@ class Service:
     attachments: Attachments
     pool: PoolVolumes
 
-    def make(self, volume: VolumeId = ONE) -> Volume:
-        return self.pool.create(volume, size=SIZE, path=None, name="", multiattach=False)
+    def make(self, volume: VolumeId = ONE, *, shared: bool = False) -> Volume:
+        return self.pool.create(volume, size=SIZE, path=None, name="", multiattach=shared)
 
     def status(self) -> VolumeStatus:
         return self.volumes.show(ONE).status
 
-    def attach(self) -> AttachmentId:
+    def attach(self, guest: InstanceId = GUEST) -> AttachmentId:
         """Go all the way to in-use."""
-        held = self.attachments.create(ONE, GUEST)
+        held = self.attachments.create(ONE, guest)
         self.attachments.connect(held.id, CONNECTOR)
         self.attachments.complete(held.id)
         return held.id
@@ -236,3 +236,43 @@ def test_a_deleted_volume_is_gone_and_deleting_it_again_is_fine(service: Service
         service.pool.delete(ONE)
 
     assert service.pool.list() == (kept,)
+
+
+def test_a_shared_volume_takes_an_attachment_for_each_guest(service: Service) -> None:
+    service.make(shared=True)
+    held = [service.attach(GUEST), service.attach(OTHER_GUEST)]
+
+    assert service.status() is VolumeStatus.IN_USE
+    assert len(set(held)) == len(held)
+    assert service.attachments.create(ONE, GUEST).id == held[0]
+
+
+def test_a_shared_volume_is_never_detaching(service: Service) -> None:
+    service.make(shared=True)
+    service.attach()
+
+    service.volumes.begin_detaching(ONE)
+
+    assert service.status() is VolumeStatus.IN_USE
+
+
+def test_a_shared_volume_is_what_those_who_stay_make_it(service: Service) -> None:
+    service.make(shared=True)
+    staying, leaving = service.attach(GUEST), service.attachments.create(ONE, OTHER_GUEST)
+
+    statuses = [service.status()]
+    for held in (leaving.id, staying):
+        service.attachments.delete(held)
+        statuses.append(service.status())
+
+    assert statuses == [VolumeStatus.RESERVED, VolumeStatus.IN_USE, VolumeStatus.AVAILABLE]
+
+
+def test_an_instance_has_its_attachments_and_no_others(service: Service) -> None:
+    service.make(ONE)
+    service.make(TWO)
+    mine = service.attachments.create(ONE, GUEST)
+    service.attachments.create(TWO, OTHER_GUEST)
+    assert service.attachments.of_instance(GUEST) == (mine,)
+    service.attachments.delete(mine.id)
+    assert service.attachments.of_instance(GUEST) == ()

@@ -13,7 +13,7 @@ from tests.fakes.database import (
     FakeStuckOperations,
     FakeUpdates,
 )
-from tests.fakes.hypervisor import FakeGuestDisks, FakeGuests
+from tests.fakes.hypervisor import FakeGuestDisks, FakeGuestInsides, FakeGuests
 from tests.fakes.volume_service import (
     FakeAttachments,
     FakeConnector,
@@ -21,9 +21,12 @@ from tests.fakes.volume_service import (
     FakeVolumes,
 )
 from tests.fakes.world import World
+from worker.errors import SecretLost
 from worker.execution import Page
+from worker.model.ids import OperationId
 from worker.model.operation import Operation
-from worker.ports import Clock, Ports
+from worker.model.secret import Secret
+from worker.ports import Clock, Ports, Seals
 from worker.steps import Recorder, Watch, wrap_outside
 
 
@@ -35,6 +38,19 @@ class FakeClock(Clock):
         return self.world.tick()
 
 
+class FakeSeals(Seals):
+    """Hides a text from a reader who does not turn it around."""
+
+    def seal(self, operation: OperationId, name: str, secret: Secret) -> str:
+        return f"{operation}/{name}/{secret.reveal()[::-1]}"
+
+    def open(self, operation: OperationId, name: str, sealed: str) -> Secret:
+        owner, _, hidden = sealed.rpartition("/")
+        if owner != f"{operation}/{name}":
+            raise SecretLost(name)
+        return Secret(hidden[::-1])
+
+
 def ports(world: World, operation: Operation | None = None) -> Ports:
     """Return ports on the world, for a call or an operation, unrecorded."""
     return Ports(
@@ -42,6 +58,7 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         max_disk_devices=-1,
         guests=FakeGuests(world),
         disks=FakeGuestDisks(world),
+        insides=FakeGuestInsides(world),
         volumes=FakeVolumes(world),
         attachments=FakeAttachments(world),
         pool=FakePoolVolumes(world),
@@ -53,6 +70,7 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         operations=FakeOperations(world),
         stuck=FakeStuckOperations(world),
         progress=FakeProgress(world, operation),
+        seals=FakeSeals(),
         clock=FakeClock(world),
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from tests.fakes.world import World
 from worker.errors import (
@@ -18,10 +19,11 @@ from worker.errors import (
     VolumeAlreadyAttached,
 )
 from worker.model.block_device import LEGAL_MOVES, BlockDevice, DeviceStatus
-from worker.model.connection import Connection
-from worker.model.ids import BlockDeviceId, InstanceId, OperationId
+from worker.model.connection import Connection, ConnectionRecord
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId
 from worker.model.instance import Instance
 from worker.model.operation import Fault, Operation, OperationState, Step, StepOutcome
+from worker.model.secret import blanked, same_arguments
 from worker.model.update import Update
 from worker.ports import (
     BlockDevices,
@@ -53,6 +55,23 @@ class FakeBlockDevices(BlockDevices):
         rows = [row for row in self.world.rows.values() if row.instance == instance]
         return tuple(sorted(rows, key=lambda row: row.device_name))
 
+    def bearing(self, instance: InstanceId, alias: str) -> BlockDevice | None:
+        known = [*self.world.removed.values(), *self.world.rows.values()]
+        found = [row for row in known if (row.instance, row.alias) == (instance, alias)]
+        return found[-1] if found else None
+
+    def holding(self, attachment: AttachmentId) -> BlockDevice | None:
+        known = [*self.world.removed.values(), *self.world.rows.values()]
+        found = [row for row in known if row.attachment == attachment]
+        return found[-1] if found else None
+
+    def reserved_before(self, moment: datetime) -> tuple[BlockDevice, ...]:
+        return tuple(
+            row
+            for row in self.world.rows.values()
+            if row.status is DeviceStatus.RESERVED and self.world.reserved_at[row.uuid] < moment
+        )
+
     def insert(self, device: BlockDevice, tell: Update) -> None:
         if self.look(device.uuid) is not None:
             raise IdTaken(device.uuid)
@@ -65,6 +84,7 @@ class FakeBlockDevices(BlockDevices):
                 raise AddressTaken(str(device.address))
         self.world.commit()
         self.world.rows[device.uuid] = device
+        self.world.reserved_at[device.uuid] = self.world.now
         self.world.told.append(tell)
 
     def release(self, device: BlockDevice, tell: Update) -> None:
@@ -87,7 +107,11 @@ class FakeBlockDevices(BlockDevices):
 
     def save(self, device: BlockDevice) -> None:
         assert device.connection is None or "auth_password" not in device.connection.properties
-        self.world.pending.append(lambda: self.world.rows.__setitem__(device.uuid, device))
+        self.world.pending.append(lambda: self._save(device))
+
+    def _save(self, device: BlockDevice) -> None:
+        if device.uuid in self.world.rows:
+            self.world.rows[device.uuid] = device
 
     def remove(self, device: BlockDevice) -> None:
         self.world.pending.append(lambda: self._remove(device))
@@ -108,6 +132,18 @@ class FakeConnections(Connections):
 
     def get(self, device: BlockDeviceId) -> Connection | None:
         return self.world.connections.get(device)
+
+    def list(self) -> tuple[ConnectionRecord, ...]:
+        devices = FakeBlockDevices(self.world)
+        return tuple(
+            ConnectionRecord(
+                device=uuid,
+                instance=devices.get(uuid).instance,
+                volume=devices.get(uuid).volume,
+                connection=connection,
+            )
+            for uuid, connection in self.world.connections.items()
+        )
 
     def drop(self, device: BlockDeviceId) -> None:
         self.world.pending.append(lambda: _forget(self.world, device))
@@ -157,9 +193,16 @@ class FakeOperations(Operations):
             kept = replace(operation, accepted_at=self.world.tick())
             self.world.operations[operation.id] = kept
             return kept, True
-        if (earlier.method, earlier.arguments) != (operation.method, operation.arguments):
+        same = same_arguments(earlier.arguments, operation.arguments)
+        if earlier.method != operation.method or not same:
             raise OperationConflict(operation.id)
         return earlier, False
+
+    def accept_new(self, operations: Sequence[Operation]) -> tuple[Operation, ...]:
+        ids = [each.id for each in operations]
+        if len(set(ids)) < len(ids) or not self.world.operations.keys().isdisjoint(ids):
+            raise OperationConflict
+        return tuple(self.accept(each)[0] for each in operations)
 
     def get(self, operation: OperationId) -> Operation:
         try:
@@ -187,9 +230,17 @@ class FakeOperations(Operations):
         waiting = [found for found in self.world.operations.values() if not found.state.ended]
         return tuple(self.get(operation.id) for operation in waiting)
 
-    def last_for(self, device: BlockDeviceId) -> Operation | None:
-        found = [one for one in self.world.operations.values() if one.block_device == device]
+    def last_for(self, device: BlockDeviceId, method: str | None = None) -> Operation | None:
+        found = [
+            one
+            for one in self.world.operations.values()
+            if one.block_device == device and method in (None, one.method)
+        ]
         return found[-1] if found else None
+
+    def mark_late(self, operation: OperationId) -> None:
+        if not self.world.operations[operation].state.ended:
+            FakeOperationRecord(self.world, operation).change(late=True)
 
 
 class FakeStuckOperations(StuckOperations):
@@ -208,7 +259,12 @@ class FakeStuckOperations(StuckOperations):
 
     def abandon(self, operation: OperationId, tell: Update | None) -> Operation:
         self._stuck(operation)
-        ended = self._leave(operation, state=OperationState.ABANDONED, ended_at=self.world.tick())
+        ended = self._leave(
+            operation,
+            state=OperationState.ABANDONED,
+            ended_at=self.world.tick(),
+            arguments=blanked(self._stuck(operation).arguments),
+        )
         if tell is not None:
             self.world.told.append(tell)
         return ended
@@ -239,6 +295,11 @@ class FakeProgress(Progress):
     def past_commit_point(self) -> bool:
         return self._passed
 
+    def reached(self, step: str) -> bool:
+        if self._operation is None:
+            return False
+        return any(known.name == step for known in self.world.steps.get(self._operation.id, ()))
+
     def pass_commit_point(self) -> None:
         self._passed = True
         if self._operation is not None:
@@ -251,6 +312,10 @@ class FakeOperationRecord(OperationRecord):
         self.world = world
         self.id = operation
         self.begun = False
+        self.looks: dict[int, Step] = {}
+        kept = world.operations.get(operation)
+        self.ran_before = kept is not None and kept.started_at is not None
+        self.last = 0
 
     def change(self, **fields: object) -> Operation:
         changed = replace(self.world.operations[self.id], **fields)  # type: ignore[arg-type]
@@ -260,36 +325,58 @@ class FakeOperationRecord(OperationRecord):
     def passed(self) -> None:
         self.change(past_commit_point=True)
 
-    def start(self, tell: Update | None) -> None:
+    def start(self, tell: Update | None, deadline: datetime | None = None) -> None:
         if self.begun:
             return
         self.begun = True
-        self.world.pending.append(lambda: self._started(tell))
+        self.world.pending.append(lambda: self._started(tell, deadline))
 
-    def _started(self, tell: Update | None) -> None:
-        self.change(state=OperationState.RUNNING, started_at=self.world.tick())
-        if tell is not None:
+    def _started(self, tell: Update | None, deadline: datetime | None) -> None:
+        begun = self.world.operations[self.id].state is OperationState.RUNNING
+        started_at = self.world.operations[self.id].started_at or self.world.tick()
+        self.change(state=OperationState.RUNNING, started_at=started_at, deadline=deadline)
+        if tell is not None and not begun:
             self.world.told.append(tell)
 
-    def open_step(self, name: str) -> int:
+    def open_step(self, name: str, *, look: bool = False) -> int:
+        started = self.world.operations[self.id].state is OperationState.RUNNING
+        waits = look and started and not self.ran_before
+        # More than is promised for a look, since reads here do not see what waits. What a crash
+        # in a look could lose, a crash just after the step before it loses as well.
         self.world.commit()
-        steps = self.world.steps.setdefault(self.id, [])
+        step = self._step(name)
+        if waits:
+            self.looks[step.number] = step
+        else:
+            self._written().append(step)
+        return step.number
+
+    def _step(self, name: str) -> Step:
+        self.last = max(self.last, len(self._written())) + 1
         attempt = self.world.operations[self.id].attempts
-        number = len(steps) + 1
-        steps.append(Step(number=number, attempt=attempt, name=name, started_at=self.world.tick()))
-        return number
+        return Step(number=self.last, attempt=attempt, name=name, started_at=self.world.tick())
+
+    def _written(self) -> list[Step]:
+        return self.world.steps.setdefault(self.id, [])
 
     def close_step(self, number: int, seconds: float, fault: Fault | None) -> None:
         outcome = StepOutcome.DONE if fault is None else StepOutcome.FAILED
-        self.world.pending.append(lambda: self._close(number, seconds, outcome, fault))
+        look = self.looks.pop(number, None)
+        self.world.pending.append(lambda: self._close(number, look, seconds, outcome, fault))
 
     def _close(
-        self, number: int, seconds: float, outcome: StepOutcome, fault: Fault | None
+        self,
+        number: int,
+        look: Step | None,
+        seconds: float,
+        outcome: StepOutcome,
+        fault: Fault | None,
     ) -> None:
-        steps = self.world.steps[self.id]
-        steps[number - 1] = replace(
-            steps[number - 1], seconds=seconds, outcome=outcome, fault=fault
-        )
+        steps = self._written()
+        if look is not None:
+            steps.append(look)
+        at = next(at for at, step in enumerate(steps) if step.number == number)
+        steps[at] = replace(steps[at], seconds=seconds, outcome=outcome, fault=fault)
 
     def count_attempt(self) -> int:
         self.world.commit()
@@ -307,4 +394,10 @@ class FakeOperationRecord(OperationRecord):
         self.world.commit()
         if tell is not None:
             self.world.told.append(tell)
-        return self.change(state=state, fault=fault, ended_at=self.world.tick())
+        arguments = self.world.operations[self.id].arguments
+        return self.change(
+            state=state,
+            fault=fault,
+            ended_at=self.world.tick(),
+            arguments=arguments if state is OperationState.STUCK else blanked(arguments),
+        )

@@ -3,10 +3,10 @@
 from tests.fakes.world import PLACES, FakeGuest, World
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
 from worker.model.disk import Disk
-from worker.model.guest import Guest, GuestDisk, Layout
+from worker.model.guest import Guest, GuestDisk, InnerDisk, Layout
 from worker.model.ids import InstanceId
 from worker.model.source import BlockSource, FileSource
-from worker.ports import GuestDisks, Guests
+from worker.ports import GuestDisks, GuestInsides, Guests
 
 
 def shown(disk: Disk) -> GuestDisk:
@@ -28,6 +28,14 @@ def layout(disks: dict[str, Disk]) -> Layout:
         taken=frozenset(disk.address for disk in disks.values() if disk.address),
         places=PLACES,
     )
+
+
+def lay_ghost(guest: FakeGuest, alias: str) -> None:
+    """Take the disk that the hypervisor denies out of the guest, if there is one."""
+    if alias in guest.ghosts and guest.busy:
+        message = f"the guest keeps {alias}"
+        raise GuestBusy(message)
+    guest.ghosts.discard(alias)
 
 
 class FakeGuests(Guests):
@@ -64,17 +72,20 @@ class FakeGuestDisks(GuestDisks):
         places = [guest.persistent] + ([guest.live] if guest.running else [])
         for place in places:
             self._check(place, disk)
+        if guest.running and disk.alias not in guest.live:
+            lay_ghost(guest, disk.alias)
         for place in places:
             place.setdefault(disk.alias, disk)
 
     def unplug(self, instance: InstanceId, alias: str) -> None:
         guest = self.world.guests.get(instance)
-        if guest is None or alias not in guest.live:
+        if guest is None:
             return
-        if guest.busy:
+        lay_ghost(guest, alias)
+        if alias in guest.live and guest.busy:
             message = f"the guest keeps {alias}"
             raise GuestBusy(message)
-        del guest.live[alias]
+        guest.live.pop(alias, None)
 
     def forget(self, instance: InstanceId, alias: str) -> None:
         guest = self.world.guests.get(instance)
@@ -99,3 +110,29 @@ class FakeGuestDisks(GuestDisks):
             ):
                 message = f"{disk.target} or its address is taken"
                 raise HypervisorRefused(message)
+
+
+class FakeGuestInsides(GuestInsides):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def disks(self, instance: InstanceId) -> tuple[InnerDisk, ...]:
+        guest = self.world.guests.get(instance)
+        if guest is None or not guest.running:
+            return ()
+        known = {alias: shown(disk).source for alias, disk in guest.live.items()}
+        inner = dict.fromkeys(guest.ghosts) | known
+        return tuple(InnerDisk(alias=alias, source=inner[alias]) for alias in sorted(inner))
+
+    def in_doubt(self, instance: InstanceId) -> bool:
+        guest = self.world.guests.get(instance)
+        return guest is not None and guest.doubted
+
+    def remove(self, instance: InstanceId, alias: str) -> None:
+        guest = self.world.guests.get(instance)
+        if guest is None or not guest.running:
+            return
+        if alias in guest.live:
+            message = f"the hypervisor has {alias} too"
+            raise HypervisorRefused(message)
+        lay_ghost(guest, alias)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from worker.errors import VolumeInUse, VolumeTaken
-from worker.model.ids import AttachmentId, VolumeId
+from worker.model.ids import AttachmentId, InstanceId, VolumeId
 from worker.model.volume import Attachment, PoolVolume, VolumeStatus
 from worker.ports import PoolRecords
 
@@ -52,6 +52,10 @@ class FakePoolRecords(PoolRecords):
     def attachments(self, volume: VolumeId) -> tuple[Attachment, ...]:
         with self._lock:
             return tuple(held for held in self._attachments.values() if held.volume == volume)
+
+    def attachments_of(self, instance: InstanceId) -> tuple[Attachment, ...]:
+        with self._lock:
+            return tuple(held for held in self._attachments.values() if held.instance == instance)
 
     def attachment(self, attachment: AttachmentId) -> Attachment | None:
         with self._lock:

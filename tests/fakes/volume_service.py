@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.fakes.world import World
-from worker.errors import AttachmentNotFound, VolumeInUse, VolumeNotFound
+from worker.errors import AttachmentNotFound, VolumeInUse, VolumeNotFound, VolumeTaken
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, InstanceId, VolumeId, new_uuid
 from worker.model.source import BlockSource, DiskOptions, HostVolume
@@ -13,6 +13,13 @@ from worker.model.volume import Attachment, AttachmentStatus, Volume, VolumeStat
 from worker.ports import Attachments, Connector, PoolVolumes, Volumes
 
 PASSWORD = "sesame-open-7391"
+
+STATUS_WITH = {
+    AttachmentStatus.RESERVED: VolumeStatus.RESERVED,
+    AttachmentStatus.ATTACHING: VolumeStatus.ATTACHING,
+    AttachmentStatus.ATTACHED: VolumeStatus.IN_USE,
+}
+"""What a volume is with such an attachment; of several, with the last in this order."""
 
 
 def connection_of(volume: VolumeId) -> Connection:
@@ -34,7 +41,8 @@ class FakeVolumes(Volumes):
             raise VolumeNotFound(message) from error
 
     def begin_detaching(self, volume: VolumeId) -> None:
-        if self.show(volume).status is VolumeStatus.IN_USE:
+        found = self.show(volume)
+        if found.status is VolumeStatus.IN_USE and not found.multiattach:
             self._set(volume, VolumeStatus.DETACHING)
 
     def roll_detaching(self, volume: VolumeId) -> None:
@@ -62,6 +70,9 @@ class FakeAttachments(Attachments):
                 return attachment
         return None
 
+    def of_instance(self, instance: InstanceId) -> tuple[Attachment, ...]:
+        return tuple(held for held in self.world.attachments.values() if held.instance == instance)
+
     def create(self, volume: VolumeId, instance: InstanceId) -> Attachment:
         found = self.find(volume, instance)
         if found is not None:
@@ -69,7 +80,8 @@ class FakeAttachments(Attachments):
         if volume not in self.world.volumes:
             message = f"no volume {volume}"
             raise VolumeNotFound(message)
-        if self.world.volumes[volume].status is not VolumeStatus.AVAILABLE:
+        wanted = self.world.volumes[volume]
+        if wanted.status is not VolumeStatus.AVAILABLE and not wanted.multiattach:
             message = f"volume {volume} is in use"
             raise VolumeInUse(message)
         attachment = Attachment(
@@ -84,6 +96,8 @@ class FakeAttachments(Attachments):
     def connect(self, attachment: AttachmentId, connector: Mapping[str, Any]) -> Connection:
         assert connector["host"]
         found = self.get(attachment)
+        if found.connection is not None:
+            return found.connection
         connection = connection_of(found.volume)
         self._keep(
             replace(found, status=AttachmentStatus.ATTACHING, connection=connection),
@@ -99,7 +113,12 @@ class FakeAttachments(Attachments):
         found = self.world.attachments.pop(attachment, None)
         if found is not None:
             volume = self.world.volumes[found.volume]
-            self.world.volumes[volume.id] = replace(volume, status=VolumeStatus.AVAILABLE)
+            self.world.volumes[volume.id] = replace(volume, status=self._status_of(volume.id))
+
+    def _status_of(self, volume: VolumeId) -> VolumeStatus:
+        held = {one.status for one in self.world.attachments.values() if one.volume == volume}
+        last = [STATUS_WITH[status] for status in STATUS_WITH if status in held]
+        return last[-1] if last else VolumeStatus.AVAILABLE
 
     def _keep(self, attachment: Attachment, status: VolumeStatus) -> None:
         self.world.attachments[attachment.id] = attachment
@@ -110,6 +129,15 @@ class FakeAttachments(Attachments):
 class FakePoolVolumes(PoolVolumes):
     def __init__(self, world: World) -> None:
         self.world = world
+
+    def confirm(
+        self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
+    ) -> None:
+        there = self.world.volumes[volume]
+        wanted = (size or there.size, name, multiattach)
+        if path is not None or (there.size, there.name, there.multiattach) != wanted:
+            message = f"volume {volume} exists and is another one"
+            raise VolumeTaken(message)
 
     def create(
         self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
@@ -135,7 +163,11 @@ class FakePoolVolumes(PoolVolumes):
 
 
 class FakeConnector(Connector):
-    """Refuses, as a kernel would, to drop a device that a guest has open."""
+    """Refuses, as a kernel would, to drop a device that a guest has open; to ask for it is harm.
+
+    A volume that takes several attachments is a file of this host, ``local`` to os-brick: there
+    is nothing to connect, and nothing is taken away.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -144,20 +176,41 @@ class FakeConnector(Connector):
         return {"host": "host-1", "initiator": "iqn.2026-01.org.example:host-1"}
 
     def connect(self, connection: Connection) -> HostVolume:
-        path = connection.properties["device_path"]
-        self.world.connected.add(VolumeId(path.removeprefix("/dev/")))
-        return HostVolume(source=BlockSource(path=path), options=DiskOptions(io="native"))
+        volume = _volume_in(connection)
+        if not self._shared(volume):
+            self.world.connected.add(volume)
+        return _shown_as(volume)
+
+    def find(self, connection: Connection) -> HostVolume | None:
+        volume = _volume_in(connection)
+        there = volume in self.world.connected or self._shared(volume)
+        return _shown_as(volume) if there else None
 
     def size(self, volume: HostVolume) -> int:
         found = VolumeId(volume.source.path.removeprefix("/dev/"))
-        assert found in self.world.connected
+        assert found in self.world.connected or self._shared(found)
         return self.world.sizes.get(found, self.world.volumes[found].size)
 
     def disconnect(self, connection: Connection, *, force: bool = False) -> None:
-        path = connection.properties["device_path"]
-        assert not self._open(path), "a live device was pulled from under its guest"
-        self.world.connected.discard(VolumeId(path.removeprefix("/dev/")))
+        volume = _volume_in(connection)
+        if volume in self.world.connected and self._open(volume):
+            self.world.harm.append(f"volume {volume} was to be pulled from under its guest")
+            raise AssertionError(self.world.harm[-1])
+        self.world.connected.discard(volume)
 
-    def _open(self, path: str) -> bool:
+    def _shared(self, volume: VolumeId) -> bool:
+        found = self.world.volumes.get(volume)
+        return found is not None and found.multiattach
+
+    def _open(self, volume: VolumeId) -> bool:
         disks = [disk for guest in self.world.guests.values() for disk in guest.live.values()]
-        return any(disk.source == BlockSource(path=path) for disk in disks)
+        return any(disk.source == _shown_as(volume).source for disk in disks)
+
+
+def _volume_in(connection: Connection) -> VolumeId:
+    path: str = connection.properties["device_path"]
+    return VolumeId(path.removeprefix("/dev/"))
+
+
+def _shown_as(volume: VolumeId) -> HostVolume:
+    return HostVolume(source=BlockSource(path=f"/dev/{volume}"), options=DiskOptions(io="native"))

@@ -1,13 +1,16 @@
 """A small world that behaves like the real one, and can be compared.
 
 What two worlds are compared by is what a user would find: disks of guests, volumes,
-attachments, host connections, live rows. What was told and written down is kept beside it.
+attachments, host connections, live rows. What was told and written down is kept beside it, and
+so is the harm done: what no world may look like afterwards, because it cannot be undone.
 """
 
+import copy
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.block_device import BlockDevice, Bus
@@ -30,14 +33,22 @@ _ONE_AT_A_TIME = threading.RLock()
 """Held while a world commits, for tests in which lanes run side by side."""
 
 
+ThingT = TypeVar("ThingT", bound="FakeGuest | World")
+
+
 @dataclass
 class FakeGuest:
-    """A domain: disks by alias, in the running guest and in the persistent XML."""
+    """A domain: disks by alias, in the running guest and in the persistent XML.
+
+    ``ghosts`` are the aliases of disks that the guest has and its hypervisor denies.
+    """
 
     name: str
     vm_state: VmState = VmState.ACTIVE
     live: dict[str, Disk] = field(default_factory=dict)
     persistent: dict[str, Disk] = field(default_factory=dict)
+    ghosts: set[str] = field(default_factory=set)
+    doubted: bool = False
     busy: bool = False
 
     @property
@@ -62,6 +73,8 @@ class World:
     steps: dict[OperationId, list[Step]] = field(default_factory=dict, compare=False)
     told: list[Update] = field(default_factory=list, compare=False)
     pending: list[Callable[[], None]] = field(default_factory=list, compare=False)
+    reserved_at: dict[BlockDeviceId, datetime] = field(default_factory=dict, compare=False)
+    harm: list[str] = field(default_factory=list, compare=False)
     now: datetime = field(default=datetime(2026, 1, 1, tzinfo=UTC), compare=False)
 
     def commit(self) -> None:
@@ -75,6 +88,14 @@ class World:
         """Lose what was not durable."""
         self.pending.clear()
 
+    def copy(self) -> "World":
+        """Return a world that is the same so far, and goes its own way from here."""
+        assert not self.pending
+        found = _copied(self)
+        found.guests = {instance: _copied(guest) for instance, guest in self.guests.items()}
+        found.steps = {operation: list(steps) for operation, steps in self.steps.items()}
+        return found
+
     def tick(self) -> datetime:
         """Return a time later than any before."""
         self.now += timedelta(milliseconds=1)
@@ -83,3 +104,10 @@ class World:
     def events(self) -> list[str]:
         """Return what was told, by event type."""
         return [update.event.value for update in self.told]
+
+
+def _copied(thing: ThingT) -> ThingT:
+    found = copy.copy(thing)
+    for part in fields(thing):
+        setattr(found, part.name, copy.copy(getattr(thing, part.name)))
+    return found

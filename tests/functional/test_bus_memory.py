@@ -28,7 +28,7 @@ from worker.errors import (
     WorkerUnreachable,
 )
 from worker.model.ids import OperationId, new_uuid
-from worker.rpc.bus import FAKE, BusSettings, messaging_conf, weak_bus
+from worker.rpc.bus import FAKE, BusSettings, messaging_conf
 from worker.rpc.client import Client, Sending
 from worker.rpc.methods import CALLS, OPERATIONS
 from worker.rpc.wire import Message
@@ -242,13 +242,6 @@ def test_the_backlog_is_taken_when_what_was_queued_at_start_is_in_the_journal() 
 
 def test_an_empty_backlog_is_taken_at_once(worker: BusWorker) -> None:
     assert worker.intake.backlog_taken.wait(5.0)
-
-
-def test_each_weaker_bus_is_named() -> None:
-    weak = [weak_bus(settings_for(url)) for url in (FAKE_URL, MEMORY_URL)]
-    weak.append(weak_bus(BusSettings(url="rabbit://h/", host="h", quorum=False)))
-    assert [text and text.split()[0] for text in weak] == ["fake:/", "kombu+memory", "classic"]
-    assert weak_bus(BusSettings(url="rabbit://h/", host="h")) is None
 
 
 def own_only() -> set[str]:

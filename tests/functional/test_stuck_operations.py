@@ -39,13 +39,19 @@ def stuck(served: Served, make_guest: GuestMaker) -> tuple[str, str, str]:
 
 
 def get_stuck(served: Served, operation: str) -> None:
-    """Write into the journal what a walk back that failed would have."""
+    """Write into the journal what a walk back that failed would have.
+
+    It had come to the unplug when the completion failed: one that was completed goes forward.
+    """
     with closing(sqlite3.connect(served.state / "blockworker.sqlite", timeout=10)) as database:
         change = (
             "update operations set state='stuck', past_commit_point=false, fault_code=?,"
             " fault_message=? where id=?"
         )
         database.execute(change, (FAULT["code"], FAULT["message"], operation))
+        walked = "update steps set name='disks.unplug', outcome='failed', fault_code=?"
+        last = " where operation_id=? and name='attachments.complete'"
+        database.execute(walked + last, (FAULT["code"], operation))
         database.execute("update block_device_mapping set status='error'")
         database.commit()
 

@@ -6,7 +6,7 @@ python -m tests.services.intake_process URL NAME QUORUM JOURNAL WHEN
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,10 @@ class FileJournal(Dispatcher):
         super().__init__(self._open, lambda _operation: None)
         self._path = path
         self._dies = dies
+
+    def take_together(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self.take(message)
 
     def take(self, message: Message) -> None:
         self._die(BEFORE)

@@ -12,6 +12,7 @@ from typing import Any
 
 import oslo_messaging
 import pytest
+from kombu.entity import Queue
 from kombu.message import Message as KombuMessage
 from kombu.messaging import Producer
 
@@ -77,8 +78,9 @@ def listening(settings: BusSettings) -> Iterator[list[dict[str, Any]]]:
             heard.append({"publisher": publisher, "event": event, **payload, **metadata})
 
     conf = messaging_conf(settings.url, quorum=settings.replicated)
+    transport = oslo_messaging.get_notification_transport(conf)
     listener = oslo_messaging.get_notification_listener(
-        oslo_messaging.get_notification_transport(conf),
+        transport,
         [oslo_messaging.Target(topic=settings.updates_topic, exchange=settings.name)],
         [Endpoint()],
     )
@@ -88,6 +90,8 @@ def listening(settings: BusSettings) -> Iterator[list[dict[str, Any]]]:
     finally:
         listener.stop()
         listener.wait()
+        # What is left open would look for its broker after the test, too.
+        transport.cleanup()
 
 
 def taken(settings: BusSettings, queue: Callable[[BusSettings], Any]) -> list[KombuMessage]:
@@ -139,6 +143,25 @@ def test_a_stock_cast_outlives_a_kill_before_its_acknowledgement(
         intake.start()
         assert eventually(lambda: set(lines(journal)) == set(ids))
     assert list(dict.fromkeys(lines(journal))) == ids
+    assert taken(settings, operations_queue) == []
+
+
+def test_what_cannot_be_kept_does_not_keep_its_neighbours_out(settings: BusSettings) -> None:
+    """Taken together or one by one: each in its order, the unreadable aside, and none twice."""
+    ids = [new_uuid() for _ in range(100)]
+    with BusWorker(settings):
+        pass
+    client = stock_client(settings, settings.operations_topic)
+    for number, each in enumerate(ids):
+        client.cast({}, "delete_volume", operation_id=each, volume_id=VOLUME)
+        if number % 30 == 10:
+            client.cast({}, "delete_volume", operation_id=each, volume_id=VOLUME)
+            client.cast({}, "delete_volume", volume_id=VOLUME)
+    with BusWorker(settings) as worker:
+        assert eventually(lambda: len(worker.world.operations) == len(ids))
+        assert worker.intake.backlog_taken.wait(5.0)
+    assert list(worker.world.operations) == ids
+    assert len(dead_letters(settings)) == 3
     assert taken(settings, operations_queue) == []
 
 
@@ -194,6 +217,35 @@ def test_an_update_that_nobody_hears_is_retained_up_to_a_bound(settings: BusSett
         for message in taken(bounded, retained_updates)
     ]
     assert kept == [16, 17, 18, 19, 20]
+
+
+def test_what_the_broker_refuses_is_sent_again_before_what_follows(settings: BusSettings) -> None:
+    outbox = ListOutbox()
+    for _ in range(3):
+        outbox.add()
+    relay = Relay(settings, outbox)
+    told: list[int] = []
+
+    def hear() -> list[int]:
+        bodies = [message.body for message in taken(settings, retained_updates)]
+        told.extend(update_in(body)["payload"]["sequence"] for body in bodies)
+        return told
+
+    with opened(settings, "test") as connection:
+        full = Queue(
+            f"{settings.name}.full",
+            exchange(settings),
+            routing_key=settings.updates_key,
+            queue_arguments={"x-max-length": 1, "x-overflow": "reject-publish"},
+        )(connection.channel())
+        full.declare()
+        relay.start()
+        assert eventually(lambda: hear().count(2) >= 2)
+        assert 3 not in told
+        full.delete()
+    assert eventually(lambda: outbox.done == {1, 2, 3})
+    assert relay.stop(5.0)
+    assert list(dict.fromkeys(hear())) == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

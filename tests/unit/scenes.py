@@ -83,7 +83,8 @@ def run(found: World, asked: Operation, *watches: Any, kind: Kind | None = None)
     if kept.state.ended:
         return kept
     page = fakes.page(found, kept, watches)
-    carry_out(kept, kind or OPERATIONS[asked.method], page, AT_ONCE)
+    kinds = {**OPERATIONS, asked.method: kind} if kind else OPERATIONS
+    carry_out(kept, kinds, page, AT_ONCE)
     return fakes.ports(found).operations.get(kept.id)
 
 
@@ -129,6 +130,9 @@ class Trouble:
         """Return the watch around one call."""
         return self._around(name)
 
+    def __str__(self) -> str:
+        return f"{'after' if self.after else 'before'} {self.happened or 'no call'}"
+
     @contextmanager
     def _around(self, name: str) -> Iterator[None]:
         here = self.count == self.at
@@ -147,10 +151,14 @@ class Trouble:
 class Refusing:
     """A watch under which one kind of call always fails, ways back included."""
 
-    def __init__(self, name: str) -> None:
-        """Let calls of that name fail."""
+    def __init__(self, name: str, *, spared: int = 0) -> None:
+        """Let calls of that name fail, but for the first so many."""
         self.name = name
+        self.spared = spared
 
     def __call__(self, name: str) -> AbstractContextManager[None]:
         """Return the watch around one call."""
+        if name == self.name and self.spared:
+            self.spared -= 1
+            return Trouble()(name)
         return Trouble(at=0 if name == self.name else None)(name)

@@ -15,6 +15,7 @@ from tests.unit.scenes import (
     OTHER_DEVICE,
     OTHER_VOLUME,
     VOLUME,
+    Crash,
     Refusing,
     Trouble,
     operation,
@@ -349,3 +350,52 @@ def test_a_disk_of_anothers_under_our_alias_is_not_taken_away(world: World) -> N
     assert not world.rows
     assert not world.connected
     assert not world.attachments
+
+
+def test_a_run_after_a_death_on_the_way_back_takes_the_disk_back_before_it_plugs_it_in(
+    world: World,
+) -> None:
+    """The guest was asked to let go, and may do so only when the second run has begun."""
+    complete = steps_of_an_attach().index("attachments.complete")
+    with pytest.raises(Crash):
+        run(world, asked(), Trouble(at=complete), Trouble(at=complete, error=Crash))
+    world.crash()
+    before = len(world.steps[asked().id])
+
+    ended = run(world, asked())
+
+    assert ended.state is OperationState.SUCCEEDED
+    again = steps(world, ended)[before:]
+    assert again.index("disks.unplug") < again.index("disks.attach")
+
+
+def test_an_attachment_that_an_earlier_run_completed_is_past_the_commit_point(
+    world: World,
+) -> None:
+    """That run had no time to write it down; the guest may be using the disk."""
+    complete = steps_of_an_attach().index("attachments.complete")
+    with pytest.raises(Crash):
+        run(world, asked(), Trouble(at=complete, after=True, error=Crash))
+    world.crash()
+    before = len(world.steps[asked().id])
+
+    ended = run(world, asked(), Refusing("connector.connect"))
+
+    assert ended.state is OperationState.STUCK
+    assert "disks.unplug" not in steps(world, ended)[before:]
+    assert world.attachments
+
+
+def test_a_completion_that_was_on_its_way_back_is_no_commit_point(world: World) -> None:
+    """It had its effect and failed all the same; the run that saw it fail has begun to go back."""
+    complete = steps_of_an_attach().index("attachments.complete")
+    killed = Trouble(at=complete + 1, error=Crash)
+    with pytest.raises(Crash):
+        run(world, asked(), Trouble(at=complete, after=True), killed)
+    world.crash()
+
+    ended = run(world, asked(), Refusing("disks.attach"))
+
+    assert ended.state is OperationState.FAILED
+    assert world.attachments == {}
+    assert world.connected == set()

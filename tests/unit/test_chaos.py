@@ -1,11 +1,15 @@
 """The crash matrix's table, and its trouble, without the real parts."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from tests.chaos.bus import compare
 from tests.chaos.scenes import SCENES, WITHOUT, missing
+from tests.chaos.soak.plan import Act, Victim, deeds, kills
 from tests.chaos.trouble import Kind, Orders, Plan, Trouble
+from tests.processes import Json
 from worker.errors import HypervisorUnavailable
 from worker.rpc.methods import OPERATIONS
 
@@ -46,3 +50,73 @@ def test_an_error_of_the_call_itself_is_not_hidden(tmp_path: Path) -> None:
     orders.give(Plan(at=0, kind=Kind.ERROR_AFTER))
     with pytest.raises(ZeroDivisionError), Trouble(orders)("disks.attach"):
         raise ZeroDivisionError
+
+
+def test_an_error_before_the_trouble_makes_it_one_of_the_way_back(tmp_path: Path) -> None:
+    orders, made = Orders(tmp_path), []
+    trouble = Trouble(orders)
+    orders.give(Plan(at=1, kind=Kind.ERROR_AFTER, failing=0))
+    for name in ("disks.attach", "disks.unplug"):
+        with pytest.raises(HypervisorUnavailable, match=name), trouble(name):
+            made.append(name)
+    assert made == ["disks.unplug"]
+    assert orders.happened() == "disks.unplug"
+
+
+def heard(number: int, **more: object) -> Json:
+    payload = {"sequence": number, "operation_id": None} | more
+    return {"message_id": str(number), "event_type": "instance.power", "payload": payload}
+
+
+WANTED: dict[str, Json] = {
+    str(number): {"event": "instance.power", "sequence": number, "operation_id": None}
+    for number in (1, 2, 3)
+}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "found"),
+    [
+        ((1, 2, 3), []),
+        ((1, 2, 1, 2, 3, 3), []),
+        ((1, 3), ["heard: not instance.power 2 of None"]),
+        ((1, 3, 2), ["heard: out of order: [1, 3, 2]"]),
+        (
+            (1, 2, 3, 4),
+            ["heard: instance.power 4 of None, which the outbox does not have"],
+        ),
+    ],
+)
+def test_what_is_heard_is_the_outbox_in_its_order_and_may_come_again(
+    numbers: tuple[int, ...], found: list[str]
+) -> None:
+    assert compare(WANTED, [heard(number) for number in numbers]) == found
+
+
+def test_a_copy_that_differs_is_named() -> None:
+    (found,) = compare(WANTED, [heard(1), heard(2), heard(3), heard(2, operation_id="other")])
+    assert "a copy that differs" in found
+
+
+def test_the_same_seed_draws_the_same_soak() -> None:
+    both = (Victim.WORKER, Victim.LIBVIRTD)
+    assert list(deeds(7, 0, 100, 5)) == list(deeds(7, 0, 100, 5))
+    assert list(deeds(7, 0, 100, 5)) != list(deeds(7, 1, 100, 5))
+    assert kills(7, 1000, both) == kills(7, 1000, both)
+    assert {kill.victim for kill in kills(7, 1000, both)} == set(both)
+
+
+def test_a_soak_asks_only_for_what_can_be_asked_for() -> None:
+    drawn = list(deeds(7, 0, 2000, 5))
+    assert sum(not deed.act.is_call for deed in drawn) == 2000
+    assert {deed.act for deed in drawn} == set(Act)
+    for volume in range(5):
+        acts = [deed.act for deed in drawn if deed.volume == volume and deed.act.code is None]
+        assert acts[0] is Act.RESERVE
+        assert set(pairwise(acts)) == {
+            (Act.RESERVE, Act.ATTACH),
+            (Act.RESERVE, Act.RELEASE),
+            (Act.ATTACH, Act.DETACH),
+            (Act.DETACH, Act.RESERVE),
+            (Act.RELEASE, Act.RESERVE),
+        }

@@ -25,6 +25,7 @@ from worker.errors import (
     AttachmentMismatch,
     BlockDeviceNotFound,
     DatabaseUnavailable,
+    DeviceAmbiguous,
     DeviceSuperseded,
     DeviceWrongState,
     GuestBusy,
@@ -81,9 +82,11 @@ def test_a_detach_undoes_all_that_the_attach_did(world: World) -> None:
 
 def test_the_guest_lets_go_before_anything_below_it_goes(world: World) -> None:
     assert steps(world, run(world, asked())) == [
+        "guests.describe",
         "volumes.begin_detaching",
         "disks.unplug",
         "disks.forget",
+        "guests.describe",
         "connector.disconnect",
         "attachments.delete",
     ]
@@ -212,7 +215,7 @@ def test_a_service_that_is_away_on_the_way_back_does_not_make_it_stuck(world: Wo
 
 
 def test_an_unplug_that_broke_off_but_happened_goes_on(world: World) -> None:
-    ended = run(world, asked(), Trouble(at=1, after=True))
+    ended = run(world, asked(), Trouble(at=2, after=True))
 
     assert ended.state is OperationState.SUCCEEDED
     assert world == scenes.world()
@@ -221,7 +224,7 @@ def test_an_unplug_that_broke_off_but_happened_goes_on(world: World) -> None:
 def test_an_unplug_that_broke_off_and_did_not_happen_is_taken_back(world: World) -> None:
     before = copy.deepcopy(world)
 
-    ended = run(world, asked(), Trouble(at=1))
+    ended = run(world, asked(), Trouble(at=2))
 
     failed(ended, HypervisorUnavailable)
     assert world == before
@@ -234,11 +237,11 @@ def test_a_disk_lost_on_the_way_back_is_named_not_called_attached(world: World) 
         """The guest lets go after it was seen to have the disk."""
 
         def __call__(self, name: str) -> Any:  # noqa: ANN401 - a context manager
-            if self.happened == "disks.unplug" and self.count == 3:
+            if self.happened == "disks.unplug" and self.count == 4:
                 del world.guests[INSTANCE].live[alias]
             return super().__call__(name)
 
-    ended = run(world, asked(), LostMeanwhile(at=1))
+    ended = run(world, asked(), LostMeanwhile(at=2))
 
     assert ended.state is OperationState.STUCK
     assert ended.fault is not None
@@ -248,7 +251,7 @@ def test_a_disk_lost_on_the_way_back_is_named_not_called_attached(world: World) 
 
 
 def test_a_stuck_detach_that_is_tried_again_goes_through(world: World) -> None:
-    ended = run(world, asked(), Trouble(at=1), Refusing("guests.describe"))
+    ended = run(world, asked(), Trouble(at=2), Refusing("guests.describe", spared=1))
     assert ended.state is OperationState.STUCK
     assert world.rows[DEVICE].status is DeviceStatus.ERROR
     world.operations[ended.id] = replace(ended, state=OperationState.QUEUED, steps=())
@@ -333,7 +336,13 @@ def test_a_row_without_attachment_and_connection_is_detached_all_the_same(world:
     ended = run(world, asked())
 
     assert ended.state is OperationState.SUCCEEDED
-    assert steps(world, ended) == ["volumes.begin_detaching", "disks.unplug", "disks.forget"]
+    assert steps(world, ended) == [
+        "guests.describe",
+        "volumes.begin_detaching",
+        "disks.unplug",
+        "disks.forget",
+        "guests.describe",
+    ]
 
 
 def test_without_a_row_named_or_live_there_is_nothing_to_detach() -> None:
@@ -393,3 +402,52 @@ def test_force_takes_nothing_from_a_guest_that_keeps_it(world: World) -> None:
     failed(run(world, asked(force=True)), GuestBusy)
 
     assert world.connected == {VOLUME}
+
+
+def test_another_disk_that_bears_our_alias_is_left_alone(world: World) -> None:
+    guest, alias = world.guests[INSTANCE], world.rows[DEVICE].alias
+    guest.live[alias] = replace(guest.live[alias], target="vdz")
+    before = copy.deepcopy(world)
+
+    failed(run(world, asked()), DeviceAmbiguous)
+
+    assert world == before
+
+
+def test_a_guest_that_was_started_meanwhile_is_asked_once_more(world: World) -> None:
+    guest, alias = world.guests[INSTANCE], world.rows[DEVICE].alias
+    disk = guest.live.pop(alias)
+
+    class StartedMeanwhile(Trouble):
+        """The guest is started by other hands before its persistent layout has lost the disk."""
+
+        def __call__(self, name: str) -> Any:  # noqa: ANN401 - a context manager
+            if name == "disks.forget":
+                guest.live[alias] = disk
+            return super().__call__(name)
+
+    ended = run(world, asked(), StartedMeanwhile())
+
+    assert ended.state is OperationState.SUCCEEDED
+    assert world == scenes.world()
+
+
+def test_a_domain_that_is_gone_has_nothing_to_let_go_of(world: World) -> None:
+    del world.guests[INSTANCE]
+
+    assert run(world, asked()).state is OperationState.SUCCEEDED
+    assert world.connected == set()
+
+
+def test_a_guest_that_lets_go_just_after_it_refused_is_no_failure(world: World) -> None:
+    ended = run(world, asked(), Trouble(at=2, after=True, error=GuestBusy))
+
+    assert ended.state is OperationState.SUCCEEDED
+    assert world == scenes.world()
+
+
+def test_what_is_left_is_named_in_words_and_not_by_our_classes(world: World) -> None:
+    ended = run(world, asked(), Trouble(at=2), Refusing("guests.describe", spared=1))
+
+    assert ended.fault is not None
+    assert ended.fault.message.endswith("check kept, roll detaching, restore status")

@@ -18,8 +18,9 @@ from worker.errors import (
     OperationWrongState,
     RequestMalformed,
     VersionUnsupported,
+    WorkerError,
 )
-from worker.model.ids import is_uuid
+from worker.model.ids import is_uuid, new_uuid
 from worker.model.operation import Operation, OperationState
 from worker.model.update import Event
 from worker.ports import Ports
@@ -98,6 +99,58 @@ def test_the_same_id_for_something_else_is_refused_and_told(door: Door) -> None:
     with pytest.raises(OperationConflict):
         door.dispatcher.serve(attach(bdm_uuid=VOLUME))
     assert len(door.submitted) == 1
+
+
+def deletes(count: int) -> list[Message]:
+    return [
+        asked("delete_volume", operation_id=new_uuid(), volume_id=new_uuid()) for _ in range(count)
+    ]
+
+
+def ids(messages: list[Message]) -> list[str]:
+    return [message.arguments["operation_id"] for message in messages]
+
+
+def test_what_is_taken_together_is_kept_and_run_in_its_order(door: Door) -> None:
+    messages = deletes(3)
+    door.dispatcher.take_together(messages)
+    assert [operation.id for operation in door.submitted] == ids(messages)
+    assert list(door.world.operations) == ids(messages)
+
+
+@pytest.mark.parametrize(
+    "other", [{"method": "fly"}, {"version": "1.99"}, {"arguments": {"operation_id": "x"}}]
+)
+def test_what_is_taken_together_is_kept_as_a_whole_or_not(
+    door: Door, other: dict[str, Any]
+) -> None:
+    first, second = deletes(2)
+    with pytest.raises(WorkerError):
+        door.dispatcher.take_together([first, replace(second, **other)])
+    assert door.world.operations == {}
+    assert door.submitted == []
+
+
+def test_what_was_taken_before_is_not_taken_together(door: Door) -> None:
+    messages = deletes(2)
+    door.dispatcher.take(messages[1])
+    for batch in (messages, [messages[0], messages[0]]):
+        with pytest.raises(OperationConflict):
+            door.dispatcher.take_together(batch)
+    assert [operation.id for operation in door.submitted] == ids(messages)[1:]
+
+
+def test_what_was_kept_together_without_an_answer_is_run_once(door: Door) -> None:
+    messages = deletes(2)
+    door.lose_commits = 1
+    with pytest.raises(DatabaseUnavailable):
+        door.dispatcher.take_together(messages)
+    assert door.submitted == []
+    with pytest.raises(OperationConflict):
+        door.dispatcher.take_together(messages)
+    for message in messages * 2:
+        door.dispatcher.take(message)
+    assert [operation.id for operation in door.submitted] == ids(messages)
 
 
 def test_a_pool_operation_has_a_lane_per_volume(door: Door) -> None:

@@ -4,15 +4,17 @@ One test for every handler of the table: a scene is a world, an operation, and w
 may be afterwards.
 """
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import product
 
 import pytest
 
 from tests import fakes
 from tests.fakes.world import World
-from tests.unit import scenes
+from tests.unit import drifts, scenes
 from tests.unit.scenes import (
     DEVICE,
     INSTANCE,
@@ -27,9 +29,10 @@ from worker.execution import Kind
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import AttachmentId
 from worker.model.instance import VmState
-from worker.model.operation import Operation, OperationState
+from worker.model.operation import Operation, OperationState, StepOutcome
 from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
 from worker.rpc.methods import OPERATIONS
+from worker.steps import LOOKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,19 @@ def paused_by_other_hands() -> World:
     return world
 
 
+def reserved_and_forgotten() -> World:
+    world = reserved()
+    world.now += timedelta(days=1)
+    return world
+
+
+def detached_but_kept_by_qemu() -> World:
+    world = attached()
+    run(world, operation("detach_volume", number=7, **scenes.detach_arguments()))
+    world.guests[INSTANCE].ghosts.add(f"ua-{VOLUME}")
+    return world
+
+
 SCENES = {
     "attach": Scene(
         start=reserved,
@@ -108,6 +124,31 @@ SCENES = {
         before=scenes.world,
         asked=operation("delete_volume", volume_id=VOLUME),
     ),
+    "release a reservation that lapsed": Scene(
+        start=reserved_and_forgotten,
+        before=reserved_and_forgotten,
+        asked=operation("release_lapsed_reservation", **scenes.attach_arguments()),
+    ),
+    "heal a ghost": Scene(
+        start=detached_but_kept_by_qemu,
+        before=detached_but_kept_by_qemu,
+        asked=operation("heal_ghost", instance_uuid=INSTANCE, alias=f"ua-{VOLUME}"),
+    ),
+    "put back what was lost": Scene(
+        start=drifts.all_missing,
+        before=drifts.all_missing,
+        asked=operation("repair_drift", instance_uuid=INSTANCE),
+    ),
+    "put a disk back into a running guest": Scene(
+        start=drifts.live_missing,
+        before=drifts.live_missing,
+        asked=operation("repair_drift", instance_uuid=INSTANCE),
+    ),
+    "clear away what a removed row left": Scene(
+        start=drifts.detached_in_our_rows_only,
+        before=drifts.detached_in_our_rows_only,
+        asked=operation("repair_drift", instance_uuid=INSTANCE, qemu=True),
+    ),
     "read what a guest is doing": Scene(
         start=paused_by_other_hands,
         before=paused_by_other_hands,
@@ -118,7 +159,7 @@ SCENES = {
 
 def without_ids(world: World) -> World:
     """Return a copy in which attachments drawn at random compare equal."""
-    plain = copy.deepcopy(world)
+    plain = world.copy()
     plain.attachments = {
         AttachmentId(f"of {held.volume}"): replace(held, id=AttachmentId("x"))
         for held in plain.attachments.values()
@@ -146,6 +187,7 @@ def after(scene: Scene, kind: Kind) -> World:
 def check(scene: Scene, world: World, ended: Operation, kind: Kind) -> None:
     """The promise: one end, and a world that agrees with it."""
     assert not world.pending
+    assert not world.harm
     if ended.state is OperationState.SUCCEEDED:
         assert without_ids(world) == without_ids(after(scene, kind))
     else:
@@ -174,9 +216,13 @@ def crashes_everywhere(scene: Scene, kind: Kind) -> None:
     for at in range(calls(scene, kind)):
         for late in (False, True):
             world = scene.start()
-            crash_at(world, scene.asked, Trouble(at=at, after=late, error=Crash), kind)
+            trouble = Trouble(at=at, after=late, error=Crash)
+            crash_at(world, scene.asked, trouble, kind)
+            steps = world.steps[scene.asked.id]
+            open_steps = [step.name for step in steps if step.outcome is StepOutcome.OPEN]
             ended = run(world, scene.asked, kind=kind)
-            assert ended.attempts == 1
+            assert ended.attempts == len(open_steps)
+            assert open_steps or trouble.happened in LOOKS
             check(scene, world, ended, kind)
 
 
@@ -194,17 +240,55 @@ def crashes_on_the_way_back(scene: Scene, kind: Kind) -> None:
 
 
 def fails_while_nothing_can_be_seen(scene: Scene, kind: Kind) -> None:
-    """An error at one call while the hypervisor cannot say what became of it."""
+    """An error at one call while the hypervisor cannot say what became of it, or not any more."""
     for at in range(calls(scene, kind)):
         for late in (False, True):
-            world = scene.start()
-            blind = Refusing("guests.describe")
-            ended = run(world, scene.asked, Trouble(at=at, after=late), blind, kind=kind)
-            if ended.state is OperationState.STUCK:
-                assert {row.status for row in world.rows.values()} == {DeviceStatus.ERROR}
-                assert world.connected or world.attachments
-            else:
+            for spared in (0, 1):
+                world = scene.start()
+                blind = Refusing("guests.describe", spared=spared)
+                ended = run(world, scene.asked, Trouble(at=at, after=late), blind, kind=kind)
+                check_seen_or_stuck(scene, world, ended, kind)
+
+
+def check_seen_or_stuck(scene: Scene, world: World, ended: Operation, kind: Kind) -> None:
+    if ended.state is OperationState.STUCK:
+        assert not world.harm
+        half = DeviceStatus.DETACHING if ended.past_commit_point else DeviceStatus.ERROR
+        assert {row.status for row in world.rows.values()} == {half}
+        assert world.connected or world.attachments
+    else:
+        check(scene, world, ended, kind)
+
+
+def fails_in_the_second_run(scene: Scene, kind: Kind) -> None:
+    """A crash at one call, and an error at each call of the run that follows it."""
+    for at, late in product(range(calls(scene, kind)), (False, True)):
+        killed = scene.start()
+        crash = Trouble(at=at, after=late, error=Crash)
+        crash_at(killed, scene.asked, crash, kind)
+        for again, late_again in product(range(calls_left(killed, scene, kind)), (False, True)):
+            world = killed.copy()
+            error = Trouble(at=again, after=late_again)
+            ended = run(world, scene.asked, error, kind=kind)
+            with naming(f"killed {crash}, then an error {error}"):
                 check(scene, world, ended, kind)
+
+
+def calls_left(killed: World, scene: Scene, kind: Kind) -> int:
+    """Return how many outside calls it takes to finish what was cut off."""
+    trouble = Trouble()
+    run(killed.copy(), scene.asked, trouble, kind=kind)
+    return trouble.count
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Say of a promise that is broken where it was."""
+    try:
+        yield
+    except AssertionError as error:
+        error.add_note(place)
+        raise
 
 
 def crash_at(world: World, asked: Operation, trouble: Trouble, kind: Kind, *more: Trouble) -> None:
@@ -228,6 +312,11 @@ def test_a_crash_at_any_call_is_recovered_from(name: str) -> None:
 @pytest.mark.parametrize("name", SCENES)
 def test_a_crash_on_the_way_back_is_recovered_from(name: str) -> None:
     crashes_on_the_way_back(SCENES[name], OPERATIONS[SCENES[name].asked.method])
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_an_error_in_the_run_after_a_crash_leaves_the_world_as_before_or_after(name: str) -> None:
+    fails_in_the_second_run(SCENES[name], OPERATIONS[SCENES[name].asked.method])
 
 
 @pytest.mark.parametrize("name", ["attach", "detach"])

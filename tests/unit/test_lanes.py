@@ -13,7 +13,7 @@ from tests.fakes.world import World
 from tests.unit.scenes import AT_ONCE, operation
 from worker.execution import Kind, Page
 from worker.model.ids import InstanceId
-from worker.model.operation import Operation, OperationState
+from worker.model.operation import Operation, OperationState, Step
 from worker.ports import Ports
 from worker.runner import Runner
 
@@ -277,3 +277,40 @@ def test_what_is_queued_twice_before_it_began_runs_once(
 
     assert runner.wait_idle(LONG)
     assert work.begun == ["a1"]
+
+
+def test_what_the_worker_died_in_twice_runs_alone(
+    world: World, work: Work, make_runner: MakeRunner
+) -> None:
+    runner = make_runner(3)
+    work.gate("a")
+    submit(runner, world, "a")
+    work.wait_begun()
+    died = Step(number=1, attempt=1, name="disks.attach", started_at=world.now)
+    suspect = replace(accepted(world, "b", 2), attempts=1, steps=(died,))
+    runner.submit(suspect)
+    submit(runner, world, "c")
+    work.gate("b")
+    assert work.begun == ["a"]
+
+    work.gate("a").set()
+    work.wait_begun()
+    assert work.begun == ["a", "b"]
+    work.gate("b").set()
+    work.wait_begun()
+    assert work.begun == ["a", "b", "c"]
+
+
+def test_what_it_died_in_once_runs_beside_others(
+    world: World, work: Work, make_runner: MakeRunner
+) -> None:
+    runner = make_runner(2)
+    work.gate("a")
+    submit(runner, world, "a")
+    work.wait_begun()
+    died = Step(number=1, attempt=0, name="disks.attach", started_at=world.now)
+    asked = accepted(world, "b", 2)
+    world.steps[asked.id] = [died]
+    runner.submit(replace(asked, steps=(died,)))
+    work.wait_begun()
+    assert work.begun == ["a", "b"]

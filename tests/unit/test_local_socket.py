@@ -109,6 +109,22 @@ def test_many_are_served_and_stopping_wakes_those_who_wait(path: Path) -> None:
         client.call("ping")
 
 
+def test_one_that_leaves_is_read_from_to_the_end_and_takes_nothing(path: Path) -> None:
+    found = Door()
+    reserve(found.world)
+    server = LocalServer(path, found.dispatcher)
+    server.start()
+    client = LocalClient(path)
+    server.leave()
+    assert client.call("ping")["host"] == "host-1"
+    assert client.call("list_operations") == []
+    for method in ("attach_volume", "release_block_device", "retry_operation"):
+        with pytest.raises(WorkerUnreachable, match="is stopping"):
+            client.call(method, operation_id=OPERATION, bdm_uuid=DEVICE)
+    assert found.submitted == []
+    server.stop()
+
+
 def connected(path: Path) -> socket.socket:
     """Connect by a link in a short folder: another way to a long path."""
     found = socket.socket(socket.AF_UNIX)

@@ -15,7 +15,8 @@ from worker.errors import (
     WorkerError,
 )
 from worker.handlers.detach_volume import DetachVolume
-from worker.handlers.look_at_guest import look_at_guest
+from worker.handlers.heal_ghost import HealGhost
+from worker.handlers.look_at_guest import Wanted, look_at_guest, look_for_ghosts
 from worker.handlers.sync_power_state import SyncPowerState
 from worker.model.block_device import DeviceStatus
 from worker.model.instance import VmState
@@ -35,8 +36,10 @@ def refused() -> World:
     return world
 
 
-def look(world: World) -> tuple[SyncPowerState | DetachVolume, ...]:
-    return look_at_guest(INSTANCE, fakes.ports(world))
+def look(world: World, *, in_doubt: bool = False) -> tuple[Wanted, ...]:
+    ports = fakes.ports(world)
+    ghosts = look_for_ghosts(INSTANCE, ports) if in_doubt else ()
+    return look_at_guest(INSTANCE, ports) + ghosts
 
 
 def test_a_guest_that_is_as_the_rows_say_needs_nothing() -> None:
@@ -140,3 +143,62 @@ def test_a_detach_that_was_refused_before_the_guest_was_asked_is_not_finished(
     refused.guests[INSTANCE].live.clear()
 
     assert look(refused) == ()
+
+
+def with_ghost(alias: str) -> World:
+    world = scenes.world()
+    scenes.attach(world)
+    run(world, operation("detach_volume", **scenes.detach_arguments()))
+    world.guests[INSTANCE].ghosts.add(alias)
+    return world
+
+
+def test_a_ghost_of_ours_is_looked_for_only_in_a_guest_that_is_in_doubt() -> None:
+    world = with_ghost(f"ua-{VOLUME}")
+
+    assert look(world) == ()
+    assert look(world, in_doubt=True) == (HealGhost(instance_uuid=INSTANCE, alias=f"ua-{VOLUME}"),)
+
+
+def test_an_alias_that_only_looks_like_ours_is_left_alone() -> None:
+    assert look(with_ghost("ua-a-stranger"), in_doubt=True) == ()
+
+
+def test_a_disk_that_the_hypervisor_knows_is_no_ghost() -> None:
+    world = scenes.world()
+    scenes.attach(world)
+
+    assert look(world, in_doubt=True) == ()
+
+
+def heal(world: World) -> None:
+    asked = operation("heal_ghost", number=9, instance_uuid=INSTANCE, alias=f"ua-{VOLUME}")
+    assert run(world, asked).fault is None
+
+
+def test_a_ghost_is_told_and_removed() -> None:
+    world = with_ghost(f"ua-{VOLUME}")
+    heal(world)
+
+    assert world.guests[INSTANCE].ghosts == set()
+    assert world.events()[-1] == "block_device.ghost"
+
+
+def test_a_ghost_that_is_gone_by_itself_is_not_told() -> None:
+    world = with_ghost(f"ua-{VOLUME}")
+    world.guests[INSTANCE].ghosts.clear()
+    heal(world)
+
+    assert "block_device.ghost" not in world.events()
+
+
+def test_a_disk_that_the_guest_is_meant_to_have_is_told_and_stays() -> None:
+    world = scenes.world()
+    scenes.attach(world)
+    guest = world.guests[INSTANCE]
+    guest.live.clear()
+    guest.ghosts.add(f"ua-{VOLUME}")
+    heal(world)
+
+    assert guest.ghosts == {f"ua-{VOLUME}"}
+    assert world.events()[-1] == "block_device.ghost"

@@ -36,7 +36,7 @@ def run_on(pool: FakePoolVolumes, asked: Operation) -> Operation:
     kept, _ = fakes.ports(world).operations.accept(asked)
     page = fakes.page(world, kept)
     page = replace(page, ports=replace(page.ports, pool=pool))
-    carry_out(kept, OPERATIONS[asked.method], page, AT_ONCE)
+    carry_out(kept, OPERATIONS, page, AT_ONCE)
     return fakes.ports(world).operations.get(kept.id)
 
 

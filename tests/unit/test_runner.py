@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests import fakes
+from tests.fakes.database import FakeOperationRecord
 from tests.fakes.volume_service import PASSWORD
 from tests.fakes.world import World
 from tests.unit import scenes
@@ -19,12 +20,14 @@ from worker.errors import (
     LeftBehind,
     OperationBlocked,
     OperationExpired,
+    RequestMalformed,
     WorkerError,
 )
-from worker.execution import Kind, Patience, carry_out
+from worker.execution import Kind, Page, Patience, Scope, carry_out
 from worker.model.block_device import BlockDevice
 from worker.model.ids import OperationId
 from worker.model.operation import Fault, Operation, OperationState
+from worker.model.update import Update
 from worker.ports import Ports
 
 
@@ -101,6 +104,37 @@ class TestBegin:
 
         assert calls == [1]
 
+    def test_one_of_a_kind_that_blocks_its_instance_blocks_every_device(
+        self, world: World, stuck: Operation
+    ) -> None:
+        handler, calls = raising()
+        other = replace(stuck, method="rescue", block_device=None)
+        world.operations[stuck.id] = other
+        kinds = {ASKED.method: kind_of(handler), "rescue": blocking_its_instance()}
+
+        fault = fault_of(carried_out(world, replace(ASKED, block_device=OTHER_DEVICE), kinds))
+
+        assert fault.code == OperationBlocked.code
+        assert calls == []
+
+    def test_one_that_this_release_does_not_know_blocks_its_instance(
+        self, world: World, stuck: Operation
+    ) -> None:
+        world.operations[stuck.id] = replace(stuck, method="of another release")
+
+        fault = fault_of(run(world, replace(ASKED, block_device=OTHER_DEVICE)))
+
+        assert fault.code == OperationBlocked.code
+
+    def test_a_kind_that_is_unblocked_begins_all_the_same(
+        self, world: World, stuck: Operation
+    ) -> None:
+        handler, calls = raising()
+
+        run(world, ASKED, kind=replace(kind_of(handler), unblocked=True))
+
+        assert calls == [1]
+
     @pytest.mark.parametrize("missing", ["block_device", "instance"])
     def test_it_does_not_block_what_is_about_no_device(
         self, world: World, stuck: Operation, missing: str
@@ -116,7 +150,8 @@ class TestBegin:
     ) -> None:
         handler, calls = raising()
 
-        carry_out(stuck_again(stuck), kind_of(handler), fakes.page(world, stuck), AT_ONCE)
+        kinds = {stuck.method: kind_of(handler)}
+        carry_out(stuck_again(stuck), kinds, fakes.page(world, stuck), AT_ONCE)
 
         assert calls == [1]
 
@@ -124,6 +159,28 @@ class TestBegin:
         world.operations[stuck.id] = replace(stuck, state=OperationState.ABANDONED)
 
         assert run(world, ASKED).state is OperationState.SUCCEEDED
+
+
+def blocking_its_instance() -> Kind:
+    return replace(kind_of(raising()[0]), blocks=Scope.INSTANCE)
+
+
+def carried_out(world: World, asked: Operation, kinds: dict[str, Kind]) -> Operation:
+    kept, _ = fakes.ports(world).operations.accept(asked)
+    carry_out(kept, kinds, fakes.page(world, kept), AT_ONCE)
+    return fakes.ports(world).operations.get(kept.id)
+
+
+def test_the_deadline_of_the_page_is_kept_from_the_start() -> None:
+    world = scenes.world()
+    scenes.reserve(world)
+    kept, _ = fakes.ports(world).operations.accept(ASKED)
+    deadline = world.now + timedelta(minutes=5)
+    handler, _ = raising()
+    page = replace(fakes.page(world, kept), deadline=deadline)
+    carry_out(kept, {ASKED.method: kind_of(handler)}, page, AT_ONCE)
+
+    assert fakes.ports(world).operations.get(kept.id).deadline == deadline
 
 
 def stuck_again(stuck: Operation) -> Operation:
@@ -279,3 +336,28 @@ class TestForward:
 
         assert run(world, asked, kind=kind_of(handler)).state is OperationState.SUCCEEDED
         assert calls == [1, 2]
+
+
+class RefusingOnce(FakeOperationRecord):
+    """A page whose end the database refuses once, for what it says."""
+
+    refused = False
+
+    def end(self, state: OperationState, fault: Fault | None, tell: Update | None) -> Operation:
+        if not self.refused:
+            self.refused = True
+            raise RequestMalformed("value too long")
+        return super().end(state, fault, tell)
+
+
+def test_an_end_that_the_database_refuses_is_stuck_and_says_so(world: World) -> None:
+    kept, _ = fakes.ports(world).operations.accept(ASKED)
+    handler, _ = raising()
+    page = Page(record=RefusingOnce(world, kept.id), ports=fakes.ports(world, kept))
+    carry_out(kept, {ASKED.method: kind_of(handler)}, page, AT_ONCE)
+
+    ended = fakes.ports(world).operations.get(kept.id)
+    fault = fault_of(ended, OperationState.STUCK)
+    assert fault.code == LeftBehind.code
+    assert "value too long" in fault.message
+    assert told(world)[-1] == "operation.stuck"

@@ -16,7 +16,7 @@ from tests.unit.scenes import OPERATION, VOLUME, Crash, operation
 from worker.errors import Unavailable, VolumeNotFound, WorkerError
 from worker.model.operation import Fault, Step, StepOutcome
 from worker.ports import Ports
-from worker.steps import OUTSIDE, Bound, Recorder, Watch, fault_of, wrap_outside
+from worker.steps import LOOKS, OUTSIDE, Bound, Recorder, Watch, fault_of, wrap_outside
 
 UNTOLD = Fault(code="internal", message="the worker failed; its log says more")
 
@@ -41,6 +41,12 @@ def test_a_step_is_open_in_the_journal_before_the_call(world: World) -> None:
 
     (step,) = seen
     assert (step.name, step.outcome, step.seconds) == ("disks.attach", StepOutcome.OPEN, None)
+
+
+def test_each_look_is_a_call_of_an_outside_port(world: World) -> None:
+    ports = fakes.ports(world)
+    calls = [name.split(".") for name in LOOKS]
+    assert all(port in OUTSIDE and hasattr(getattr(ports, port), call) for port, call in calls)
 
 
 def test_its_end_is_written_with_the_next_commit(world: World) -> None:
@@ -237,3 +243,15 @@ def test_a_hanging_call_does_not_hold_up_the_end(bound: Bound) -> None:
     bound.close()
 
     back.set()
+
+
+def test_a_bounded_call_that_had_no_turn_in_time_is_never_made(bound: Bound) -> None:
+    back, made = threading.Event(), []
+    with pytest.raises(Unavailable):
+        bound.call("guests.describe", back.wait)
+    with pytest.raises(Unavailable):
+        bound.call("guests.describe", lambda: made.append("in vain"))
+    back.set()
+
+    assert bound.call("guests.describe", lambda: 7) == 7
+    assert made == []

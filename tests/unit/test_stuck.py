@@ -1,6 +1,7 @@
 """The two ways out of stuck: run it again, or give it up; what becomes of the device."""
 
 import copy
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -146,6 +147,16 @@ class TestRetry:
 
 
 class TestAbandon:
+    def test_its_end_has_its_line_in_the_log(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO):
+            abandon(world)
+
+        (line,) = [record.getMessage() for record in caplog.records]
+        assert line.startswith(f"operation ended: operation={OPERATION} method=attach_volume")
+        assert "state=abandoned" in line
+
     def test_a_row_whose_disk_is_gone_is_removed(self, world: World) -> None:
         alias = clear_up(world)
         attachment = world.rows[DEVICE].attachment
@@ -166,6 +177,17 @@ class TestAbandon:
         world.connections.clear()
 
         assert abandon(world)["message"].endswith(f"the guest has no {alias}")
+
+    def test_a_strangers_disk_under_our_alias_is_not_the_rows(self, world: World) -> None:
+        alias = world.rows[DEVICE].alias
+        guest = world.guests[INSTANCE]
+        for layout in (guest.live, guest.persistent):
+            layout[alias] = replace(layout[alias], target="vdz")
+
+        abandon(world)
+
+        assert DEVICE not in world.rows
+        assert alias in guest.live
 
     @pytest.mark.parametrize("layout", ["live", "persistent"])
     def test_a_row_whose_disk_is_in_either_layout_is_attached(

@@ -16,8 +16,9 @@ SECRET = "sesame-open-7391"
 class Here(Progress):
     """Progress that is kept nowhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, *steps: str) -> None:
         self.passed = False
+        self.steps = steps
 
     @property
     def operation(self) -> Operation | None:
@@ -29,6 +30,9 @@ class Here(Progress):
 
     def pass_commit_point(self) -> None:
         self.passed = True
+
+    def reached(self, step: str) -> bool:
+        return step in self.steps
 
 
 class Walk:
@@ -196,3 +200,42 @@ def test_a_worker_that_dies_on_the_way_back_walks_no_further(walk: Walk, progres
         fail(progress, walk, GuestBusy(), middle=Crash())
 
     assert walk.walked == ["newest", "middle"]
+
+
+def fails_again(
+    progress: Here, walk: Walk, *, early: bool = False, disconnect: BaseException | None = None
+) -> None:
+    with Undo(progress) as undo:
+        undo.earlier("connect", walk.way("disconnect", disconnect))
+        undo.earlier("attach", walk.way("unplug"))
+        undo.by(walk.way("delete"))
+        if early:
+            raise GuestBusy("busy")
+        undo.by(walk.way("disconnect", disconnect))
+        undo.by(walk.way("other"))
+        raise GuestBusy("busy")
+
+
+def test_what_an_earlier_run_came_to_is_taken_back_before_all_else(walk: Walk) -> None:
+    with pytest.raises(GuestBusy):
+        fails_again(Here("connect", "attach"), walk, early=True)
+    assert walk.walked == ["unplug", "disconnect", "delete"]
+
+
+def test_what_it_did_not_come_to_is_not(walk: Walk) -> None:
+    with pytest.raises(GuestBusy):
+        fails_again(Here("connect"), walk, early=True)
+    assert walk.walked == ["disconnect", "delete"]
+
+
+def test_a_step_that_this_run_came_to_is_taken_back_in_its_own_order(walk: Walk) -> None:
+    """An earlier run's disconnect must not come before this run's unplug."""
+    with pytest.raises(GuestBusy):
+        fails_again(Here("connect"), walk)
+    assert walk.walked == ["other", "disconnect", "delete"]
+
+
+def test_what_is_left_of_both_runs_is_named_once(walk: Walk) -> None:
+    with pytest.raises(LeftBehind) as caught:
+        fails_again(Here("connect"), walk, disconnect=ConnectFailed("no answer"))
+    assert str(caught.value) == "busy; not taken back (no answer): disconnect, delete"

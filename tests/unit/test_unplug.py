@@ -33,6 +33,8 @@ ASKED_BEFORE = (
 
 def libvirt_error(code: int, message: str, domain: int = libvirt.VIR_FROM_QEMU) -> Exception:
     """An error as libvirt's binding fills it in after a call that failed."""
+    # It would take the words of this thread's last real error instead of ours.
+    libvirt.virResetLastError()
     error = libvirt.libvirtError(message)
     error.err = (code, domain, message, 2, None, None, None, -1, -1)
     return error  # type: ignore[no-any-return]

@@ -14,6 +14,8 @@ from worker.cmd import (
     db,
     dead_letter,
     device,
+    drain,
+    drift,
     instance,
     operation,
     serve,
@@ -21,9 +23,24 @@ from worker.cmd import (
     watch,
 )
 from worker.cmd.demo import command as demo
+from worker.conf.reload import said
 from worker.errors import WorkerError
 
-NOUNS = (serve, demo, bus, watch, volume, instance, device, operation, dead_letter, db, config)
+NOUNS = (
+    serve,
+    drain,
+    demo,
+    bus,
+    watch,
+    volume,
+    instance,
+    device,
+    operation,
+    drift,
+    dead_letter,
+    db,
+    config,
+)
 
 EPILOG = """exit status: 0 done, 1 failed, 2 wrong usage, 3 drift or warning found
 Commands reach a running worker through the socket in its state folder."""
@@ -38,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"blockworker: {error} [{error.code}]", file=sys.stderr)
         return asking.FAILED
     except cfg.Error as error:
-        print(f"blockworker: configuration: {error}", file=sys.stderr)
+        print(f"blockworker: configuration: {said(error)}", file=sys.stderr)
         return asking.WRONG_USAGE
     except KeyboardInterrupt:
         return 128 + 2

@@ -1,7 +1,8 @@
 """blockworker operation: what was asked of this host and what became of it."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from worker.cmd import asking
@@ -10,8 +11,8 @@ from worker.cmd.output import print_fields, print_rows, table
 from worker.model.operation import OperationState
 
 COLUMNS = ("operation_id", "method", "instance_uuid", "state", "accepted_at", "fault")
-BAR = 30
-"""Characters of the longest step's bar."""
+WIDTH = 40
+"""Characters that stand for the whole time, first step to last."""
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -80,21 +81,38 @@ def _print_end(found: Mapping[str, Any], message: str, *, as_json: bool) -> None
     print(f"operation {found['operation_id']} ({found['method']}) {found['state']}: {message}")
 
 
-def timeline(steps: list[Mapping[str, Any]]) -> str:
-    """Lay the steps out with a bar for the time that each took."""
-    longest = max((step["seconds"] or 0.0 for step in steps), default=0.0) or 1.0
+def timeline(steps: Sequence[Mapping[str, Any]]) -> str:
+    """Lay the steps out from the begin of the first, each with a bar where and as long as it ran.
+
+    A pause between two, or a death, shows as a gap.
+    """
+    spans = [_span(step) for step in steps]
+    first = spans[0][0]
+    whole = max(end for _, end in spans) - first or 1.0
     rows = [
         {
             "number": step["number"],
             "attempt": step["attempt"],
             "name": step["name"],
+            "at_ms": f"{(begin - first) * 1000:.1f}",
             "ms": "" if step["seconds"] is None else f"{step['seconds'] * 1000:.1f}",
-            "outcome": step["outcome"],
-            "time": "#" * round((step["seconds"] or 0.0) / longest * BAR),
+            "outcome": step["fault"]["code"] if step["fault"] else step["outcome"],
+            "time": _bar((begin - first) / whole, (end - begin) / whole),
         }
-        for step in steps
+        for step, (begin, end) in zip(steps, spans, strict=True)
     ]
-    return table(rows, ("number", "attempt", "name", "ms", "outcome", "time"))
+    return table(rows, ("number", "attempt", "name", "at_ms", "ms", "outcome", "time"))
+
+
+def _span(step: Mapping[str, Any]) -> tuple[float, float]:
+    begin = datetime.fromisoformat(step["started_at"]).timestamp()
+    return begin, begin + (step["seconds"] or 0.0)
+
+
+def _bar(begin: float, length: float) -> str:
+    """Draw a part of the whole; the shortest is one mark."""
+    start = min(round(begin * WIDTH), WIDTH - 1)
+    return " " * start + "#" * max(1, min(round(length * WIDTH), WIDTH - start))
 
 
 def _filters(parser: argparse.ArgumentParser) -> None:

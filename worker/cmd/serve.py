@@ -1,21 +1,35 @@
 """blockworker serve: the worker."""
 
 import argparse
+import faulthandler
 import logging
 import os
 import signal
-import threading
+import sys
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import NoReturn
 
+from oslo_config import cfg
 from oslo_log import log
 
 from worker import wiring
 from worker.cmd import asking, options
 from worker.cmd.commands import Subcommand, add_command
+from worker.conf.reload import adopt, said
+from worker.health.notify import Notifier
+from worker.health.watchdog import Watchdog
 
 LOG = logging.getLogger(__name__)
+
+LOOK = 0.2
+"""Seconds after which a lost lease is seen."""
+
+QUIET = ("alembic=WARN", "oslo_config=ERROR")
+"""What these say of themselves is said here in our words, or not worth a line."""
+
+Handler = Callable[[int, FrameType | None], object]
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -24,44 +38,101 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT; what is not done by then is taken up at the next start."""
+    """Serve until SIGTERM or SIGINT; what is not done by then is taken up at the next start.
+
+    SIGHUP reads the configuration again, and takes over what may change meanwhile.
+    """
+    signals: SimpleQueue[int] = SimpleQueue()
+    # Before anything else: the default action of SIGHUP is to end the process.
+    signal.signal(signal.SIGHUP, lambda number, _: signals.put(number))
+    notifier = Notifier.taken_from(os.environ)
     conf = options.read(arguments)
-    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARN"])
+    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), *QUIET])
     log.setup(conf, "blockworker")
+    # The watchdog ends with SIGABRT, whose traces of all threads say where they hang.
+    faulthandler.enable()
     worker = wiring.Worker(conf)
     try:
-        _serve(worker)
+        _serve(worker, notifier, signals, lambda: reload(conf, arguments))
     except KeyboardInterrupt:
         LOG.info("stopped before it served")
     status = asking.FAILED if worker.lost.is_set() else asking.DONE
-    if worker.unended:
-        _end_at_once(status)
-    return status
+    _end_at_once(status)
 
 
-def _serve(worker: wiring.Worker) -> None:
+def reload(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
+    """Take over what may change at run time; files with anything wrong in them change nothing."""
+    try:
+        changes = adopt(conf, options.read(arguments))
+    except (cfg.Error, OSError) as error:
+        text = said(error) if isinstance(error, cfg.Error) else str(error)
+        line = " ".join(text.split())
+        LOG.error("configuration not reloaded, nothing is changed: error=%s", line)  # noqa: TRY400 - the line says all
+        return
+    for change in changes:
+        if change.mutable:
+            LOG.info("option changed: %s old=%s new=%s", change.option, change.old, change.new)
+        else:
+            LOG.warning("option changed, takes effect at the next start: %s", change.option)
+    LOG.info("configuration reloaded: changes=%d", len(changes))
+
+
+def _serve(
+    worker: wiring.Worker, notifier: Notifier, signals: SimpleQueue[int], reload: Callable[[], None]
+) -> None:
     # A start may wait for the database for ever, so that it is interrupted and not just told.
     _on_stop(signal.default_int_handler)
-    asked_to_stop = threading.Event()
     try:
         worker.start()
-        _on_stop(lambda *_: asked_to_stop.set())
-        while not asked_to_stop.wait(LOOK) and not worker.lost.is_set():
-            pass
+        _on_stop(lambda number, _: signals.put(number))
+        _until_stopped(worker, notifier, signals, reload)
     finally:
+        notifier.stopping("letting running operations end; 'blockworker drain' shows them")
         worker.stop()
 
 
-def _on_stop(handler: Callable[[int, FrameType | None], object]) -> None:
+def _until_stopped(
+    worker: wiring.Worker, notifier: Notifier, signals: SimpleQueue[int], reload: Callable[[], None]
+) -> None:
+    watchdog = Watchdog(notifier, worker.unfit, SERVING)
+    notifier.ready(SERVING)
+    watchdog.start()
+    try:
+        while not worker.lost.is_set():
+            match _next(signals):
+                case None:
+                    continue
+                case signal.SIGHUP:
+                    notifier.reloading()
+                    reload()
+                    notifier.ready(SERVING)
+                case _:
+                    return
+    finally:
+        watchdog.stop()
+
+
+def _next(signals: SimpleQueue[int]) -> int | None:
+    try:
+        return signals.get(timeout=LOOK)
+    except Empty:
+        return None
+
+
+def _on_stop(handler: Handler) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handler)
 
 
 def _end_at_once(status: int) -> NoReturn:
-    """Leave while operations run: Python would wait for their threads, however long."""
+    """Leave while threads run that Python would wait for, however long.
+
+    Those of operations that did not end in time, and of oslo.messaging, which tries for ever to
+    send an answer to a broker that is gone.
+    """
     logging.shutdown()
+    sys.stdout.flush()
     os._exit(status)
 
 
-LOOK = 0.2
-"""Seconds after which a lost lease is seen."""
+SERVING = "serving; 'blockworker operation list' shows the operations"

@@ -48,7 +48,41 @@ OPTIONS = [
         "graceful_timeout",
         default=60.0,
         min=0.0,
-        help="Seconds that running operations may take to end when the worker is stopped. What"
-        " has not ended by then is taken up again at the next start.",
+        mutable=True,
+        help="Seconds that the worker may take to stop: running operations end, and what they"
+        " told is published. What has not ended by then is taken up again at the next start.",
+    ),
+    cfg.FloatOpt(
+        "slow_step",
+        default=30.0,
+        min=0.1,
+        mutable=True,
+        help="Seconds after which a step that still runs is named in the log.",
+    ),
+    cfg.FloatOpt(
+        "operation_timeout",
+        default=1800.0,
+        min=1.0,
+        mutable=True,
+        help="Seconds from its begin after which an operation is late: it is marked and named in"
+        " the log, and waits no longer for a service that is away. Nothing is stopped, since no"
+        " library lets go of its call.",
+    ),
+    cfg.FloatOpt(
+        "outage_patience",
+        default=120.0,
+        min=0.0,
+        mutable=True,
+        help="Seconds that an operation waits for a volume service or libvirt that does not"
+        " answer, trying again with growing pauses, before the step fails.",
+    ),
+    cfg.FloatOpt(
+        "reservation_ttl",
+        default=3600.0,
+        min=0.0,
+        mutable=True,
+        help="Seconds after which a reserved device name that nobody attached is released; 0"
+        " keeps it for ever. Nothing is released before what was queued for this host is in the"
+        " journal.",
     ),
 ]

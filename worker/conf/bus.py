@@ -13,9 +13,10 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         "prefetch",
-        default=16,
+        default=64,
         min=1,
-        help="How many operations are taken from the queue before the first is in the journal.",
+        help="How many operations are taken from the queue before the first is in the journal; so"
+        " many are kept in one commit.",
     ),
     cfg.IntOpt(
         "delivery_limit",

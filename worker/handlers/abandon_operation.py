@@ -1,16 +1,20 @@
 """Give a stuck operation up, once an operator has cleared away what it left behind."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.errors import DomainNotFound
+from worker.errors import DeviceAmbiguous, DomainNotFound
 from worker.handlers.retry_operation import check_stuck
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import OperationId
-from worker.model.operation import Operation
+from worker.model.lookup import disk_in
+from worker.model.operation import Operation, end_line
 from worker.model.update import Phases, Update
 from worker.ports import Ports
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,9 @@ def abandon_operation(
     device, message = _decide(operation, ports)
     phases = phases_of(operation.method)
     update = None if phases is None else _error(operation, phases, device)
-    return ports.stuck.abandon(operation.id, update).public() | {"message": message}
+    ended = ports.stuck.abandon(operation.id, update)
+    LOG.info(end_line(ended, seconds=0.0))
+    return ended.public() | {"message": message}
 
 
 def _decide(operation: Operation, ports: Ports) -> tuple[BlockDevice | None, str]:
@@ -61,12 +67,15 @@ def _decide(operation: Operation, ports: Ports) -> tuple[BlockDevice | None, str
 
 
 def _guest_has(row: BlockDevice, ports: Ports) -> bool:
-    """Tell whether one of the guest's layouts has the alias; a domain that is gone has none."""
+    """Tell whether one of the guest's layouts has the disk; a domain that is gone has none.
+
+    Neither has one in which another disk, in another place, bears the alias.
+    """
     try:
         layouts = ports.guests.describe(row.instance).layouts
-    except DomainNotFound:
+        return any(disk_in(layout, row) is not None for layout in layouts)
+    except (DomainNotFound, DeviceAmbiguous):
         return False
-    return any(disk.alias == row.alias for layout in layouts for disk in layout.disks)
 
 
 def _left(row: BlockDevice, ports: Ports) -> str:

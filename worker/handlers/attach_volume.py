@@ -6,15 +6,14 @@ from worker.errors import (
     AttachmentMismatch,
     AttachmentNotFound,
     DatabaseUnavailable,
-    DeviceAmbiguous,
     DeviceWrongState,
     LeftBehind,
     WrongDevice,
 )
 from worker.model.block_device import BlockDevice, DeviceStatus
-from worker.model.connection import Connection
 from worker.model.disk import disk_of
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
+from worker.model.lookup import check_not_anothers
 from worker.model.source import HostVolume
 from worker.model.volume import Attachment, AttachmentStatus
 from worker.ports import Ports
@@ -68,26 +67,32 @@ def _reserved(request: AttachVolume, ports: Ports) -> BlockDevice:
 
 def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDevice:
     with Undo(ports.progress) as undo:
+        undo.earlier("connector.connect", _disconnect, device, ports)
+        undo.earlier("disks.attach", _take_disk_back, device, ports)
+        if ports.progress.reached("disks.unplug"):
+            # An earlier run was on its way back: the guest may yet let go of what it still has.
+            _take_disk_back(device, ports)
+
         undo.by(_delete_attachment, request, device, ports)
         attachment = _attachment(request, device, ports)
+        if _completed_before(attachment, ports):
+            undo.commit_point()
         device = replace(device, attachment=attachment.id)
         ports.devices.save(device)
 
         connection = attachment.connection or ports.attachments.connect(
             attachment.id, ports.connector.properties()
         )
-        kept = connection.without_secrets()
-        device = replace(device, connection=kept)
+        device = replace(device, connection=connection.without_secrets())
         ports.devices.save(device)
         ports.connections.put(device, connection)
 
-        undo.by(_disconnect, kept, device, ports)
+        undo.by(_disconnect, device, ports)
         volume = ports.connector.connect(connection)
         _check_size(device, volume, ports)
 
-        _check_not_anothers(device, ports)
-        undo.by(ports.disks.forget, device.instance, device.alias)
-        undo.by(ports.disks.unplug, device.instance, device.alias)
+        check_not_anothers(ports.guests.describe(device.instance), device)
+        undo.by(_take_disk_back, device, ports)
         ports.disks.attach(device.instance, disk_of(device, volume))
 
         if attachment.status is not AttachmentStatus.ATTACHED:
@@ -109,6 +114,16 @@ def _attachment(request: AttachVolume, device: BlockDevice, ports: Ports) -> Att
         message = f"attachment {given.id} is for volume {given.volume} on instance {given.instance}"
         raise AttachmentMismatch(message)
     return given
+
+
+def _completed_before(attachment: Attachment, ports: Ports) -> bool:
+    """An earlier run may have come to its commit point without having written it down.
+
+    One that was on its way back had not: the completion had failed for it, late.
+    """
+    reached = ports.progress.reached
+    completed = attachment.status is AttachmentStatus.ATTACHED and reached("attachments.complete")
+    return completed and not reached("disks.unplug")
 
 
 def _fits(attachment: Attachment, device: BlockDevice) -> bool:
@@ -136,24 +151,21 @@ def _known_attachment(
         return None
 
 
-def _check_not_anothers(device: BlockDevice, ports: Ports) -> None:
-    """A disk that bears our alias in another place is not ours, and must not go with ours."""
-    layouts = ports.guests.describe(device.instance).layouts
-    for disk in (disk for layout in layouts for disk in layout.disks):
-        if disk.alias == device.alias and (disk.target, disk.address) != (
-            device.target,
-            device.address,
-        ):
-            message = (
-                f"alias {device.alias} is borne by {disk.target} at {disk.address}, reserved are"
-                f" {device.target} at {device.address}"
-            )
-            raise DeviceAmbiguous(message)
+def _take_disk_back(device: BlockDevice, ports: Ports) -> None:
+    """Unplug it without a look whether it is there: an attach may still be under way.
+
+    And once more, for a guest that was started in between had it from the persistent layout.
+    """
+    ports.disks.unplug(device.instance, device.alias)
+    ports.disks.forget(device.instance, device.alias)
+    ports.disks.unplug(device.instance, device.alias)
 
 
-def _disconnect(connection: Connection, device: BlockDevice, ports: Ports) -> None:
-    ports.connector.disconnect(connection)
-    ports.connections.drop(device.uuid)
+def _disconnect(device: BlockDevice, ports: Ports) -> None:
+    connection = ports.connections.get(device.uuid)
+    if connection is not None:
+        ports.connector.disconnect(connection)
+        ports.connections.drop(device.uuid)
 
 
 def _check_size(device: BlockDevice, volume: HostVolume, ports: Ports) -> None:

@@ -1,6 +1,7 @@
 """Make a volume in the built-in pool."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from worker.errors import VolumeNotFound
 from worker.model.ids import VolumeId
@@ -19,22 +20,31 @@ class CreateVolume:
     multiattach: bool = False
 
 
+class _Wanted(TypedDict):
+    size: int | None
+    path: str | None
+    name: str
+    multiattach: bool
+
+
 def create_volume(request: CreateVolume, ports: Ports) -> None:
     """Make a volume of a size, or take a file as one, in place."""
+    wanted: _Wanted = {
+        "size": request.size,
+        "path": request.path,
+        "name": request.name,
+        "multiattach": request.multiattach,
+    }
+    if not ports.progress.reached("pool.create") and _exists(request, ports):
+        ports.pool.confirm(request.volume_id, **wanted)
+        return
     with Undo(ports.progress) as undo:
-        if not _exists(request, ports):
-            undo.by(ports.pool.delete, request.volume_id)
-        ports.pool.create(
-            request.volume_id,
-            size=request.size,
-            path=request.path,
-            name=request.name,
-            multiattach=request.multiattach,
-        )
+        undo.by(ports.pool.delete, request.volume_id)
+        ports.pool.create(request.volume_id, **wanted)
 
 
 def _exists(request: CreateVolume, ports: Ports) -> bool:
-    """A volume that was there before must not go with a failed request."""
+    """A volume that was there before the first run must not go with a failed request."""
     try:
         ports.volumes.show(request.volume_id)
     except VolumeNotFound:

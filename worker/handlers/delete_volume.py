@@ -20,17 +20,24 @@ def delete_volume(request: DeleteVolume, ports: Ports) -> None:
 
     Once the pool has not refused there is no way back: the deletion is the commit point.
     """
-    try:
-        volume = ports.volumes.show(request.volume_id)
-    except VolumeNotFound:
+    if not ports.progress.reached("pool.delete") and not _is_there(request, ports):
         return
-    if volume.status not in (VolumeStatus.AVAILABLE, VolumeStatus.ERROR):
-        message = f"volume {volume.id} is {volume.status}; detach it first"
-        raise VolumeInUse(message)
     try:
-        ports.pool.delete(volume.id)
+        ports.pool.delete(request.volume_id)
     except (VolumeInUse, DatabaseUnavailable):
         raise
     except Exception:
         ports.progress.pass_commit_point()
         raise
+
+
+def _is_there(request: DeleteVolume, ports: Ports) -> bool:
+    """Tell whether there is something to delete; raises VolumeInUse when it may not be."""
+    try:
+        volume = ports.volumes.show(request.volume_id)
+    except VolumeNotFound:
+        return False
+    if volume.status not in (VolumeStatus.AVAILABLE, VolumeStatus.ERROR):
+        message = f"volume {volume.id} is {volume.status}; detach it first"
+        raise VolumeInUse(message)
+    return True

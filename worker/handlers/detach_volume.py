@@ -8,6 +8,7 @@ from worker.errors import (
     DatabaseUnavailable,
     DeviceSuperseded,
     DeviceWrongState,
+    DomainNotFound,
     GuestBusy,
     HypervisorUnavailable,
     LeftBehind,
@@ -15,6 +16,7 @@ from worker.errors import (
 )
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
+from worker.model.lookup import check_not_anothers, disk_in
 from worker.ports import Ports
 from worker.undo import Undo
 
@@ -55,6 +57,8 @@ def detach_volume(request: DetachVolume, ports: Ports) -> BlockDevice:
         return device
     _check_state(device)
     _check_attachment(request, device)
+    if device.status not in BEGUN:
+        _check_not_anothers(device, ports)
     try:
         _detach(request, device, ports)
     except DatabaseUnavailable:
@@ -106,7 +110,9 @@ def _live(request: DetachVolume, ports: Ports) -> BlockDevice | None:
 
 def _detach(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:
     with Undo(ports.progress) as undo:
-        undo.by(ports.devices.save, replace(device, status=_former(device)))
+        undo.earlier("disks.unplug", _check_kept, device, ports)
+
+        undo.by(_restore_status, device, ports)
         if device.status not in BEGUN:
             ports.devices.move(device, DeviceStatus.DETACHING)
 
@@ -118,6 +124,7 @@ def _detach(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:
         undo.commit_point()
 
         ports.disks.forget(device.instance, device.alias)
+        _unplug_once_more(device, ports)
 
         if device.connection is not None:
             ports.connector.disconnect(device.connection, force=request.force)
@@ -127,11 +134,13 @@ def _detach(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:
         ports.devices.remove(device)
 
 
+def _restore_status(device: BlockDevice, ports: Ports) -> None:
+    ports.devices.save(replace(device, status=_former(device)))
+
+
 def _former(device: BlockDevice) -> DeviceStatus:
-    """Return what the row was before: a detach that is run again finds it detaching."""
-    if device.status is DeviceStatus.DETACHING:
-        return DeviceStatus.ATTACHED
-    return device.status
+    """Return what the row was before: one that is run again finds it detaching, or stuck."""
+    return DeviceStatus.ATTACHED if device.status in BEGUN else device.status
 
 
 def _begin_detaching(device: BlockDevice, ports: Ports) -> None:
@@ -145,14 +154,25 @@ def _begin_detaching(device: BlockDevice, ports: Ports) -> None:
 
 
 def _unplug(device: BlockDevice, ports: Ports) -> None:
-    """A call that broke off may have reached the guest all the same: then it goes on."""
+    """A call that broke off, or came to a refusal, may have reached the guest all the same."""
     try:
         ports.disks.unplug(device.instance, device.alias)
-    except GuestBusy:
-        raise
-    except HypervisorUnavailable:
+    except (GuestBusy, HypervisorUnavailable):
         if _guest_has(device, ports):
             raise
+
+
+def _unplug_once_more(device: BlockDevice, ports: Ports) -> None:
+    """A guest that was started by other hands in between had it from the persistent layout."""
+    if _guest_has(device, ports):
+        ports.disks.unplug(device.instance, device.alias)
+
+
+def _check_not_anothers(device: BlockDevice, ports: Ports) -> None:
+    try:
+        check_not_anothers(ports.guests.describe(device.instance), device)
+    except DomainNotFound:
+        return
 
 
 def _check_kept(device: BlockDevice, ports: Ports) -> None:
@@ -163,8 +183,11 @@ def _check_kept(device: BlockDevice, ports: Ports) -> None:
 
 
 def _guest_has(device: BlockDevice, ports: Ports) -> bool:
-    live = ports.guests.describe(device.instance).live
-    return live is not None and any(disk.alias == device.alias for disk in live.disks)
+    try:
+        live = ports.guests.describe(device.instance).live
+    except DomainNotFound:
+        return False
+    return disk_in(live, device) is not None
 
 
 def _roll_detaching(device: BlockDevice, ports: Ports) -> None:

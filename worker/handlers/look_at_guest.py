@@ -8,6 +8,7 @@ from worker.errors import (
     InstanceNotFound,
 )
 from worker.handlers.detach_volume import DetachVolume
+from worker.handlers.heal_ghost import HealGhost, ghosts_of
 from worker.handlers.sync_power_state import FOLLOWED, SyncPowerState
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.guest import Guest
@@ -16,7 +17,7 @@ from worker.model.instance import Instance, VmState
 from worker.model.operation import OperationState
 from worker.ports import Ports
 
-Wanted = SyncPowerState | DetachVolume
+Wanted = SyncPowerState | DetachVolume | HealGhost
 
 DETACH = "detach_volume"
 ASKED = (GuestBusy.code, HypervisorRefused.code, HypervisorUnavailable.code)
@@ -50,6 +51,18 @@ def _changed(instance: Instance, guest: Guest | None) -> bool:
     return instance.vm_state in FOLLOWED and instance.vm_state is not state
 
 
+def look_for_ghosts(instance: InstanceId, ports: Ports) -> tuple[Wanted, ...]:
+    """Return what it takes to lay the ghosts of a guest in doubt; QEMU itself is asked.
+
+    An alias that looks like ours is no proof: a row of the instance must have given it.
+    """
+    return tuple(
+        HealGhost(instance_uuid=instance, alias=alias)
+        for alias in ghosts_of(instance, ports)
+        if ports.devices.bearing(instance, alias) is not None
+    )
+
+
 def _let_go(instance: Instance, guest: Guest | None, ports: Ports) -> tuple[BlockDevice, ...]:
     """Return the devices that a guest gave up after it had refused to."""
     live = () if guest is None or guest.live is None else guest.live.disks
@@ -64,12 +77,11 @@ def _let_go(instance: Instance, guest: Guest | None, ports: Ports) -> tuple[Bloc
 
 
 def _failed_last(row: BlockDevice, ports: Ports) -> bool:
-    last = ports.operations.last_for(row.uuid)
+    last = ports.operations.last_for(row.uuid, DETACH)
     return (
         last is not None
         and last.state is OperationState.FAILED
         and last.fault is not None
-        and last.method == DETACH
         and last.fault.code in ASKED
     )
 

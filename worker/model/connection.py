@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
+
 SECRET_KEYS = frozenset(
     {
         "auth_password",
@@ -37,6 +39,16 @@ class Connection:
     def without_secrets(self) -> "Connection":
         """Return the connection as it may be stored."""
         return Connection(protocol=self.protocol, properties=_scrub(self.properties))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionRecord:
+    """That this host is connected to a volume, or was about to be, for a block device."""
+
+    device: BlockDeviceId
+    instance: InstanceId
+    volume: VolumeId
+    connection: Connection
 
 
 def _scrub(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type

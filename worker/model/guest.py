@@ -22,6 +22,15 @@ class GuestDisk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InnerDisk:
+    """A disk as QEMU itself has it; ``nodes`` are its block nodes, the guest's end first."""
+
+    alias: str
+    source: str | None
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """What one XML of a guest, live or persistent, says about devices and room for more.
 
@@ -65,4 +74,11 @@ class PowerChanged:
     instance: InstanceId
 
 
-GuestEvent = DeviceRemoved | PowerChanged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestInDoubt:
+    """Event: the hypervisor died and is back; QEMU may have what it denies."""
+
+    instance: InstanceId
+
+
+GuestEvent = DeviceRemoved | PowerChanged | GuestInDoubt

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId
+from worker.model.secret import shown
 
 
 class OperationState(StrEnum):
@@ -60,7 +61,8 @@ class Operation:
 
     ``arguments`` are those of the method's request, as plain JSON. ``lane`` is the instance, or
     what else keeps operations in order (a pool volume). ``past_commit_point`` says that the
-    operation only goes forward from here. Times are UTC.
+    operation only goes forward from here. ``deadline`` is set when it begins and, should it be run
+    again, anew; one that was ``late`` ran past it. Times are UTC.
     """
 
     id: OperationId
@@ -77,16 +79,24 @@ class Operation:
     accepted_at: datetime | None = None
     expires_at: datetime | None = None
     started_at: datetime | None = None
+    deadline: datetime | None = None
+    late: bool = False
     ended_at: datetime | None = None
     fault: Fault | None = None
     steps: tuple[Step, ...] = field(default=())
+
+    @property
+    def deaths(self) -> int:
+        """How often the worker died in a step of it, the death before this start included."""
+        died_now = any(step.outcome is StepOutcome.OPEN for step in self.steps)
+        return self.attempts + died_now
 
     def public(self) -> dict[str, Any]:
         """Return the fields that may leave the worker, times in ISO 8601."""
         return {
             "operation_id": self.id,
             "method": self.method,
-            "arguments": dict(self.arguments),
+            "arguments": shown(self.arguments),
             "instance_uuid": self.instance,
             "bdm_uuid": self.block_device,
             "request_id": self.request_id,
@@ -97,10 +107,22 @@ class Operation:
             "accepted_at": _iso(self.accepted_at),
             "expires_at": _iso(self.expires_at),
             "started_at": _iso(self.started_at),
+            "deadline": _iso(self.deadline),
+            "late": self.late,
             "ended_at": _iso(self.ended_at),
             "fault": None if self.fault is None else _fault(self.fault),
             "steps": [_step(step) for step in self.steps],
         }
+
+
+def end_line(ended: Operation, seconds: float) -> str:
+    """Return the one line that the log has of an operation, at its end."""
+    return (
+        f"operation ended: operation={ended.id} method={ended.method}"
+        f" instance={ended.instance or '-'} device={ended.block_device or '-'}"
+        f" state={ended.state} seconds={seconds:.3f}"
+        f" code={'-' if ended.fault is None else ended.fault.code}"
+    )
 
 
 def _iso(at: datetime | None) -> str | None:

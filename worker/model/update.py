@@ -24,6 +24,8 @@ class Event(StrEnum):
     RELEASED = "block_device.released"
     REFUSED = "operation.refused"
     STUCK = "operation.stuck"
+    GHOST = "block_device.ghost"
+    DRIFT_REPAIRED = "instance.drift_repaired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ DETACH_PHASES = Phases(
 class Update:
     """One update before it is numbered.
 
+    ``count`` is there where something is counted (differences mended), and only there told.
     Sequence, host, states of the instance and time are added by ``persistence/`` in the
     transaction that writes it, so that they are those of that moment.
     """
@@ -61,6 +64,7 @@ class Update:
     request_id: str | None = None
     block_device: BlockDevice | None = None
     fault: Fault | None = None
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,13 @@
 """The rows of ``block_device_mapping``."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.errors import (
@@ -19,11 +21,14 @@ from worker.errors import (
 )
 from worker.model.address import parse_address
 from worker.model.block_device import LEGAL_MOVES, BlockDevice, Bus, DeviceStatus, DeviceType
-from worker.model.ids import BlockDeviceId, InstanceId
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
 from worker.model.update import Update
 from worker.persistence.connection_json import connection_of, json_of
+from worker.persistence.prepared import Change, Query
 from worker.persistence.schema import BLOCK_DEVICES as TABLE
+from worker.persistence.schema import INSTANCES
 from worker.persistence.unit_of_work import UnitOfWork
+from worker.persistence.uuids import LACKS_MARKS, rows_of
 from worker.ports import BlockDevices
 
 REFUSALS: tuple[tuple[str, str, type[Conflict], str], ...] = (
@@ -41,19 +46,45 @@ REFUSALS: tuple[tuple[str, str, type[Conflict], str], ...] = (
 """Each key: its name, as servers report it; the column by which SQLite does; what it means."""
 
 _IS_LIVE = (TABLE.c.uuid == bindparam("which"), TABLE.c.deleted == 0)
-_LOOK = select(TABLE).where(TABLE.c.uuid == bindparam("which"))
-_OF_INSTANCE = select(TABLE).where(
-    TABLE.c.instance_uuid == bindparam("instance"), TABLE.c.deleted == 0
+_LOOK = Query(select(TABLE).where(TABLE.c.uuid == bindparam("which")))
+_OF_INSTANCE = Query(
+    select(TABLE).where(TABLE.c.instance_uuid == bindparam("instance"), TABLE.c.deleted == 0)
 )
-_INSERT = insert(TABLE)
-_SAVE = update(TABLE).where(*_IS_LIVE)
-_MOVE = update(TABLE).where(*_IS_LIVE, TABLE.c.status == bindparam("seen"))
-_REMOVE = (
+_BEARING = Query(
+    select(TABLE)
+    .where(
+        TABLE.c.instance_uuid == bindparam("instance"),
+        or_(TABLE.c.alias == bindparam("alias"), LACKS_MARKS),
+    )
+    .order_by((TABLE.c.deleted == 0).desc(), TABLE.c.id.desc())
+)
+_HOLDING = Query(
+    select(TABLE)
+    .where(TABLE.c.attachment_id == bindparam("attachment"))
+    .order_by((TABLE.c.deleted == 0).desc(), TABLE.c.id.desc())
+)
+_RESERVED = Query(
+    select(TABLE)
+    .join(INSTANCES, INSTANCES.c.uuid == TABLE.c.instance_uuid)
+    .where(
+        INSTANCES.c.host == bindparam("worker"),
+        INSTANCES.c.deleted == 0,
+        TABLE.c.deleted == 0,
+        TABLE.c.status == DeviceStatus.RESERVED.value,
+        TABLE.c.created_at < bindparam("moment"),
+    )
+    .order_by(TABLE.c.id)
+)
+_INSERT = Change(insert(TABLE))
+_SAVE = Change(update(TABLE).where(*_IS_LIVE))
+_MOVE = Change(update(TABLE).where(*_IS_LIVE, TABLE.c.status == bindparam("seen")))
+_REMOVING = (
     update(TABLE)
     .where(*_IS_LIVE)
     .values(deleted=TABLE.c.id, deleted_at=bindparam("at"), updated_at=bindparam("at"))
 )
-_RELEASE = _REMOVE.where(TABLE.c.status == DeviceStatus.RESERVED.value)
+_REMOVE = Change(_REMOVING)
+_RELEASE = Change(_REMOVING.where(TABLE.c.status == DeviceStatus.RESERVED.value))
 
 
 class SqlBlockDevices(BlockDevices):
@@ -72,15 +103,25 @@ class SqlBlockDevices(BlockDevices):
 
     def look(self, uuid: BlockDeviceId) -> BlockDevice | None:
         """Return the row, removed ones included, or None."""
-        row = self._unit.read(lambda connection: connection.execute(_LOOK, {"which": uuid}).first())
-        return None if row is None else _device(row)
+        return _first(rows_of(self._unit, _LOOK, which=uuid))
 
     def of_instance(self, instance: InstanceId) -> tuple[BlockDevice, ...]:
         """Return the live rows of an instance, by device name: vdz comes before vdaa."""
-        which = {"instance": instance}
-        rows = self._unit.read(lambda connection: connection.execute(_OF_INSTANCE, which).all())
-        found = (_device(row) for row in rows)
+        found = (_device(row) for row in rows_of(self._unit, _OF_INSTANCE, instance=instance))
         return tuple(sorted(found, key=lambda one: (len(one.device_name), one.device_name)))
+
+    def bearing(self, instance: InstanceId, alias: str) -> BlockDevice | None:
+        """Return the row that gave a disk of the instance its alias: the live one, or the last."""
+        return _first(rows_of(self._unit, _BEARING, instance=instance, alias=alias))
+
+    def holding(self, attachment: AttachmentId) -> BlockDevice | None:
+        """Return the row that has the attachment: the live one, or the last removed."""
+        return _first(rows_of(self._unit, _HOLDING, attachment=attachment))
+
+    def reserved_before(self, moment: datetime) -> tuple[BlockDevice, ...]:
+        """Return the rows of this host's instances that are only reserved, since before then."""
+        rows = rows_of(self._unit, _RESERVED, worker=self._unit.host, moment=moment)
+        return tuple(_device(row) for row in rows)
 
     def insert(self, device: BlockDevice, tell: Update) -> None:
         """Add a row and tell it, at once."""
@@ -123,30 +164,30 @@ class SqlBlockDevices(BlockDevices):
 
 def _add(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> None:
     try:
-        connection.execute(_INSERT, values)
+        _INSERT.run(connection, values)
     except IntegrityError as error:
         raise _refusal(device, error) from error
 
 
 def _save(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> None:
     try:
-        connection.execute(_SAVE, values)
+        _SAVE.run(connection, values)
     except IntegrityError as error:
         raise _refusal(device, error) from error
 
 
 def _move(values: dict[str, Any], connection: SqlConnection) -> None:
-    if not connection.execute(_MOVE, values).rowcount:
+    if not _MOVE.run(connection, values):
         message = f"block device {values['which']} is not {values['seen']} any more"
         raise DeviceWrongState(message)
 
 
 def _remove(which: dict[str, Any], connection: SqlConnection) -> None:
-    connection.execute(_REMOVE, which)
+    _REMOVE.run(connection, which)
 
 
 def _release(which: dict[str, Any], connection: SqlConnection) -> None:
-    if not connection.execute(_RELEASE, which).rowcount:
+    if not _RELEASE.run(connection, which):
         message = f"block device {which['which']} is not reserved any more"
         raise DeviceWrongState(message)
 
@@ -194,7 +235,11 @@ def _values(device: BlockDevice) -> dict[str, Any]:
     }
 
 
-def _device(row: Row[Any]) -> BlockDevice:
+def _first(rows: Sequence[Any]) -> BlockDevice | None:
+    return _device(rows[0]) if rows else None
+
+
+def _device(row: Any) -> BlockDevice:  # noqa: ANN401 - a row of the table
     return BlockDevice(
         uuid=row.uuid,
         instance=row.instance_uuid,

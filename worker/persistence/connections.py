@@ -4,21 +4,27 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from worker.model.block_device import BlockDevice
-from worker.model.connection import Connection
+from worker.model.connection import Connection, ConnectionRecord
 from worker.model.ids import BlockDeviceId
 from worker.persistence.connection_json import connection_of, json_of
+from worker.persistence.prepared import Change, Query
 from worker.persistence.schema import CONNECTIONS as TABLE
 from worker.persistence.unit_of_work import UnitOfWork
 from worker.ports import Connections
 
 _IS_IT = TABLE.c.bdm_uuid == bindparam("which")
-_GET = select(TABLE.c.connection).where(_IS_IT)
-_CHANGE = update(TABLE).where(_IS_IT)
-_INSERT = insert(TABLE)
-_DROP = delete(TABLE).where(_IS_IT)
+_GET = Query(select(TABLE.c.connection).where(_IS_IT))
+_CHANGE = Change(update(TABLE).where(_IS_IT))
+_INSERT = Change(insert(TABLE))
+_OF_HOST = (
+    select(TABLE)
+    .where(TABLE.c.host == bindparam("worker"))
+    .order_by(TABLE.c.created_at, TABLE.c.bdm_uuid)
+)
+_DROP = Change(delete(TABLE).where(_IS_IT))
 
 
 class SqlConnections(Connections):
@@ -41,18 +47,33 @@ class SqlConnections(Connections):
 
     def get(self, device: BlockDeviceId) -> Connection | None:
         """Return the connection kept for a row."""
-        found = self._unit.read(lambda reader: reader.execute(_GET, {"which": device}).first())
+        found = self._unit.read(lambda reader: _GET.first(reader, which=device))
         return None if found is None else connection_of(found.connection)
+
+    def list(self) -> tuple[ConnectionRecord, ...]:
+        """Return every record of this host, oldest first."""
+        which = {"worker": self._unit.host}
+        rows = self._unit.read(lambda connection: connection.execute(_OF_HOST, which).all())
+        return tuple(_record(row) for row in rows)
 
     def drop(self, device: BlockDeviceId) -> None:
         """Forget the connection, with the next commit."""
         self._unit.append(partial(_drop, device))
 
 
+def _record(row: Row[Any]) -> ConnectionRecord:
+    return ConnectionRecord(
+        device=row.bdm_uuid,
+        instance=row.instance_uuid,
+        volume=row.volume_id,
+        connection=connection_of(row.connection),
+    )
+
+
 def _put(values: dict[str, Any], connection: SqlConnection) -> None:
-    if not connection.execute(_CHANGE, values | {"which": values["bdm_uuid"]}).rowcount:
-        connection.execute(_INSERT, values)
+    if not _CHANGE.run(connection, values | {"which": values["bdm_uuid"]}):
+        _INSERT.run(connection, values)
 
 
 def _drop(device: BlockDeviceId, connection: SqlConnection) -> None:
-    connection.execute(_DROP, {"which": device})
+    _DROP.run(connection, {"which": device})

@@ -1,8 +1,8 @@
 """Short transactions: read, write, and what their failures mean."""
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -40,7 +40,7 @@ class Database:
     def __init__(self, engine: Engine, *, patience: float = 10.0) -> None:
         """Play contended writes again for that many seconds."""
         self.engine = engine
-        self._turn = _turn_for(engine)
+        self._writing = _writing_on(engine)
         self._retrying = Retrying(
             stop=stop_after_delay(patience),
             wait=wait_random_exponential(multiplier=0.005, max=0.25),
@@ -74,6 +74,7 @@ class Database:
 
     def close(self) -> None:
         """Close the connections that are not in use."""
+        self._writing.close()
         self.engine.dispose()
 
     def _persist(self, change: Callable[[Connection], ResultT], *, keep: bool) -> ResultT:
@@ -92,7 +93,7 @@ class Database:
 
     def _once(self, change: Callable[[Connection], ResultT], *, keep: bool) -> ResultT:
         try:
-            with self._turn, self.engine.connect() as connection:
+            with self._writing.connection() as connection:
                 begin_writing(connection)
                 result = change(connection)
                 if keep:
@@ -105,9 +106,50 @@ class Database:
             raise meaning from error
 
 
-def _turn_for(engine: Engine) -> AbstractContextManager[object]:
-    """SQLite has one writer; threads that queue here do not sleep and poll for its lock."""
-    return threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+class _Pooled:
+    """A server's writers work side by side, each on a connection of the pool."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.connection = engine.connect
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+class _OneWriter:
+    """SQLite has one writer: who queues here does not sleep and poll for its lock.
+
+    Its connection is kept, for to fetch it from the pool costs as much as a short transaction.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._turn = threading.Lock()
+        self._kept: Connection | None = None
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Lend the connection; what was not committed is undone."""
+        with self._turn:
+            connection, self._kept = self._kept or self._engine.connect(), None
+            try:
+                yield connection
+                connection.rollback()
+            except BaseException:
+                connection.close()
+                raise
+            self._kept = connection
+
+    def close(self) -> None:
+        """Give the connection back."""
+        with self._turn:
+            connection, self._kept = self._kept, None
+        if connection is not None:
+            connection.close()
+
+
+def _writing_on(engine: Engine) -> _Pooled | _OneWriter:
+    return _OneWriter(engine) if engine.dialect.name == "sqlite" else _Pooled(engine)
 
 
 def _meaning(error: SQLAlchemyError) -> Contended | WorkerError | None:

@@ -73,8 +73,9 @@ def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:  # no
 def begin_writing(connection: Connection) -> None:
     """Begin a transaction that will write.
 
-    SQLite's takes the lock at once: one that began with reading might find it gone. Servers
-    begin by themselves.
+    SQLite's takes the lock at once: one that began with reading might find it gone.
     """
+    if not connection.in_transaction():
+        connection.begin()
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")

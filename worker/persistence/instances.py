@@ -10,13 +10,14 @@ from sqlalchemy.exc import IntegrityError
 from worker.errors import InstanceNotFound, InstanceTaken
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
+from worker.persistence.prepared import Query
 from worker.persistence.schema import INSTANCES as TABLE
 from worker.persistence.telling import highest
 from worker.persistence.unit_of_work import UnitOfWork
 from worker.ports import Instances
 
 _OF_HOST = select(TABLE).where(TABLE.c.host == bindparam("worker"), TABLE.c.deleted == 0)
-_GET = _OF_HOST.where(TABLE.c.uuid == bindparam("which"))
+_GET = Query(_OF_HOST.where(TABLE.c.uuid == bindparam("which")))
 _INSERT = insert(TABLE)
 _SAVE = update(TABLE).where(
     TABLE.c.uuid == bindparam("which"),
@@ -34,7 +35,7 @@ class SqlInstances(Instances):
     def get(self, instance: InstanceId) -> Instance:
         """Return the instance of this host; raises InstanceNotFound."""
         which = {"worker": self._unit.host, "which": instance}
-        row = self._unit.read(lambda connection: connection.execute(_GET, which).first())
+        row = self._unit.read(lambda connection: _GET.first(connection, **which))
         if row is None:
             message = f"no instance {instance} on host {self._unit.host}"
             raise InstanceNotFound(message)

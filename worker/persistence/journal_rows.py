@@ -25,6 +25,8 @@ def operation_values(operation: Operation, host: str) -> dict[str, Any]:
         "accepted_at": operation.accepted_at,
         "expires_at": operation.expires_at,
         "started_at": operation.started_at,
+        "deadline": operation.deadline,
+        "late": operation.late,
         "ended_at": operation.ended_at,
     } | fault_values(operation.fault)
 
@@ -46,6 +48,8 @@ def operation_of(row: Row[Any], steps: tuple[Step, ...] = ()) -> Operation:
         accepted_at=row.accepted_at,
         expires_at=row.expires_at,
         started_at=row.started_at,
+        deadline=row.deadline,
+        late=row.late,
         ended_at=row.ended_at,
         fault=_fault_of(row),
         steps=steps,

@@ -1,4 +1,8 @@
-"""The schema's versions: alembic, run by us and not from a working directory."""
+"""The schema's versions: alembic, run by us and not from a working directory.
+
+Two branches, which both go on: steps that *expand* are what a release needs and what older ones
+can live with; those that *contract* take away what only older releases used (ADR 14).
+"""
 
 from pathlib import Path
 
@@ -6,44 +10,60 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 
-from worker.errors import DatabaseUnavailable
+from worker.errors import Conflict, DatabaseUnavailable
 from worker.persistence.database import said
 from worker.persistence.engine import begin_writing
+from worker.persistence.schema import BLOCK_DEVICES
+from worker.persistence.uuids import count_empty
 
 SCRIPTS = Path(__file__).parent / "migrations"
 
+CONTRACT = "contract"
+"""The label of the branch whose steps are taken only when asked for."""
 
-def upgrade(engine: Engine) -> None:
+_MENDS = "run `blockworker db populate-uuids`, then this again"
+
+
+def upgrade(engine: Engine, *, contract: bool = False) -> None:
     """Bring the schema to this release's version; one that is there stays as it is.
 
-    On SQLite and PostgreSQL a failed upgrade changes nothing. Raises DatabaseUnavailable.
+    With ``contract`` it takes the steps that no older release's worker can live with, too; raises
+    Conflict, and changes nothing, while a row is in their way. On SQLite and PostgreSQL a failed
+    upgrade changes nothing. Raises DatabaseUnavailable.
     """
     try:
         with engine.begin() as connection:
             begin_writing(connection)
-            command.upgrade(_config(connection), "head")
+            if contract:
+                _check_no_row_is_empty(connection)
+            command.upgrade(_config(connection), head())
+            if contract:
+                _contract(connection)
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailable(f"the schema was not upgraded: {said(error)}") from error
 
 
 def version(engine: Engine) -> str | None:
-    """Return the version of the schema; None for an empty database."""
-    try:
-        with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
-    except (OperationalError, InterfaceError) as error:
-        raise DatabaseUnavailable(f"the database does not answer: {said(error)}") from error
+    """Return the version that the schema was expanded to; None for an empty database."""
+    return "+".join(sorted(_kept(engine) - _revisions(contract=True))) or None
+
+
+def contracted(engine: Engine) -> str | None:
+    """Return the last step of those that contract, or None if none was taken."""
+    return "+".join(sorted(_kept(engine) & _revisions(contract=True))) or None
 
 
 def head() -> str:
     """Return the version that this release needs."""
-    revision = ScriptDirectory.from_config(_config(None)).get_current_head()
-    if revision is None:
-        raise AssertionError
-    return revision
+    return _head(contract=False)
+
+
+def contract_head() -> str:
+    """Return the last step of those that contract; this release works with it and without."""
+    return _head(contract=True)
 
 
 def check(engine: Engine) -> str | None:
@@ -51,12 +71,48 @@ def check(engine: Engine) -> str | None:
     found, wanted = version(engine), head()
     if found == wanted:
         return None
-    known = {one.revision for one in ScriptDirectory.from_config(_config(None)).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in _revisions(contract=False):
         return f"the schema is at {found}, of a newer release than this one, which needs {wanted}"
     return (
         f"the schema is at {found or 'nothing'}, needed is {wanted}: run `blockworker db upgrade`"
     )
+
+
+def _check_no_row_is_empty(connection: Connection) -> None:
+    """Look before anything is changed: MariaDB takes no change of a table back."""
+    empty = count_empty(connection) if inspect(connection).has_table(BLOCK_DEVICES.name) else 0
+    if empty:
+        rows = "row has" if empty == 1 else "rows have"
+        message = f"{empty} {rows} no uuid, so nothing was changed; {_MENDS}"
+        raise Conflict(message)
+
+
+def _contract(connection: Connection) -> None:
+    try:
+        command.upgrade(_config(connection), contract_head())
+    except (IntegrityError, DataError) as error:
+        message = f"a row without a uuid was written meanwhile, by an older release; {_MENDS}"
+        raise Conflict(message) from error
+
+
+def _kept(engine: Engine) -> set[str]:
+    """Return the last step of each branch as the database has it."""
+    try:
+        with engine.connect() as connection:
+            return set(MigrationContext.configure(connection).get_current_heads())
+    except (OperationalError, InterfaceError) as error:
+        raise DatabaseUnavailable(f"the database does not answer: {said(error)}") from error
+
+
+def _head(*, contract: bool) -> str:
+    scripts = ScriptDirectory.from_config(_config(None))
+    (found,) = set(scripts.get_heads()) & _revisions(contract=contract)
+    return found
+
+
+def _revisions(*, contract: bool) -> set[str]:
+    steps = ScriptDirectory.from_config(_config(None)).walk_revisions()
+    return {step.revision for step in steps if (CONTRACT in step.branch_labels) is contract}
 
 
 def _config(connection: Connection | None) -> Config:

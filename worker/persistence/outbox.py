@@ -1,20 +1,28 @@
 """The reading end of the outbox: what the relay publishes."""
 
+import json
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy import Text, bindparam, select, type_coerce, update
 
 from worker.model.ids import InstanceId
 from worker.model.update import Event, OutboxEntry
 from worker.persistence.database import Database
+from worker.persistence.prepared import Query
 from worker.persistence.schema import UPDATES as TABLE
 from worker.ports import Clock, Outbox
 
-_WAITING = (
-    select(TABLE)
+_WAITING = Query(
+    select(
+        TABLE.c.id,
+        TABLE.c.message_id,
+        TABLE.c.event,
+        TABLE.c.instance_uuid,
+        type_coerce(TABLE.c.payload, Text).label("payload"),
+    )
     .where(TABLE.c.host == bindparam("worker"), TABLE.c.published_at.is_(None))
     .order_by(TABLE.c.id)
     .limit(bindparam("most"))
@@ -34,11 +42,13 @@ class SqlOutbox(Outbox):
         self._clock = clock
         self._told = told
 
-    def waiting(self, limit: int) -> tuple[OutboxEntry, ...]:
-        """Return unpublished updates, oldest first."""
-        which = {"worker": self._host, "most": limit}
-        rows = self._database.read(lambda connection: connection.execute(_WAITING, which).all())
-        return tuple(_entry(row) for row in rows)
+    def waiting(self, limit: int, but: Sequence[int] = ()) -> tuple[OutboxEntry, ...]:
+        """Return unpublished updates, oldest first; those whose ids are in ``but`` are left out."""
+        most, known = limit + len(but), frozenset(but)
+        rows = self._database.read(
+            lambda connection: _WAITING.all(connection, worker=self._host, most=most)
+        )
+        return tuple(_entry(row) for row in rows if row.id not in known)[:limit]
 
     def published(self, entries: Sequence[int]) -> None:
         """Note, durably, that the broker has confirmed these."""
@@ -57,11 +67,11 @@ class SqlOutbox(Outbox):
         self._told.clear()
 
 
-def _entry(row: Row[Any]) -> OutboxEntry:
+def _entry(row: Any) -> OutboxEntry:  # noqa: ANN401
     return OutboxEntry(
         id=row.id,
         message_id=row.message_id,
         event=Event(row.event),
         instance=InstanceId(row.instance_uuid) if row.instance_uuid else None,
-        payload=row.payload,
+        payload=json.loads(row.payload),
     )

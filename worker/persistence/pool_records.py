@@ -8,7 +8,7 @@ from sqlalchemy import Insert, Row, Update, bindparam, delete, insert, or_, sele
 from sqlalchemy.exc import IntegrityError
 
 from worker.errors import VolumeInUse, VolumeTaken
-from worker.model.ids import AttachmentId, VolumeId
+from worker.model.ids import AttachmentId, InstanceId, VolumeId
 from worker.model.volume import Attachment, AttachmentStatus, PoolVolume, Volume, VolumeStatus
 from worker.persistence.connection_json import connection_of, json_of
 from worker.persistence.database import Database
@@ -33,6 +33,11 @@ _RESERVE = _CHANGE_VOLUME.where(
 _LOCK_VOLUME = _VOLUME.with_for_update()
 
 _ATTACHMENTS = select(POOL_ATTACHMENTS).where(_OF_VOLUME).order_by(POOL_ATTACHMENTS.c.id)
+_OF = (
+    select(POOL_ATTACHMENTS)
+    .where(POOL_ATTACHMENTS.c.instance_uuid == bindparam("instance"))
+    .order_by(POOL_ATTACHMENTS.c.id)
+)
 _ATTACHMENT = select(POOL_ATTACHMENTS).where(_IS_ATTACHMENT)
 _ADD_ATTACHMENT = insert(POOL_ATTACHMENTS)
 _CHANGE_ATTACHMENT = update(POOL_ATTACHMENTS).where(_IS_ATTACHMENT)
@@ -95,6 +100,12 @@ class SqlPoolRecords(PoolRecords):
         """Return the attachments of a volume."""
         which = {"which": volume}
         rows = self._database.read(lambda connection: connection.execute(_ATTACHMENTS, which).all())
+        return tuple(_attachment(row) for row in rows)
+
+    def attachments_of(self, instance: InstanceId) -> tuple[Attachment, ...]:
+        """Return the attachments to an instance."""
+        which = {"instance": instance}
+        rows = self._database.read(lambda connection: connection.execute(_OF, which).all())
         return tuple(_attachment(row) for row in rows)
 
     def attachment(self, attachment: AttachmentId) -> Attachment | None:

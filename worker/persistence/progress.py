@@ -1,6 +1,7 @@
 """The journal's page of one operation while it runs."""
 
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -8,19 +9,23 @@ from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import bindparam, func, insert, select, update
 
 from worker.model.operation import Fault, Operation, OperationState, Step, StepOutcome
+from worker.model.secret import blanked, is_sealed
 from worker.model.update import Update
 from worker.persistence.journal_rows import fault_values
+from worker.persistence.prepared import Change, Query
 from worker.persistence.schema import OPERATIONS, STEPS
 from worker.persistence.unit_of_work import UnitOfWork, Write
 from worker.ports import OperationRecord, Progress
 
 WORKER_DIED = Fault(code="worker.died", message="the worker died in this step")
 
-_CHANGE = update(OPERATIONS).where(OPERATIONS.c.id == bindparam("which"))
-_OPEN_STEP = insert(STEPS)
+_CHANGE = Change(update(OPERATIONS).where(OPERATIONS.c.id == bindparam("which")))
+_WRITE_STEP = Change(insert(STEPS))
 _OF_OPERATION = STEPS.c.operation_id == bindparam("which")
-_CLOSE_STEP = update(STEPS).where(_OF_OPERATION, STEPS.c.number == bindparam("step"))
-_CLOSE_OPEN = update(STEPS).where(_OF_OPERATION, STEPS.c.outcome == StepOutcome.OPEN.value)
+_IS_IT = (_OF_OPERATION, STEPS.c.number == bindparam("step"))
+_KEPT = Query(select(STEPS.c.number).where(*_IS_IT))
+_CLOSE_STEP = Change(update(STEPS).where(*_IS_IT))
+_CLOSE_OPEN = Change(update(STEPS).where(_OF_OPERATION, STEPS.c.outcome == StepOutcome.OPEN.value))
 _LAST_NUMBER = select(func.coalesce(func.max(STEPS.c.number), 0)).where(_OF_OPERATION)
 
 
@@ -33,6 +38,7 @@ class SqlOperationRecord(OperationRecord):
         self._steps = {step.number: step for step in operation.steps}
         self._never_ran = operation.started_at is None
         self._last_number: int | None = None
+        self._unwritten: set[int] = set()
 
     @property
     def operation(self) -> Operation:
@@ -44,44 +50,56 @@ class SqlOperationRecord(OperationRecord):
         """Whether the operation only goes forward."""
         return self._operation.past_commit_point
 
-    def start(self, tell: Update | None) -> None:
-        """Mark the operation as running; a page that was begun stays as it is."""
-        if self._operation.state is OperationState.RUNNING:
+    def reached(self, step: str) -> bool:
+        """Tell whether a step of that name was ever begun."""
+        return any(known.name == step for known in self._steps.values())
+
+    def start(self, tell: Update | None, deadline: datetime | None = None) -> None:
+        """Mark the operation as running until then; one that was begun is not told again."""
+        begun = self._operation.state is OperationState.RUNNING
+        if begun and deadline == self._operation.deadline:
             return
-        started_at = self._operation.started_at or self._unit.clock.now()
-        self._operation = replace(
-            self._operation, state=OperationState.RUNNING, started_at=started_at
-        )
-        self._unit.append(self._change(state=OperationState.RUNNING.value, started_at=started_at))
-        if tell is not None:
+        values: dict[str, Any] = {
+            "state": OperationState.RUNNING,
+            "started_at": self._operation.started_at or self._unit.clock.now(),
+            "deadline": deadline,
+        }
+        self._operation = replace(self._operation, **values)
+        self._unit.note(self._change(**values | {"state": OperationState.RUNNING.value}))
+        if tell is not None and not begun:
             self._unit.tell(tell)
 
     def pass_commit_point(self) -> None:
         """From here the operation only goes forward; durable with the next commit."""
         self._operation = replace(self._operation, past_commit_point=True)
-        self._unit.append(self._change(past_commit_point=True))
+        self._unit.note(self._change(past_commit_point=True))
 
-    def open_step(self, name: str) -> int:
-        """Commit that a step begins; return its number."""
+    def open_step(self, name: str, *, look: bool = False) -> int:
+        """Commit that a step begins, or keep a look's beginning to itself; return its number."""
         step = Step(
             number=self._next_number(),
             attempt=self._operation.attempts,
             name=name,
             started_at=self._unit.clock.now(),
         )
-        self._unit.commit(partial(_open_step, self._operation.id, step))
+        if look and self._never_ran and self._unit.committed:
+            self._unwritten.add(step.number)
+        else:
+            self._unit.commit(partial(_write_step, self._operation.id, step))
         self._steps[step.number] = step
         return step.number
 
     def close_step(self, number: int, seconds: float, fault: Fault | None) -> None:
         """Write down, with the next commit, how the step ended."""
         outcome = StepOutcome.DONE if fault is None else StepOutcome.FAILED
-        self._steps[number] = replace(
-            self._steps[number], seconds=seconds, outcome=outcome, fault=fault
-        )
+        closed = replace(self._steps[number], seconds=seconds, outcome=outcome, fault=fault)
+        self._steps[number] = closed
+        if number in self._unwritten:
+            self._unit.note(_Looked(self._operation.id, closed))
+            return
         which = {"which": self._operation.id, "step": number}
         values = {"seconds": seconds, "outcome": outcome.value} | fault_values(fault)
-        self._unit.append(partial(_close_step, which | values))
+        self._unit.note(partial(_close_step, which | values))
 
     def count_attempt(self) -> int:
         """Commit that the worker died in a step, and close that step; return how often by now."""
@@ -94,11 +112,19 @@ class SqlOperationRecord(OperationRecord):
     def end(self, state: OperationState, fault: Fault | None, tell: Update | None) -> Operation:
         """Commit the operation's end, what waits and the update; return it as kept."""
         ended_at = self._unit.clock.now()
-        change = self._change(state=state.value, ended_at=ended_at, **fault_values(fault))
+        change = self._change(
+            state=state.value, ended_at=ended_at, **fault_values(fault), **self._blanked(state)
+        )
         told = () if tell is None else (self._unit.telling(tell),)
         self._unit.commit(change, *told)
         self._operation = replace(self._operation, state=state, fault=fault, ended_at=ended_at)
         return self.operation
+
+    def _blanked(self, state: OperationState) -> dict[str, Any]:
+        arguments = self._operation.arguments
+        if state is OperationState.STUCK or not any(map(is_sealed, arguments.values())):
+            return {}
+        return {"arguments": blanked(arguments)}
 
     def _change(self, **values: object) -> Write:
         return partial(_change, {"which": self._operation.id} | values)
@@ -144,30 +170,50 @@ class SqlProgress(Progress):
         if self._record is not None:
             self._record.pass_commit_point()
 
+    def reached(self, step: str) -> bool:
+        """Tell whether a step of that name was ever begun."""
+        return self._record is not None and self._record.reached(step)
+
+
+class _Looked:
+    """Writes down a look that is over; played twice, it writes once."""
+
+    def __init__(self, operation: str, step: Step) -> None:
+        self._operation = operation
+        self._step = step
+        self._played = False
+
+    def __call__(self, connection: SqlConnection) -> None:
+        again, self._played = self._played, True
+        which = {"which": self._operation, "step": self._step.number}
+        if not again or _KEPT.first(connection, **which) is None:
+            _write_step(self._operation, self._step, connection)
+
 
 def _change(values: dict[str, Any], connection: SqlConnection) -> None:
-    connection.execute(_CHANGE, values)
+    _CHANGE.run(connection, values)
 
 
-def _open_step(operation: str, step: Step, connection: SqlConnection) -> None:
+def _write_step(operation: str, step: Step, connection: SqlConnection) -> None:
     values = {
         "operation_id": operation,
         "number": step.number,
         "attempt": step.attempt,
         "name": step.name,
         "started_at": step.started_at,
+        "seconds": step.seconds,
         "outcome": step.outcome.value,
     }
-    connection.execute(_OPEN_STEP, values)
+    _WRITE_STEP.run(connection, values | fault_values(step.fault))
 
 
 def _close_step(values: dict[str, Any], connection: SqlConnection) -> None:
-    connection.execute(_CLOSE_STEP, values)
+    _CLOSE_STEP.run(connection, values)
 
 
 def _close_open(operation: str, connection: SqlConnection) -> None:
     values = {"which": operation, "outcome": StepOutcome.FAILED.value}
-    connection.execute(_CLOSE_OPEN, values | fault_values(WORKER_DIED))
+    _CLOSE_OPEN.run(connection, values | fault_values(WORKER_DIED))
 
 
 def _closed(step: Step) -> Step:

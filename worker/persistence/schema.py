@@ -109,6 +109,9 @@ BLOCK_DEVICES = _table(
     UniqueConstraint("instance_uuid", "disk_bus", "unit", "deleted", name="uq_bdm_unit"),
     UniqueConstraint("instance_uuid", "address", "deleted", name="uq_bdm_address"),
     Index("ix_bdm_volume_id", "volume_id"),
+    # Without it a read of an instance's live rows goes through all that it ever had.
+    Index("ix_bdm_instance", "instance_uuid", "deleted"),
+    Index("ix_bdm_attachment", "attachment_id"),
     Index("ix_bdm_deleted_at", "deleted_at"),
 )
 
@@ -130,6 +133,8 @@ OPERATIONS = _table(
     Column("accepted_at", Utc, nullable=False),
     Column("expires_at", Utc),
     Column("started_at", Utc),
+    Column("deadline", Utc),
+    _flag("late"),
     Column("ended_at", Utc),
     Column("fault_code", String(64)),
     Column("fault_message", Text),

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, update
 from worker.errors import OperationWrongState
 from worker.model.ids import OperationId
 from worker.model.operation import Operation, OperationState
+from worker.model.secret import blanked
 from worker.model.update import Update
 from worker.persistence.journal_rows import fault_values
 from worker.persistence.schema import OPERATIONS
@@ -40,9 +41,11 @@ class SqlStuckOperations(StuckOperations):
 
     def abandon(self, operation: OperationId, tell: Update | None) -> Operation:
         """End it, at once, with what waits and what is told; return it as kept."""
-        self._journal.get(operation)
+        arguments = blanked(self._journal.get(operation).arguments)
         ended_at = self._unit.clock.now()
-        change = self._leave(operation, OperationState.ABANDONED, ended_at=ended_at)
+        change = self._leave(
+            operation, OperationState.ABANDONED, ended_at=ended_at, arguments=arguments
+        )
         told = () if tell is None else (self._unit.telling(tell),)
         self._unit.commit(change, *told)
         return self._journal.get(operation)

@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from worker.model.ids import new_uuid
 from worker.model.update import Update
 from worker.persistence.database import Contended
+from worker.persistence.prepared import Change, Query
 from worker.persistence.schema import INSTANCES, UPDATES
 from worker.ports import Clock
 
@@ -16,13 +17,14 @@ _OF_LIVE_ROW = (
     INSTANCES.c.host == bindparam("worker"),
     INSTANCES.c.deleted == 0,
 )
-_DRAW = (
+_MOMENT = (INSTANCES.c.update_sequence, INSTANCES.c.vm_state, INSTANCES.c.task_state)
+_DRAWING = (
     update(INSTANCES).where(*_OF_LIVE_ROW).values(update_sequence=INSTANCES.c.update_sequence + 1)
 )
-_DRAWN = select(INSTANCES.c.update_sequence, INSTANCES.c.vm_state, INSTANCES.c.task_state).where(
-    *_OF_LIVE_ROW
-)
-_LIFT = (
+_DRAW_AND_READ = Query(_DRAWING.returning(*_MOMENT))
+_DRAW = Change(_DRAWING)
+_READ = Query(select(*_MOMENT).where(*_OF_LIVE_ROW))
+_LIFT = Change(
     update(INSTANCES)
     .where(*_OF_LIVE_ROW, INSTANCES.c.update_sequence < bindparam("highest"))
     .values(update_sequence=bindparam("highest"))
@@ -35,9 +37,9 @@ _NUMBERS = union_all(
         INSTANCES.c.host == bindparam("worker"), INSTANCES.c.uuid == bindparam("instance")
     ),
 ).subquery()
-_HIGHEST = select(func.coalesce(func.max(_NUMBERS.c.number), 0))
-_KEPT = select(UPDATES.c.id).where(UPDATES.c.message_id == bindparam("message"))
-_INSERT = insert(UPDATES)
+_HIGHEST = Query(select(func.coalesce(func.max(_NUMBERS.c.number), 0).label("number")))
+_KEPT = Query(select(UPDATES.c.id).where(UPDATES.c.message_id == bindparam("message")))
+_INSERT = Change(insert(UPDATES))
 
 
 class _Moment(NamedTuple):
@@ -61,11 +63,11 @@ class Telling:
     def __call__(self, connection: Connection) -> None:
         """Write it in the connection's transaction."""
         again, self._played = self._played, True
-        if again and connection.execute(_KEPT, {"message": self._message_id}).first():
+        if again and _KEPT.first(connection, message=self._message_id) is not None:
             return
         moment = self._draw(connection, again=again)
         try:
-            connection.execute(_INSERT, self._values(moment))
+            _INSERT.run(connection, self._values(moment))
         except IntegrityError as error:
             message = f"update {moment.sequence} of {self._update.instance} was drawn twice"
             raise Contended(message) from error
@@ -75,10 +77,9 @@ class Telling:
         which = {"instance": self._update.instance or "", "worker": self._host}
         if again:
             # The row may have been made while an update without a row took its next number.
-            connection.execute(_LIFT, which | {"highest": highest(connection, **which)})
-        if self._update.instance and connection.execute(_DRAW, which).rowcount:
-            return _Moment(*connection.execute(_DRAWN, which).one())
-        return _Moment(highest(connection, **which) + 1)
+            _LIFT.run(connection, which | {"highest": highest(connection, **which)})
+        drawn = _drawn(connection, which) if self._update.instance else None
+        return drawn or _Moment(highest(connection, **which) + 1)
 
     def _values(self, moment: _Moment) -> dict[str, Any]:
         now = self._clock.now()
@@ -96,6 +97,8 @@ class Telling:
             "fault": None if fault is None else {"code": fault.code, "message": fault.message},
             "at": now.isoformat(),
         }
+        if told.count is not None:
+            payload["count"] = told.count
         return {
             "message_id": self._message_id,
             "host": self._host,
@@ -107,6 +110,15 @@ class Telling:
         }
 
 
+def _drawn(connection: Connection, which: dict[str, str]) -> _Moment | None:
+    """MariaDB's UPDATE returns nothing; between two statements the row stays locked."""
+    if connection.dialect.update_returning:
+        row = _DRAW_AND_READ.first(connection, **which)
+    else:
+        row = _READ.first(connection, **which) if _DRAW.run(connection, which) else None
+    return None if row is None else _Moment(*row)
+
+
 def highest(connection: Connection, *, instance: str, worker: str) -> int:
     """Return the last number drawn for the instance on that host, whether or not it has a row."""
-    return int(connection.execute(_HIGHEST, {"instance": instance, "worker": worker}).scalar_one())
+    return int(_HIGHEST.first(connection, instance=instance, worker=worker).number)

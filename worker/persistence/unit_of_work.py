@@ -29,20 +29,27 @@ class UnitOfWork:
     """The writes of one request that wait for the next commit; used by one thread at a time."""
 
     def __init__(self, database: Database, host: str, clock: Clock, told: threading.Event) -> None:
-        """Set ``told`` after each commit that wrote an update."""
+        """Set ``told`` after each commit that wrote an update; ``committed`` with the first."""
         self.database = database
         self.host = host
         self.clock = clock
         self._told = told
         self._pending: list[Write] = []
+        self._visible: list[Write] = []
+        self.committed = False
 
     def append(self, write: Write) -> None:
-        """Keep the write for the next commit."""
+        """Keep the write for the next commit; the request's own reads see it before."""
+        self._pending.append(write)
+        self._visible.append(write)
+
+    def note(self, write: Write) -> None:
+        """Keep the write for the next commit; one of journal or outbox, which no request reads."""
         self._pending.append(write)
 
     def tell(self, update: Update) -> None:
         """Keep the update for the next commit."""
-        self.append(self.telling(update))
+        self.note(self.telling(update))
 
     def telling(self, update: Update) -> Telling:
         """Return the write of an update, for a commit's own writes."""
@@ -64,17 +71,20 @@ class UnitOfWork:
         except DatabaseUnavailable:
             raise
         except Exception:
-            self._pending = [write for write in self._pending if write not in reached[-1:]]
+            for kept in (self._pending, self._visible):
+                kept[:] = [write for write in kept if write not in reached[-1:]]
             raise
         self._pending.clear()
+        self._visible.clear()
+        self.committed = True
         if any(isinstance(write, Telling) for write in writes):
             self._told.set()
 
     def read(self, query: Callable[[Connection], ResultT]) -> ResultT:
         """Return what the query finds; it sees what waits."""
-        if not self._pending:
+        if not self._visible:
             return self.database.read(query)
-        return self.database.peek(partial(_play_and_look, tuple(self._pending), query))
+        return self.database.peek(partial(_play_and_look, tuple(self._visible), query))
 
 
 def _play(writes: Sequence[Write], reached: list[Write], connection: Connection) -> None:

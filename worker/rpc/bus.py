@@ -102,20 +102,6 @@ def check_url(url: str) -> None:
         raise Invalid(message)
 
 
-def weak_bus(settings: BusSettings) -> str | None:
-    """Return what the bus cannot promise, for the log at start; None when it keeps all."""
-    if settings.in_process == FAKE:
-        return "fake:/ lives in this process and forgets: operations and updates may be lost"
-    if settings.in_process == MEMORY:
-        return "kombu+memory lives in this process: what was not taken from it dies with it"
-    if not settings.replicated:
-        return (
-            "classic queues: the exchange does not outlive a restart of the broker, nor a queue"
-            " the loss of its node; messages sent meanwhile may be lost; set [bus] quorum"
-        )
-    return None
-
-
 def messaging_conf(url: str, *, quorum: bool) -> cfg.ConfigOpts:
     """Return options for oslo.messaging that share nothing with ``cfg.CONF``."""
     conf = cfg.ConfigOpts()
@@ -163,6 +149,11 @@ def connection_to(settings: BusSettings, purpose: str) -> Connection:
     )
 
 
+def tls_wanted(query: Mapping[str, str]) -> bool:
+    """Return whether the URL's query asks for TLS."""
+    return query.get("ssl", "").lower() in ("1", "true", "yes", "on")
+
+
 def _host_url(host: Any, virtual_host: str | None) -> str:  # noqa: ANN401 - oslo's TransportHost
     address = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
     login = f"{quote(host.username or 'guest', safe='')}:{quote(host.password or 'guest', safe='')}"
@@ -171,7 +162,7 @@ def _host_url(host: Any, virtual_host: str | None) -> str:  # noqa: ANN401 - osl
 
 def _tls(query: Mapping[str, str]) -> bool | dict[str, str]:
     """Take the options from the URL's query, where oslo.messaging looks for them too."""
-    if query.get("ssl", "").lower() not in ("1", "true", "yes", "on"):
+    if not tls_wanted(query):
         return False
     names = {"ssl_ca_file": "ca_certs", "ssl_cert_file": "certfile", "ssl_key_file": "keyfile"}
     return {ours: query[theirs] for theirs, ours in names.items() if theirs in query} or True

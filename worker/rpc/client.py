@@ -212,6 +212,13 @@ class Client:
         """Give a stuck operation up; return it, with a ``message`` that says what was decided."""
         return _mapping(self.call(host, "abandon_operation", operation_id=operation_id))
 
+    def find_drift(
+        self, host: str, *, instance_uuid: str | None = None, qemu: bool = False
+    ) -> Json:
+        """Return where the views of the block devices differ, with what a repair would do."""
+        found = self.call(host, "find_drift", instance_uuid=instance_uuid, qemu=qemu)
+        return _mapping(found)
+
     def list_instances(self, host: str) -> list[Json]:
         """Return the instances in the worker's care."""
         return _list(self.call(host, "list_instances"))
@@ -296,6 +303,12 @@ class Client:
             multiattach=multiattach,
             **sending,
         )
+
+    def repair_drift(
+        self, host: str, *, instance_uuid: str, qemu: bool = False, **sending: Unpack[Sending]
+    ) -> str:
+        """Mend what ``find_drift`` offers to mend on one instance."""
+        return self.cast(host, "repair_drift", instance_uuid=instance_uuid, qemu=qemu, **sending)
 
     def delete_volume(self, host: str, *, volume_id: str, **sending: Unpack[Sending]) -> str:
         """Forget a volume of the pool, and its file if the pool made it."""

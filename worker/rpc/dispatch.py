@@ -1,36 +1,35 @@
 """From a message to a handler: calls are answered at once, operations go into the journal."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
 from typing import Any
 
 from worker.errors import (
     DatabaseUnavailable,
-    MethodUnknown,
     OperationWrongState,
     Unavailable,
     WorkerError,
 )
 from worker.execution import Kind
-from worker.model.ids import OperationId, new_uuid
+from worker.model.ids import OperationId
 from worker.model.operation import Operation
 from worker.model.update import Event, Update
 from worker.ports import Ports
+from worker.rpc.asked import Asked, asked_by, asked_of_oneself
 from worker.rpc.methods import CALLS, OPERATIONS, Call
 from worker.rpc.wire import (
     Message,
     check_version,
-    expiry_in,
     instance_in,
     operation_id_in,
     request_from,
 )
 from worker.steps import fault_of
 
-OF_THE_MESSAGE = ("operation_id", "expires_at")
-"""What each operation carries beside the arguments of its method."""
+
+def tell_nobody(_message: Message, _answer: object) -> None:
+    """Pass over an answer that nobody else asked to be told of."""
 
 
 class Dispatcher:
@@ -46,12 +45,14 @@ class Dispatcher:
     ) -> None:
         """``open_call`` gives a request its ports and commits when the request succeeds.
 
-        ``submit`` has an operation run that the journal holds: the runner's.
+        ``submit`` has an operation run that the journal holds: the runner's. ``on_answer``, set
+        later, is told of each call's answer.
         """
         self._open_call = open_call
         self._submit = submit
         self._calls = calls
         self._operations = operations
+        self.on_answer: Callable[[Message, Any], None] = tell_nobody
         self._in_doubt: set[OperationId] = set()
         self._lock = threading.Lock()
         self._resuming = threading.Lock()
@@ -81,6 +82,26 @@ class Dispatcher:
         except WorkerError as error:
             self._refuse(operation_id, message, error)
 
+    def take_together(self, messages: Sequence[Message]) -> None:
+        """Keep several operations in one commit and have them run, in their order.
+
+        It raises, and keeps none, unless all are new and well formed; each is to be taken by
+        itself then.
+        """
+        for message in messages:
+            check_version(message.version)
+        asked = [asked_by(message, self._operations) for message in messages]
+        try:
+            with self._open_call() as ports:
+                kept = ports.operations.accept_new([each.ready(ports) for each in asked])
+        except DatabaseUnavailable:
+            for each in asked:
+                self._doubt(each.operation.id)
+            raise
+        for operation in kept:
+            self._was_in_doubt(operation.id)
+            self._submit(operation)
+
     def call(self, message: Message) -> Any:  # noqa: ANN401 - whatever the method answers
         """Run a call and return its answer, plain JSON; raises what the handler raises."""
         call = self._calls[message.method]
@@ -88,7 +109,9 @@ class Dispatcher:
         if call.resumes:
             return self._resume(call, request).public()
         with self._open_call() as ports:
-            return call.handler(request, ports)
+            answer = call.handler(request, ports)
+        self.on_answer(message, answer)
+        return answer
 
     def accept(self, message: Message) -> Operation:
         """Keep an operation in the journal and have it run; return it as kept.
@@ -96,24 +119,13 @@ class Dispatcher:
         One that was accepted before changes nothing. Raises MethodUnknown, RequestMalformed,
         OperationConflict, DatabaseUnavailable.
         """
-        kind = self._operations.get(message.method)
-        if kind is None or kind.own_only:
-            raise MethodUnknown("there is no operation of that name")
-        arguments = {k: v for k, v in message.arguments.items() if k not in OF_THE_MESSAGE}
-        request = request_from(kind.request, arguments)
-        operation = replace(
-            _operation(operation_id_in(message.arguments), message.method, request),
-            request_id=message.request_id,
-            expires_at=expiry_in(message.arguments),
-        )
-        return self._keep(operation, request, kind)
+        return self._keep(asked_by(message, self._operations))
 
     def submit_own(self, method: str, **arguments: str | int | bool | None) -> Operation:
         """Begin an operation that the worker asks of itself; raises DatabaseUnavailable."""
         kind = self._operations[method]
         request = request_from(kind.request, arguments)
-        operation = _operation(OperationId(new_uuid()), method, request)
-        return self._keep(replace(operation, own=True), request, kind)
+        return self._keep(asked_of_oneself(method, request, kind))
 
     def _resume(self, call: Call, request: Any) -> Operation:  # noqa: ANN401 - one type a method
         """Have the operation run that the handler returns; return it as kept."""
@@ -142,14 +154,14 @@ class Dispatcher:
             found = ports.operations.get(operation)
         return None if found.state.ended else found
 
-    def _keep(self, operation: Operation, request: Any, kind: Kind) -> Operation:  # noqa: ANN401
+    def _keep(self, asked: Asked) -> Operation:
         try:
             with self._open_call() as ports:
-                kept, new = ports.operations.accept(_pinned(operation, request, kind, ports))
+                kept, new = ports.operations.accept(asked.ready(ports))
         except DatabaseUnavailable:
-            self._doubt(operation.id)
+            self._doubt(asked.operation.id)
             raise
-        if self._was_in_doubt(operation.id) or new:
+        if self._was_in_doubt(kept.id) or new:
             self._submit(kept)
         return kept
 
@@ -175,23 +187,3 @@ class Dispatcher:
                     fault=fault_of(error),
                 )
             )
-
-
-def _operation(id_: OperationId, method: str, request: Any) -> Operation:  # noqa: ANN401
-    arguments = asdict(request)
-    instance = arguments.get("instance_uuid")
-    return Operation(
-        id=id_,
-        method=method,
-        arguments=arguments,
-        lane=instance or f"volume:{arguments['volume_id']}",
-        instance=instance,
-        block_device=arguments.get("bdm_uuid"),
-    )
-
-
-def _pinned(operation: Operation, request: Any, kind: Kind, ports: Ports) -> Operation:  # noqa: ANN401
-    """Note the row that is meant; the arguments stay as they came, so a copy compares equal."""
-    if kind.pin is None:
-        return operation
-    return replace(operation, block_device=kind.pin(request, ports))

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from amqp.exceptions import AMQPError
 from kombu.connection import Connection
@@ -46,11 +46,17 @@ class Outage:
             LOG.info("%s back: seconds=%.1f", self._what, time.monotonic() - self._began)
         self._began, self._pause = None, self._settings.first_pause
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self._began is not None
+
 
 class Link:
     """Runs ``work`` on a connection in a thread, again on a new one whenever it is lost.
 
     ``work`` calls ``settled`` once its connection is of use, and returns when ``stopping`` is set.
+    ``connected`` is whether it is, as far as is known.
     """
 
     def __init__(
@@ -63,16 +69,18 @@ class Link:
         self._outage = Outage(f"{name}: broker", settings)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._ready = threading.Event()
+        self.connected = False
         self.stopping = threading.Event()
 
-    def start(self) -> None:
+    def start(self, *, patience: float | None = None) -> None:
         """Begin; returns once the connection is of use, or soon when there is no broker."""
         self._thread.start()
-        self._ready.wait(self._settings.start_patience)
+        self._ready.wait(self._settings.start_patience if patience is None else patience)
 
     def settled(self) -> None:
         """Note that an outage, if there was one, is over."""
         self._outage.over()
+        self.connected = True
         self._ready.set()
 
     def wait(self, seconds: float) -> bool:
@@ -90,7 +98,7 @@ class Link:
         while not self.stopping.is_set():
             try:
                 with opened(self._settings, self._name) as connection:
-                    self._work(connection)
+                    self._work_on(connection)
             except BROKER_ERRORS as error:
                 self.stopping.wait(self._outage.goes_on(error))
             except Exception as error:
@@ -100,6 +108,12 @@ class Link:
             else:
                 return
 
+    def _work_on(self, connection: Connection) -> None:
+        try:
+            self._work(connection)
+        finally:
+            self.connected = False
+
 
 @contextmanager
 def opened(settings: BusSettings, purpose: str) -> Iterator[Connection]:
@@ -108,6 +122,13 @@ def opened(settings: BusSettings, purpose: str) -> Iterator[Connection]:
     with connection:
         connection.ensure_connection(max_retries=len(connection.alt) or 1, interval_start=0)
         yield connection
+
+
+def drain_rest(connection: Connection, enough: Callable[[], bool]) -> None:
+    """Have delivered what has arrived by now, until there is enough of it."""
+    with suppress(TimeoutError):
+        while not enough():
+            connection.drain_events(timeout=0)
 
 
 def drain(connection: Connection, seconds: float) -> None:

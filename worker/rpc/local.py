@@ -33,6 +33,20 @@ CONNECTIONS = 8
 """So many are served at once; more wait for their turn."""
 
 
+READINGS = frozenset(
+    {
+        "ping",
+        "get_operation",
+        "list_operations",
+        "list_instances",
+        "get_instance",
+        "list_block_devices",
+        "get_block_device",
+    }
+)
+"""What is answered until the very end, since it needs the database alone."""
+
+
 class LocalServer:
     """Serves the dispatcher on a unix socket."""
 
@@ -44,17 +58,19 @@ class LocalServer:
         self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="local")
         self._thread = threading.Thread(target=self._listen, name="local", daemon=True)
         self._open: set[socket.socket] = set()
+        self._leaving = threading.Event()
         self._stopping = threading.Event()
 
     def start(self) -> None:
         """Begin to serve; the socket is there on return, and never readable by others."""
-        self._path.unlink(missing_ok=True)
-        with _short(self._path) as name:
-            self._socket.bind(name)
-            Path(name).chmod(0o600)
+        bind(self._socket, self._path)
         # Nobody can connect before this, so nobody could before the mode was set.
         self._socket.listen()
         self._thread.start()
+
+    def leave(self) -> None:
+        """Answer only what can be read from the database; to all else nobody is there any more."""
+        self._leaving.set()
 
     def stop(self) -> None:
         """Serve no more."""
@@ -98,7 +114,10 @@ class LocalServer:
     def _serve(self, line: bytes) -> Any:  # noqa: ANN401 - whatever the method answers
         if len(line) > LONGEST:
             raise RequestMalformed(f"the request is longer than {LONGEST} bytes")
-        return self._dispatcher.serve(envelope_in(line))
+        message = envelope_in(line)
+        if self._leaving.is_set() and message.method not in READINGS:
+            raise WorkerUnreachable("the worker is stopping, and takes nothing more")
+        return self._dispatcher.serve(message)
 
 
 class LocalClient:
@@ -131,6 +150,14 @@ class LocalClient:
                 stream.write(question)
                 stream.flush()
                 return stream.readline()
+
+
+def bind(unbound: socket.socket, path: Path) -> None:
+    """Give the socket its path, mode 0600; whatever is there must be a dead worker's."""
+    path.unlink(missing_ok=True)
+    with _short(path) as name:
+        unbound.bind(name)
+        Path(name).chmod(0o600)
 
 
 @contextmanager

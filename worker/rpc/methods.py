@@ -15,17 +15,24 @@ from worker.handlers.attach_volume import AttachVolume, attach_volume
 from worker.handlers.create_volume import CreateVolume, create_volume
 from worker.handlers.delete_volume import DeleteVolume, delete_volume
 from worker.handlers.detach_volume import DetachVolume, detach_volume, name_the_row
+from worker.handlers.find_drift import FindDrift, find_drift
 from worker.handlers.get_block_device import GetBlockDevice, get_block_device
 from worker.handlers.get_instance import GetInstance, get_instance
 from worker.handlers.get_operation import GetOperation, get_operation
 from worker.handlers.get_volume import GetVolume, get_volume
 from worker.handlers.get_volume_connector import GetVolumeConnector, get_volume_connector
+from worker.handlers.heal_ghost import HealGhost, heal_ghost
 from worker.handlers.list_block_devices import ListBlockDevices, list_block_devices
 from worker.handlers.list_instances import ListInstances, list_instances
 from worker.handlers.list_operations import ListOperations, list_operations
 from worker.handlers.list_volumes import ListVolumes, list_volumes
 from worker.handlers.ping import Ping, ping
 from worker.handlers.release_block_device import ReleaseBlockDevice, release_block_device
+from worker.handlers.release_lapsed_reservation import (
+    ReleaseLapsedReservation,
+    release_lapsed_reservation,
+)
+from worker.handlers.repair_drift import RepairDrift, repair_drift
 from worker.handlers.reserve_block_device_name import (
     ReserveBlockDeviceName,
     reserve_block_device_name,
@@ -73,6 +80,7 @@ CALLS: Mapping[str, Call] = {
     "list_instances": Call(request=ListInstances, handler=list_instances),
     "get_instance": Call(request=GetInstance, handler=get_instance),
     "adopt_instance": Call(request=AdoptInstance, handler=adopt_instance),
+    "find_drift": Call(request=FindDrift, handler=find_drift),
     "list_volumes": Call(request=ListVolumes, handler=list_volumes),
     "get_volume": Call(request=GetVolume, handler=get_volume),
     "ping": Call(request=Ping, handler=ping),
@@ -86,7 +94,14 @@ OPERATIONS: Mapping[str, Kind] = {
         phases=DETACH_PHASES,
         pin=name_the_row,
     ),
+    "repair_drift": Kind(request=RepairDrift, handler=repair_drift),
     "create_volume": Kind(request=CreateVolume, handler=create_volume),
     "delete_volume": Kind(request=DeleteVolume, handler=delete_volume),
-    "sync_power_state": Kind(request=SyncPowerState, handler=sync_power_state, own_only=True),
+    "sync_power_state": Kind(
+        request=SyncPowerState, handler=sync_power_state, own_only=True, unblocked=True
+    ),
+    "release_lapsed_reservation": Kind(
+        request=ReleaseLapsedReservation, handler=release_lapsed_reservation, own_only=True
+    ),
+    "heal_ghost": Kind(request=HealGhost, handler=heal_ghost, own_only=True, unblocked=True),
 }

@@ -22,6 +22,7 @@ from worker.model.ids import (
     is_uuid,
     new_uuid,
 )
+from worker.model.secret import Secret
 from worker.model.update import OutboxEntry
 from worker.rpc.methods import VERSION
 
@@ -229,6 +230,7 @@ def _read_str(value: object) -> str:
 
 READERS: Mapping[Any, Callable[[object], object]] = {
     **dict.fromkeys(IDS, _read_id),
+    Secret: lambda value: Secret(_read_str(value)),
     bool: _read_bool,
     int: _read_int,
     str: _read_str,

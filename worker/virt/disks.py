@@ -2,6 +2,7 @@
 
 import logging
 import re
+from functools import partial
 
 import libvirt
 
@@ -14,13 +15,23 @@ from worker.ports import GuestDisks
 from worker.virt.connection import LibvirtConnection
 from worker.virt.domain_xml import disk_element
 from worker.virt.events import Outcome
-from worker.virt.failures import connection_lost, detach_under_way, nothing_to_detach
+from worker.virt.failures import (
+    connection_lost,
+    detach_under_way,
+    ghost_in_the_way,
+    nothing_to_detach,
+    place_taken_by_ghost,
+)
 from worker.virt.guests import disk_of, live_layout, persistent_layout
+from worker.virt.insides import LibvirtGuestInsides
 
 LOG = logging.getLogger(__name__)
 
 _KEPT_ALIAS = re.compile(r"ua-[A-Za-z0-9_-]+")
 """What libvirt keeps of the aliases it is given; it drops every other without a word."""
+
+_NUMBERS = 8
+"""How many numbers in a row may be taken by what libvirt denies."""
 
 
 class LibvirtGuestDisks(GuestDisks):
@@ -28,6 +39,9 @@ class LibvirtGuestDisks(GuestDisks):
 
     An unplug asks the guest up to ``detach_attempts`` times and waits ``detach_retry_interval``
     seconds after each: a guest that boots, or is paused, answers later or never.
+
+    QEMU itself is asked, which taints the guest, only for one in doubt, or after a refusal that
+    names what libvirt denies.
     """
 
     def __init__(
@@ -40,12 +54,19 @@ class LibvirtGuestDisks(GuestDisks):
         self._connection = connection
         self._interval = detach_retry_interval
         self._attempts = detach_attempts
+        self._insides = LibvirtGuestInsides(
+            connection,
+            detach_retry_interval=detach_retry_interval,
+            detach_attempts=detach_attempts,
+        )
+        self._sources: dict[tuple[InstanceId, str], str] = {}
 
     def attach(self, instance: InstanceId, disk: Disk) -> None:
         """Plug the disk in, into each of the live and persistent layouts that lacks it.
 
-        Afterwards both have it at its address under its alias. Raises DomainNotFound,
-        HypervisorRefused, HypervisorUnavailable.
+        Afterwards both have it at its address under its alias. A ghost of it is removed before.
+        Raises DomainNotFound, HypervisorRefused, HypervisorUnavailable, and GuestBusy when the
+        guest keeps the ghost.
         """
         if _KEPT_ALIAS.fullmatch(disk.alias) is None:
             message = f"libvirt would drop the alias {disk.alias!r}, and the disk be lost track of"
@@ -54,12 +75,13 @@ class LibvirtGuestDisks(GuestDisks):
             lacking = _compare(_layouts(domain), disk)
             if not lacking:
                 return
-            refusal = _refusal(domain, disk, lacking)
+            refusal = self._plug(domain, instance, disk, lacking)
             # An attach of a worker that died in it may have come first, while ours had to wait:
             # then ours is refused, and the guest has the disk all the same.
             if _compare(_layouts(domain), disk):
                 message = f"libvirt took disk {disk.alias} and does not show it"
                 raise refusal or HypervisorRefused(message)
+        self._sources.pop((instance, disk.alias), None)
 
     def unplug(self, instance: InstanceId, alias: str) -> None:
         """Take the disk from the running guest and wait until it has let go.
@@ -67,6 +89,46 @@ class LibvirtGuestDisks(GuestDisks):
         A disk, or a guest, that is not there is fine; the persistent layout is not touched.
         Raises GuestBusy when the guest keeps the disk, HypervisorUnavailable.
         """
+        self._ask_libvirt(instance, alias)
+        if self._connection.in_doubt(instance):
+            source = self._sources.get((instance, alias))
+            self._insides.clear(instance, alias, source=source)
+        self._sources.pop((instance, alias), None)
+
+    def forget(self, instance: InstanceId, alias: str) -> None:
+        """Take the disk from the persistent layout; one that is not there is fine."""
+        try:
+            with self._connection.domain(instance) as domain:
+                _detach(domain, alias, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        except DomainNotFound:
+            return
+
+    def _plug(
+        self, domain: libvirt.virDomain, instance: InstanceId, disk: Disk, lacking: int
+    ) -> libvirt.libvirtError | None:
+        """Plug the disk in, past its ghost; return why libvirt did not."""
+        clear = partial(self._insides.clear, instance, disk.alias, source=disk.source.path)
+        # Kept until it is plugged in, or out again: a libvirtd that dies in this call may leave
+        # what QEMU has opened by then, and only the file says that it is this disk's.
+        self._sources[instance, disk.alias] = disk.source.path
+        if lacking & libvirt.VIR_DOMAIN_AFFECT_LIVE and self._connection.in_doubt(instance):
+            clear()
+        refusal = _refusal(domain, disk, lacking)
+        for _number in range(_NUMBERS):
+            if refusal is None or not self._ghostly(instance, refusal):
+                break
+            clear(refusal=str(refusal))
+            refusal = _refusal(domain, disk, lacking)
+        return refusal
+
+    def _ghostly(self, instance: InstanceId, refusal: libvirt.libvirtError) -> bool:
+        """Tell whether to try again without a ghost; whoever finds one doubts the guest."""
+        ours = ghost_in_the_way(refusal)
+        if (ours or place_taken_by_ghost(refusal)) and not self._connection.in_doubt(instance):
+            self._connection.doubt(instance)
+        return ours
+
+    def _ask_libvirt(self, instance: InstanceId, alias: str) -> None:
         # Watched before the guest is asked: it may let go before libvirt has answered us.
         with self._connection.watch(instance, alias) as watch:
             for attempt in range(1, self._attempts + 1):
@@ -88,14 +150,6 @@ class LibvirtGuestDisks(GuestDisks):
         if self._plugged(instance, alias):
             message = f"the guest did not let go of disk {alias}, asked {self._attempts} times"
             raise GuestBusy(message)
-
-    def forget(self, instance: InstanceId, alias: str) -> None:
-        """Take the disk from the persistent layout; one that is not there is fine."""
-        try:
-            with self._connection.domain(instance) as domain:
-                _detach(domain, alias, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-        except DomainNotFound:
-            return
 
     def _ask(self, instance: InstanceId, alias: str, *, again: bool) -> bool:
         """Ask the guest to let go; return whether there is something to wait for.

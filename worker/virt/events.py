@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 
-from worker.model.guest import DeviceRemoved, GuestEvent, PowerChanged
+from worker.model.guest import DeviceRemoved, GuestEvent, GuestInDoubt, PowerChanged
 from worker.model.ids import InstanceId
+from worker.virt.doubts import Doubts
 
 LOG = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Events:
     """The one place through which events pass; outlives any single opening of the connection."""
 
     def __init__(self) -> None:
+        self.doubts = Doubts()
         self._lock = threading.Lock()
         self._watches: frozenset[Watch] = frozenset()
         self._listeners: tuple[Callable[[GuestEvent], None], ...] = ()
@@ -94,8 +96,14 @@ class Events:
     def tell_power(self, instance: InstanceId, *, stopped: bool) -> None:
         """The domain changed its state; one that stopped has let go of all devices."""
         if stopped:
+            self.doubts.settle(instance)
             self._wake(Outcome.STOPPED, instance)
         self._put(PowerChanged(instance=instance))
+
+    def tell_doubt(self, instance: InstanceId) -> None:
+        """QEMU may have what libvirt denies, from now on until the domain stops."""
+        self.doubts.add(instance)
+        self._put(GuestInDoubt(instance=instance))
 
     def tell_lost(self) -> None:
         """The connection is gone: whoever waits has to look for itself."""

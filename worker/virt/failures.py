@@ -44,6 +44,32 @@ def detach_under_way(error: libvirt.libvirtError) -> bool:
     return _says(error, "already in the process of unplug")
 
 
+def not_running(error: libvirt.libvirtError) -> bool:
+    """Tell whether a question to QEMU found none, for the guest does not run or is gone."""
+    return error.get_error_code() in {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID}
+
+
+def ghost_in_the_way(error: libvirt.libvirtError) -> bool:
+    """Tell whether an attach was refused for something that QEMU has and libvirt denies.
+
+    It has the device, or something that libvirt would give the same number; libvirt takes the
+    next number with its next attempt.
+    """
+    return any(
+        _says(error, words)
+        for words in (
+            "Duplicate device ID",
+            "Duplicate nodes with node-name",
+            "attempt to add duplicate property 'libvirt-",
+        )
+    )
+
+
+def place_taken_by_ghost(error: libvirt.libvirtError) -> bool:
+    """Tell whether QEMU has a device where libvirt saw none."""
+    return _says(error, "in use by ") or _says(error, "already used by ")
+
+
 def translated(error: libvirt.libvirtError, uri: str) -> WorkerError:
     """Return our error for libvirt's; the message is libvirt's own."""
     if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:

@@ -29,6 +29,12 @@ def read_layout(xml: str) -> Layout:
     )
 
 
+def source_numbers(xml: str) -> frozenset[int]:
+    """Return libvirt's numbers of all that a running guest has open, backing images included."""
+    found = (number(source, "index") for source in _devices(xml).iter("source"))
+    return frozenset(index for index in found if index is not None)
+
+
 def _devices(xml: str) -> etree._Element:
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True

@@ -206,7 +206,7 @@ class PrivateLibvirtd:
             if pid is not None:
                 os.kill(pid, number)
                 _wait(lambda: self._pid() is None, _STOP_TIMEOUT)
-        self._pid_file.unlink(missing_ok=True)
+        # The pid file is not for us to remove: one that stays says of a daemon that it was killed.
 
     def _last_words(self) -> str:
         if not self._log.exists():

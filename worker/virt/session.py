@@ -79,11 +79,17 @@ class Session:
         self._lost.set()
         self._on_lost(reason)
 
-    def announce_all(self) -> None:
-        """Tell of every domain, so that what happened while nobody listened is made up for."""
+    def announce_all(self, *, doubtful: bool = False) -> None:
+        """Tell of every domain, so that what happened while nobody listened is made up for.
+
+        ``doubtful`` puts those that run in doubt: libvirtd may have died under them.
+        """
         for domain in self.connection.listAllDomains():
             # The number came with the list; asking each would fail for one that has gone since.
-            self._events.tell_power(_instance(domain), stopped=domain.ID() == _NOT_RUNNING)
+            stopped = domain.ID() == _NOT_RUNNING
+            self._events.tell_power(_instance(domain), stopped=stopped)
+            if doubtful and not stopped:
+                self._events.tell_doubt(_instance(domain))
 
     def close(self) -> None:
         """Let go of the connection, lost or not; calls under way on it fail."""
@@ -109,8 +115,7 @@ class Session:
         ):
             self._event_ids.append(self.connection.domainEventRegisterAny(None, kind, callback, 0))
 
-    # Whether libvirtd said goodbye, or died and may have left a device behind that it denies,
-    # will have to be told apart here.
+    # A libvirtd that stops and one that is killed close alike: `daemon` tells them apart.
     def _closed(self, _connection: libvirt.virConnect, reason: int, _opaque: object) -> None:
         self.lose(_REASONS.get(reason, str(reason)))
 

@@ -87,6 +87,18 @@ class BrickConnector(Connector):
             path = os.fsdecode(device["path"])
         return disk_source(connection, path)
 
+    def find(self, connection: Connection) -> HostVolume | None:
+        """Return the volume as os-brick finds it on this host, None where it is not.
+
+        Nothing is logged in to or scanned for. Raises ConnectFailed, ProtocolUnsupported.
+        """
+        require_known(connection.protocol)
+        properties = hide(connection.properties)
+        with _translated(f"look for a volume over {connection.protocol}", properties):
+            paths = self._brick(connection.protocol).get_volume_paths(properties)
+        there = [os.fsdecode(path) for path in paths if path and Path(path).exists()]
+        return disk_source(connection, there[0]) if there else None
+
     def size(self, volume: HostVolume) -> int:
         """Ask the file or the device how many bytes it has; raises ConnectFailed."""
         try:

@@ -1,6 +1,7 @@
 """Joins the core to the real world: the only room that names real adapters."""
 
 from worker.wiring.core import Core, onlooker, read
+from worker.wiring.holder import holder
 from worker.wiring.service import Worker
 from worker.wiring.settings import (
     PRIVATE,
@@ -8,6 +9,7 @@ from worker.wiring.settings import (
     check_database_url,
     make_database,
     socket_path,
+    unsafe_bus,
 )
 
 __all__ = [
@@ -16,8 +18,10 @@ __all__ = [
     "Worker",
     "bus_settings",
     "check_database_url",
+    "holder",
     "make_database",
     "onlooker",
     "read",
     "socket_path",
+    "unsafe_bus",
 ]

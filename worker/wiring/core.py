@@ -1,27 +1,34 @@
 """The core on real adapters: what reads and acts, before there is a bus."""
 
-import logging
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
 
-from worker.errors import Invalid, Unavailable
-from worker.execution import Page
-from worker.handlers.look_at_guest import Wanted, look_at_guest
-from worker.model.guest import GuestEvent
-from worker.model.ids import InstanceId
-from worker.model.operation import Operation
+from worker.errors import Invalid
+from worker.execution import Page, tell_nobody
+from worker.model.operation import Operation, StepOutcome
 from worker.persistence import migrate
 from worker.persistence.database import Database
 from worker.persistence.repositories import Repositories, RequestRepositories
-from worker.ports import Clock, Ports
+from worker.persistence.seals import HostSeals
+from worker.ports import (
+    Attachments,
+    Clock,
+    Connector,
+    GuestDisks,
+    GuestInsides,
+    Guests,
+    PoolVolumes,
+    Ports,
+    Volumes,
+)
 from worker.rpc.dispatch import Dispatcher
 from worker.rpc.methods import CALLS, OPERATIONS
 from worker.rpc.wire import request_from
@@ -30,16 +37,15 @@ from worker.steps import Bound, Recorder, Watch, wrap_outside
 from worker.virt.connection import LibvirtConnection
 from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.guests import LibvirtGuests
+from worker.virt.insides import LibvirtGuestInsides
 from worker.volume.brick import BrickConnector
 from worker.volume.pool.attachments import PoolAttachments
 from worker.volume.pool.status import PoolStatus
 from worker.volume.pool.volumes import FilePool
+from worker.watchman import Watchman
+from worker.wiring.looks import Looks
 from worker.wiring.settings import make_database, state_path
-
-LOG = logging.getLogger(__name__)
-
-LOOK_AGAIN = 5.0
-"""Seconds after which a guest that could not be looked at is looked at again."""
+from worker.wiring.waiting import Waiting
 
 CALL_SECONDS = 2.0
 """What a call may take outside the database, for a caller waits (DESIGN section 2)."""
@@ -57,12 +63,13 @@ class SystemClock(Clock):
 class Outside:
     """The adapters of everything outside, made once a worker."""
 
-    guests: LibvirtGuests
-    disks: LibvirtGuestDisks
-    volumes: PoolStatus
-    attachments: PoolAttachments
-    pool: FilePool
-    connector: BrickConnector
+    guests: Guests
+    disks: GuestDisks
+    insides: GuestInsides
+    volumes: Volumes
+    attachments: Attachments
+    pool: PoolVolumes
+    connector: Connector
 
 
 class Core:
@@ -77,15 +84,18 @@ class Core:
         """``watches`` see every outside call of an operation, from around it."""
         self._conf = conf
         self._watches = watches
+        self.on_end: Callable[[Operation], None] = tell_nobody
         self.clock = SystemClock()
         self.repositories = Repositories(database, conf.host, self.clock)
         # A little less than a call may take, so that the caller hears whose fault it is.
         self.libvirt = LibvirtConnection(uri, patience=CALL_SECONDS * 0.75)
         self.outside = make_outside(conf, self.libvirt, self.repositories)
         self._bound = Bound(CALL_SECONDS, threads=conf.threads)
+        self._seals = HostSeals(state_path(conf) / "host.key")
+        self.watchman = Watchman(lambda: conf.slow_step, self.repositories.operations.mark_late)
         self.runner = Runner(OPERATIONS, self._open_page, threads=conf.threads)
-        self._awaiting_look: set[InstanceId] = set()
         self.dispatcher = Dispatcher(self.open_call, self.runner.submit)
+        self._looks = Looks(self.open_call, self.runner, self.dispatcher)
 
     @contextmanager
     def open_call(self) -> Iterator[Ports]:
@@ -96,12 +106,25 @@ class Core:
 
     def start(self) -> None:
         """Take up what an earlier worker left, look at each guest, and listen to what they do."""
-        self.runner.recover(self.repositories.operations.unfinished())
+        self.watchman.start()
+        unfinished = self.repositories.operations.unfinished()
+        self._doubt_guests_of(unfinished)
+        self.runner.recover(unfinished)
         with self.open_call() as ports:
             known = ports.instances.list()
         for instance in known:
-            self._enter_look(instance.uuid)
-        self.libvirt.subscribe(self._on_event)
+            self._looks.enter(instance.uuid)
+        self.libvirt.subscribe(self._looks.on_event)
+
+    def _doubt_guests_of(self, unfinished: Sequence[Operation]) -> None:
+        """Where a worker died while it changed a disk, libvirtd may have died with it, unseen."""
+        for operation in unfinished:
+            cut_off = any(
+                step.name.startswith("disks.") and step.outcome is StepOutcome.OPEN
+                for step in operation.steps
+            )
+            if operation.instance is not None and cut_off:
+                self.libvirt.doubt(operation.instance)
 
     def stop(self, seconds: float) -> bool:
         """Let running operations end; return whether they did in time.
@@ -109,6 +132,7 @@ class Core:
         From those that did not nothing is taken away: they would see it as a failure, and end.
         """
         done = self.runner.stop(seconds)
+        self.watchman.stop()
         if done:
             self.libvirt.close()
         self._bound.close()
@@ -118,9 +142,25 @@ class Core:
         repositories = self.repositories.for_operation(operation)
         if repositories.record is None:
             raise AssertionError
-        recorder = Recorder(repositories.record, self._watches)
-        ports = wrap_outside(self._ports(repositories), recorder.step)
-        return Page(record=repositories.record, ports=ports)
+        timeout = self._conf.operation_timeout
+        watched = self.watchman.watch(operation, timeout)
+        recorder = Recorder(repositories.record, (watched, *self._watches))
+        waiting = Waiting(self._patience(time.monotonic() + timeout))
+
+        def around(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - any port's answer
+            return waiting.call(name, lambda: recorder.step(name, call))
+
+        return Page(
+            record=repositories.record,
+            ports=wrap_outside(self._ports(repositories), around),
+            deadline=self.clock.now() + timedelta(seconds=timeout),
+            on_end=self.on_end,
+            on_close=partial(self.watchman.ended, operation),
+        )
+
+    def _patience(self, late_at: float) -> Callable[[], float]:
+        """Return what says how long a failing call is tried: never past the deadline."""
+        return lambda: min(self._conf.outage_patience, late_at - time.monotonic())
 
     def _ports(self, repositories: RequestRepositories) -> Ports:
         return Ports(
@@ -128,6 +168,7 @@ class Core:
             max_disk_devices=self._conf.max_disk_devices,
             guests=self.outside.guests,
             disks=self.outside.disks,
+            insides=self.outside.insides,
             volumes=self.outside.volumes,
             attachments=self.outside.attachments,
             pool=self.outside.pool,
@@ -139,36 +180,9 @@ class Core:
             operations=self.repositories.operations,
             stuck=repositories.stuck,
             progress=repositories.progress,
+            seals=self._seals,
             clock=self.clock,
         )
-
-    def _on_event(self, event: GuestEvent) -> None:
-        self._enter_look(event.instance)
-
-    def _enter_look(self, instance: InstanceId) -> None:
-        """Have the guest looked at; a look that is still to come will see this as well."""
-        if instance not in self._awaiting_look:
-            self._awaiting_look.add(instance)
-            self.runner.enter(instance, partial(self._look, instance))
-
-    def _look(self, instance: InstanceId) -> None:
-        self._awaiting_look.discard(instance)
-        try:
-            with self.open_call() as ports:
-                wanted = look_at_guest(instance, ports)
-            for request in wanted:
-                self.dispatcher.submit_own(_method_of(request), **asdict(request))
-        except Unavailable as error:
-            LOG.warning("guest not looked at yet: instance=%s error=%s", instance, error)
-            self._awaiting_look.add(instance)
-            look = partial(self.runner.enter, instance, partial(self._look, instance))
-            again = threading.Timer(LOOK_AGAIN, look)
-            again.daemon = True
-            again.start()
-
-
-def _method_of(request: Wanted) -> str:
-    return next(name for name, kind in OPERATIONS.items() if kind.request is type(request))
 
 
 def make_outside(
@@ -179,6 +193,11 @@ def make_outside(
     return Outside(
         guests=LibvirtGuests(connection),
         disks=LibvirtGuestDisks(
+            connection,
+            detach_retry_interval=conf.hypervisor.detach_retry_interval,
+            detach_attempts=conf.hypervisor.detach_attempts,
+        ),
+        insides=LibvirtGuestInsides(
             connection,
             detach_retry_interval=conf.hypervisor.detach_retry_interval,
             detach_attempts=conf.hypervisor.detach_attempts,

@@ -1,27 +1,35 @@
 """The worker as a service: the lease, and the order in which things start and stop."""
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 
 from oslo_config import cfg
 
-from worker.errors import DatabaseUnavailable, WorkerBusy
+from worker import __version__
+from worker.errors import DatabaseUnavailable, Unavailable, WorkerBusy
+from worker.health.metrics import Metrics
 from worker.persistence.database import Database
 from worker.persistence.lease import Lease
-from worker.rpc.bus import weak_bus
+from worker.rpc.bus import BusSettings
+from worker.rpc.echo import Echo
+from worker.rpc.intake import Intake
 from worker.rpc.local import LocalServer
-from worker.rpc.server import CallServer, intake_for
+from worker.rpc.safety import unsafe_on_broker, unsafe_settings
+from worker.rpc.server import CallServer, FakeIntake, intake_for
 from worker.rpc.updates import Relay
 from worker.steps import Watch
 from worker.wiring.core import CALL_SECONDS, Core, SystemClock
+from worker.wiring.health import Ends, Health, note_drift
+from worker.wiring.holder import owner
+from worker.wiring.reservations import Reservations
 from worker.wiring.settings import (
     bus_settings,
     check_schema,
+    health_address,
     hypervisor_uri,
     make_database,
     socket_path,
@@ -33,15 +41,45 @@ LOG = logging.getLogger(__name__)
 RENEW_SECONDS = 10.0
 """A third of what a lease lasts."""
 
+LAST_WORDS = 2.0
+"""Seconds that the database gets for the very last of a stop."""
+
+
+class Stops:
+    """How the time of a stop is shared out: a part for each end of the bus, and what is left."""
+
+    def __init__(self, grace: float) -> None:
+        """Begin to count: all of it may take so many seconds."""
+        self._grace = grace
+        self._deadline = time.monotonic() + grace
+
+    def hearing(self) -> float:
+        """Return the seconds that one ear may take to close."""
+        return min(5.0, self._grace / 8)
+
+    def telling(self) -> float:
+        """Return the seconds that the outbox may take to be published."""
+        return min(CALL_SECONDS, self._grace / 8)
+
+    def working(self) -> float:
+        """Return the seconds that running operations have left."""
+        rest = self._deadline - time.monotonic() - 2 * self.telling()
+        return max(0.0, rest)
+
 
 class Worker:
     """A whole worker: one lease, the core, the bus and the local socket."""
 
-    def __init__(self, conf: cfg.ConfigOpts, watches: Sequence[Watch] = ()) -> None:
-        """Nothing is opened yet."""
+    def __init__(
+        self, conf: cfg.ConfigOpts, watches: Sequence[Watch] = (), core: type[Core] = Core
+    ) -> None:
+        """Nothing is opened yet; ``core`` is made when the lease is held."""
         self._conf = conf
         self._watches = watches
+        self._make_core = core
         self._stack = ExitStack()
+        self._stops = Stops(float(conf.graceful_timeout))
+        self._health: Health | None = None
         self.lost = threading.Event()
         self.unended = False
 
@@ -59,46 +97,87 @@ class Worker:
     def stop(self) -> None:
         """Take no more, let running operations end, tell what is left to tell, let go.
 
+        All within ``graceful_timeout``; readings are answered at the local socket until the end.
         ``unended`` says afterwards that some did not end in time. They still run, so the lease
         is kept until the process is gone; to end it at once is for the caller, and is to them
         what a crash is: the next worker takes them up.
         """
+        # Whoever took the lease may run the same operations: there is nothing to wait for.
+        grace = 0.0 if self.lost.is_set() else float(self._conf.graceful_timeout)
+        self._stops = Stops(grace)
+        LOG.info("worker stops: host=%s graceful_timeout=%.1f", self._conf.host, grace)
         self._stack.close()
 
-    def _stop_core(self, core: Core) -> None:
-        # Whoever took the lease may run the same operations: there is nothing to wait for.
-        grace = 0.0 if self.lost.is_set() else self._conf.graceful_timeout
-        self.unended = not core.stop(grace)
-        if self.unended:
-            LOG.warning("operations left to the next start: host=%s", self._conf.host)
-
-    def _release(self, lease: Lease) -> None:
-        if not self.unended:
-            lease.release()
+    def unfit(self) -> str | None:
+        """Return what only a start can mend; None while there is no such thing."""
+        return None if self._health is None else self._health.unfit()
 
     def _start(self, stack: ExitStack) -> None:
         settings = bus_settings(self._conf)
-        weak = weak_bus(settings)
-        if weak is not None:
-            LOG.warning("bus is weak: %s", weak)
+        health_address(self._conf)
+        for unsafe in unsafe_settings(settings):
+            LOG.warning("bus is unsafe: %s", unsafe)
         database = make_database(self._conf)
         self._wait_for(database)
         self._hold_lease(database, stack)
-        core = Core(self._conf, database, hypervisor_uri(self._conf), self._watches)
+        metrics = Metrics(__version__)
+        watches = (*self._watches, metrics.step)
+        core = self._make_core(self._conf, database, hypervisor_uri(self._conf), watches)
+        core.on_end = metrics.ended
+        core.dispatcher.on_answer = partial(note_drift, metrics)
+        local = LocalServer(socket_path(self._conf), core.dispatcher)
+        stack.callback(local.stop)
+        # Asked until the end: an operator wants to see a stop go on.
+        stack.callback(self._stop_health)
         relay = Relay(settings, core.repositories.outbox)
         relay.start()
-        stack.callback(relay.stop, CALL_SECONDS)
+        stack.callback(lambda: relay.stop(self._stops.telling()))
         stack.callback(self._stop_core, core)
         core.start()
-        local = LocalServer(socket_path(self._conf), core.dispatcher)
         local.start()
-        stack.callback(local.stop)
-        for server in (
-            CallServer(settings, core.dispatcher),
-            intake_for(settings, core.dispatcher),
-        ):
+        ends = self._open_bus(settings, core, relay, stack)
+        self._health = Health(self._conf, core, database, ends, metrics)
+        self._health.start()
+        reservations = Reservations(
+            core.open_call,
+            core.dispatcher,
+            lambda: self._conf.reservation_ttl,
+            ends.intake.backlog_taken,
+        )
+        stack.callback(reservations.stop)
+        reservations.start()
+        stack.callback(self._leave, local, self._health)
+
+    def _stop_health(self) -> None:
+        if self._health is not None:
+            self._health.stop()
+
+    def _open_bus(self, settings: BusSettings, core: Core, relay: Relay, stack: ExitStack) -> Ends:
+        calls = CallServer(settings, core.dispatcher)
+        intake = intake_for(settings, core.dispatcher)
+        for server in (calls, intake):
             server.start()
-            stack.callback(server.stop)
+            stack.callback(self._stop_ear, server)
+        echo = None
+        if isinstance(intake, Intake):
+            echo = Echo(settings, intake.pulse, every=lambda: self._conf.health.interval)
+            echo.start()
+            stack.callback(self._stop_ear, echo)
+        threading.Thread(target=_name_what_the_broker_has, args=(settings,), daemon=True).start()
+        return Ends(relay=relay, calls=calls, intake=intake, echo=echo)
+
+    def _stop_ear(self, ear: CallServer | Intake | FakeIntake | Echo) -> None:
+        ear.stop(self._stops.hearing())
+
+    @staticmethod
+    def _leave(local: LocalServer, health: Health) -> None:
+        health.stopping = True
+        local.leave()
+
+    def _stop_core(self, core: Core) -> None:
+        self.unended = not core.stop(self._stops.working())
+        if self.unended:
+            LOG.warning("operations left to the next start: host=%s", self._conf.host)
 
     def _wait_for(self, database: Database) -> None:
         pause = 1.0
@@ -113,15 +192,22 @@ class Worker:
                 return
 
     def _hold_lease(self, database: Database, stack: ExitStack) -> None:
-        owner = f"process {os.getpid()} on {socket.gethostname()}"
-        lease = Lease(database, self._conf.host, owner, state_path(self._conf), SystemClock())
+        lease = Lease(database, self._conf.host, owner(), state_path(self._conf), SystemClock())
         lease.acquire()
         stack.callback(self._release, lease)
         stop = threading.Event()
         keeper = threading.Thread(target=self._keep, args=(lease, stop), daemon=True)
         keeper.start()
-        stack.callback(keeper.join)
+        stack.callback(keeper.join, LAST_WORDS)
         stack.callback(stop.set)
+
+    def _release(self, lease: Lease) -> None:
+        """Give the lease back, unless operations still run; else it runs out by itself."""
+        if self.unended:
+            return
+        giving_back = threading.Thread(target=_give_back, args=(lease,), daemon=True)
+        giving_back.start()
+        giving_back.join(LAST_WORDS)
 
     def _keep(self, lease: Lease, stop: threading.Event) -> None:
         while not stop.wait(RENEW_SECONDS):
@@ -133,3 +219,17 @@ class Worker:
                 return
             except Exception as error:  # noqa: BLE001 - a keeper that dies gives the lease away
                 LOG.warning("lease not renewed: host=%s error=%s", self._conf.host, error)
+
+
+def _give_back(lease: Lease) -> None:
+    try:
+        lease.release()
+    except Unavailable as error:
+        LOG.warning("lease not given back, it runs out by itself: error=%s", error)
+
+
+def _name_what_the_broker_has(settings: BusSettings) -> None:
+    """Beside the start: a broker that does not answer is named elsewhere."""
+    with suppress(Unavailable):
+        for unsafe in unsafe_on_broker(settings):
+            LOG.warning("bus is unsafe: %s", unsafe)

@@ -9,9 +9,11 @@ from worker.persistence import migrate
 from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
 from worker.rpc.bus import BusSettings, check_url
+from worker.rpc.safety import Unsafe, is_loopback, unsafe_on_broker, unsafe_settings
 from worker.virt.private import PrivateLibvirtd
 
 PRIVATE = "private"
+LAST_PORT = 65535
 
 
 def state_path(conf: cfg.ConfigOpts) -> Path:
@@ -64,6 +66,36 @@ def bus_settings(conf: cfg.ConfigOpts) -> BusSettings:
         prefetch=conf.bus.prefetch,
         delivery_limit=conf.bus.delivery_limit,
     )
+
+
+def unsafe_bus(settings: BusSettings, *, ask_broker: bool) -> tuple[Unsafe, ...]:
+    """Return what weakens the worker's promises; ``ask_broker`` may raise BrokerUnavailable."""
+    return (*unsafe_settings(settings), *(unsafe_on_broker(settings) if ask_broker else ()))
+
+
+def health_address(conf: cfg.ConfigOpts) -> Path | tuple[str, int] | None:
+    """Return where health is served: a socket's path, host and port, or None for nowhere.
+
+    Raises Invalid for what cannot be meant, and for what others could reach unasked.
+    """
+    listen = conf.health.listen
+    if listen is None:
+        return Path(conf.state_path) / "health.sock"
+    if not listen:
+        return None
+    if listen.startswith("unix:/"):
+        return Path(listen.removeprefix("unix:"))
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > LAST_PORT:
+        message = f"[health] listen = {listen} is neither unix:/path nor host:port"
+        raise Invalid(message)
+    if not is_loopback(host.strip("[]")) and not conf.health.allow_remote:
+        message = (
+            f"[health] listen = {listen} can be reached from other machines, and nothing asks who"
+            " they are; set [health] allow_remote if that is meant"
+        )
+        raise Invalid(message)
+    return host.strip("[]"), int(port)
 
 
 def socket_path(conf: cfg.ConfigOpts) -> Path:

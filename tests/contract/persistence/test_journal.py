@@ -1,16 +1,21 @@
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar
 
 import pytest
+from sqlalchemy import Connection
 
 from tests.contract.persistence.scenes import START, SteppedClock, an_operation
-from worker.errors import OperationConflict, OperationNotFound
+from worker.errors import DatabaseUnavailable, OperationConflict, OperationNotFound
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, new_uuid
 from worker.model.operation import Fault, Operation, OperationState, StepOutcome
 from worker.model.update import Event, Update
 from worker.persistence.database import Database
 from worker.persistence.progress import SqlOperationRecord
 from worker.persistence.repositories import Repositories
+
+ResultT = TypeVar("ResultT")
 
 DIED = Fault(code="connector.failed", message="no path to the target")
 
@@ -55,6 +60,22 @@ def test_an_id_used_for_something_else_is_refused(
     repositories.operations.accept(operation)
     with pytest.raises(OperationConflict):
         repositories.operations.accept(an_operation(**({"id": operation.id} | other)))
+
+
+def test_several_are_kept_at_once_in_their_order(repositories: Repositories) -> None:
+    asked = [an_operation() for _ in range(3)]
+    kept = repositories.operations.accept_new(asked)
+    assert kept == tuple(replace(each, accepted_at=START) for each in asked)
+    assert repositories.operations.unfinished() == kept
+
+
+def test_several_are_kept_only_if_all_are_new(repositories: Repositories) -> None:
+    known, other = an_operation(), an_operation()
+    repositories.operations.accept(known)
+    for batch in ([other, known], [other, other]):
+        with pytest.raises(OperationConflict):
+            repositories.operations.accept_new(batch)
+    assert [each.id for each in repositories.operations.unfinished()] == [known.id]
 
 
 def test_an_id_of_another_host_is_refused(
@@ -112,6 +133,75 @@ def test_a_step_is_durable_before_its_call_and_its_end_with_the_next_commit(
     record.open_step("two")
     one, two = repositories.operations.get(operation.id).steps
     assert (one.outcome, two.outcome) == (StepOutcome.DONE, StepOutcome.OPEN)
+
+
+def test_a_look_is_durable_when_what_follows_it_is(repositories: Repositories) -> None:
+    operation, _ = repositories.operations.accept(an_operation())
+    record = page(repositories, operation)
+    record.start(None)
+    record.open_step("one")
+    assert record.open_step("two", look=True) == 2
+    record.close_step(2, 0.1, DIED)
+    assert record.open_step("three", look=True) == 3
+    record.close_step(3, 0.2, None)
+    assert len(repositories.operations.get(operation.id).steps) == 1
+    assert record.open_step("four") == 4
+    _, two, three, four = repositories.operations.get(operation.id).steps
+    assert (two.outcome, two.seconds, two.fault) == (StepOutcome.FAILED, 0.1, DIED)
+    assert (three.outcome, three.seconds, three.fault) == (StepOutcome.DONE, 0.2, None)
+    assert four.outcome is StepOutcome.OPEN
+
+
+def test_a_look_before_anything_is_durable_is_so_itself(repositories: Repositories) -> None:
+    """Else an operation that kills its worker there would be new at each start."""
+    operation, _ = repositories.operations.accept(an_operation())
+    record = page(repositories, operation)
+    record.start(None)
+    record.open_step("one", look=True)
+    (found,) = repositories.operations.unfinished()
+    assert found.state is OperationState.RUNNING
+    assert [step.outcome for step in found.steps] == [StepOutcome.OPEN]
+
+
+class Unanswered(Database):
+    """A database whose every commit happens, and whose answer is lost."""
+
+    def write(self, change: Callable[[Connection], ResultT]) -> ResultT:
+        super().write(change)
+        raise DatabaseUnavailable
+
+
+def test_a_look_whose_commit_was_not_answered_is_written_once(
+    repositories: Repositories, database: Database
+) -> None:
+    operation, _ = repositories.operations.accept(an_operation())
+    request = repositories.for_operation(operation)
+    assert request.record is not None
+    request.record.start(None)
+    request.record.open_step("one")
+    request.record.close_step(request.record.open_step("two", look=True), 0.1, None)
+    request.unit.database = Unanswered(database.engine)
+    with pytest.raises(DatabaseUnavailable):
+        request.record.open_step("three")
+    request.unit.database = database
+    request.record.open_step("three")
+    steps = repositories.operations.get(operation.id).steps
+    assert [step.name for step in steps] == ["one", "two", "three", "three"]
+
+
+def test_a_look_of_a_second_run_is_durable_before_its_call(repositories: Repositories) -> None:
+    operation, _ = repositories.operations.accept(an_operation())
+    first = page(repositories, operation)
+    first.start(None)
+    first.open_step("one")
+    first.close_step(1, 0.1, None)
+    first.open_step("two")
+    (found,) = repositories.operations.unfinished()
+    second = page(repositories, found)
+    second.count_attempt()
+    second.open_step("three", look=True)
+    steps = repositories.operations.get(operation.id).steps
+    assert [step.name for step in steps] == ["one", "two", "three"]
 
 
 def test_what_is_unfinished_comes_back_in_order_with_its_steps(repositories: Repositories) -> None:

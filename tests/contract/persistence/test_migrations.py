@@ -1,13 +1,36 @@
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
-from worker.persistence.migrate import check, head, upgrade, version
+from tests.contract.persistence.old_rows import a_removed_row, an_old_row, uuids, write
+from tests.contract.persistence.scenes import (
+    HOST,
+    START,
+    SteppedClock,
+    a_device,
+    insert,
+    released,
+)
+from worker.errors import Conflict
+from worker.persistence import migrate
+from worker.persistence.database import Database
+from worker.persistence.engine import make_engine
+from worker.persistence.migrate import check, contract_head, contracted, head, upgrade, version
+from worker.persistence.purge import purge
+from worker.persistence.repositories import Repositories
 from worker.persistence.schema import METADATA
+from worker.persistence.uuids import populate
+
+DEVICES = "block_device_mapping"
 
 SEED_COLUMNS = {
     "id", "uuid", "instance_uuid", "device_name", "source_type", "destination_type",
@@ -78,3 +101,166 @@ def test_no_file_of_the_working_directory_is_needed(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", code]
     subprocess.run(command, cwd=tmp_path, check=True, env={"PYTHONPATH": root})
     assert (tmp_path / "here.db").exists()
+
+
+def shape(engine: Engine) -> dict[str, object]:
+    """Return what the table is made of, but for whether its uuid may be NULL."""
+    found = inspect(engine)
+    columns = [
+        {key: str(value) for key, value in column.items()}
+        | ({"nullable": "-"} if column["name"] == "uuid" else {})
+        for column in found.get_columns(DEVICES)
+    ]
+    keys = [*found.get_unique_constraints(DEVICES), *found.get_indexes(DEVICES)]
+    primary = found.get_pk_constraint(DEVICES)
+    return {
+        "columns": columns,
+        "keys": sorted((str(key["name"]), key["column_names"]) for key in keys),
+        "primary": (primary["name"], primary["constrained_columns"]),
+        "options": found.get_table_options(DEVICES).get("mysql_collate"),
+    }
+
+
+def may_be_empty(engine: Engine) -> bool:
+    columns = inspect(engine).get_columns(DEVICES)
+    return next(bool(column["nullable"]) for column in columns if column["name"] == "uuid")
+
+
+def use_the_table(repositories: Repositories, engine: Engine) -> None:
+    """Do what a worker does with it."""
+    kept, gone = (insert(repositories, a_device()) for _ in range(2))
+    repositories.for_call().devices.release(gone, released(gone))
+    assert repositories.for_call().devices.of_instance(kept.instance) == (kept,)
+    assert purge(Database(engine), START + timedelta(days=1)).block_devices > 0
+
+
+def test_not_null_waits_until_no_row_is_empty_and_then_changes_nothing_else(
+    empty_engine: Engine,
+) -> None:
+    upgrade(empty_engine)
+    repositories = Repositories(Database(empty_engine), HOST, SteppedClock())
+    use_the_table(repositories, empty_engine)
+    write(empty_engine, an_old_row(), a_removed_row())
+    before = shape(empty_engine)
+
+    with pytest.raises(Conflict, match=r"2 rows have no uuid.*db populate-uuids"):
+        upgrade(empty_engine, contract=True)
+    assert (contracted(empty_engine), check(empty_engine)) == (None, None)
+    assert may_be_empty(empty_engine)
+
+    populate(Database(empty_engine), tell=lambda _done, _found: None)
+    rows = uuids(empty_engine)
+    for _ in range(2):
+        upgrade(empty_engine, contract=True)
+        assert (version(empty_engine), contracted(empty_engine)) == (head(), contract_head())
+        upgrade(empty_engine)
+    assert check(empty_engine) is None
+    assert not may_be_empty(empty_engine)
+    assert (shape(empty_engine), uuids(empty_engine)) == (before, rows)
+    with pytest.raises(DBAPIError):
+        write(empty_engine, an_old_row())
+    use_the_table(repositories, empty_engine)
+
+
+LATER_STEP = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = "{new}", "{old}", None, None
+
+
+def upgrade():
+    op.add_column("{table}", sa.Column("{new}", sa.Integer()))
+"""
+
+
+class Releases:
+    """The steps of another release than this one, in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        shutil.copytree(migrate.SCRIPTS, folder, dirs_exist_ok=True)
+        self.steps = folder / "versions"
+
+    def add(self, new: str, old: str) -> None:
+        step = LATER_STEP.format(new=new, old=old, table=DEVICES)
+        (self.steps / f"{new}_later.py").write_text(step)
+
+    def forget(self, revision: str) -> None:
+        (found,) = self.steps.glob(f"{revision}_*.py")
+        found.unlink()
+
+
+@pytest.fixture
+def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Releases:
+    made = Releases(tmp_path / "steps")
+    monkeypatch.setattr(migrate, "SCRIPTS", made.steps.parent)
+    return made
+
+
+def test_a_row_that_an_older_release_writes_meanwhile_stops_the_contract_step(
+    empty_engine: Engine, releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(empty_engine)
+    write(empty_engine, an_old_row())
+    releases.add("0999", head())
+
+    def look_too_early(connection: Connection) -> None:
+        if connection.dialect.name in ("mysql", "mariadb"):
+            connection.execute(text("SET SESSION sql_mode = ''"))
+
+    monkeypatch.setattr(migrate, "_check_no_row_is_empty", look_too_early)
+    with pytest.raises(Conflict, match="meanwhile"):
+        upgrade(empty_engine, contract=True)
+    assert (contracted(empty_engine), may_be_empty(empty_engine)) == (None, True)
+    assert list(uuids(empty_engine).values()) == [None]
+    upgrade(empty_engine)
+    assert (version(empty_engine), check(empty_engine)) == ("0999", None)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    found = make_engine(f"sqlite:///{tmp_path}/worker.db")
+    yield found
+    found.dispose()
+
+
+@pytest.mark.parametrize("contract", [False, True])
+def test_a_later_release_expands_a_schema_with_the_contract_step_and_without(
+    engine: Engine, releases: Releases, *, contract: bool
+) -> None:
+    upgrade(engine, contract=contract)
+    expanded, step = head(), contracted(engine)
+    releases.add("0999", expanded)
+    assert "db upgrade" in str(check(engine))
+    upgrade(engine)
+    assert (version(engine), contracted(engine), check(engine)) == ("0999", step, None)
+    assert may_be_empty(engine) is not contract
+    releases.add("c0999", contract_head())
+    assert check(engine) is None
+    upgrade(engine, contract=True)
+    assert (version(engine), contracted(engine), check(engine)) == ("0999", "c0999", None)
+    assert not may_be_empty(engine)
+    for revision in ("0999", "c0999"):
+        releases.forget(revision)
+    assert "newer release" in str(check(engine))
+
+
+def test_a_contract_step_of_a_newer_release_is_named_as_such(
+    engine: Engine, releases: Releases
+) -> None:
+    releases.add("c0999", contract_head())
+    upgrade(engine, contract=True)
+    releases.forget("c0999")
+    assert "newer release" in str(check(engine))
+
+
+def test_an_old_schema_with_empty_rows_is_not_even_expanded(
+    empty_engine: Engine, releases: Releases
+) -> None:
+    upgrade(empty_engine)
+    write(empty_engine, an_old_row())
+    before = version(empty_engine), shape(empty_engine)
+    releases.add("0999", head())
+    with pytest.raises(Conflict, match="1 row has no uuid"):
+        upgrade(empty_engine, contract=True)
+    assert (version(empty_engine), shape(empty_engine)) == before

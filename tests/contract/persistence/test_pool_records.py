@@ -151,3 +151,16 @@ def test_the_last_of_two_that_leave_at_once_frees_the_volume(pool: PoolRecords) 
         with ThreadPoolExecutor(2) as threads:
             list(threads.map(lambda one: pool.drop_attachment(one.id), both))
         assert status(pool, volume) is VolumeStatus.AVAILABLE
+
+
+def test_the_attachments_of_an_instance_are_those_of_all_volumes(pool: PoolRecords) -> None:
+    volumes = [a_volume(), a_volume(multiattach=True)]
+    for volume in volumes:
+        pool.put_volume(volume)
+    mine = [an_attachment(volume) for volume in volumes]
+    mine = [replace(held, instance=mine[0].instance) for held in mine]
+    for held in (*mine, an_attachment(volumes[1])):
+        pool.reserve(held)
+    found = pool.attachments_of(mine[0].instance or InstanceId(""))
+    assert {held.id for held in found} == {held.id for held in mine}
+    assert pool.attachments_of(InstanceId(new_uuid())) == ()

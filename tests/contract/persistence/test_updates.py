@@ -186,6 +186,8 @@ def test_the_outbox_is_read_in_order_and_emptied_in_any(repositories: Repositori
     left = repositories.outbox.waiting(10)
     assert [one.payload["sequence"] for one in left] == [3, 4, 5]
     assert left[0].message_id == entries[2].message_id
+    others = repositories.outbox.waiting(10, but=[left[1].id])
+    assert [one.payload["sequence"] for one in others] == [3, 5]
 
 
 def test_another_hosts_updates_are_not_ours_to_publish(

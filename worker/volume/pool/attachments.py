@@ -39,6 +39,10 @@ class PoolAttachments(Attachments):
         attachments = self._records.attachments(volume)
         return next((held for held in attachments if held.instance == instance), None)
 
+    def of_instance(self, instance: InstanceId) -> tuple[Attachment, ...]:
+        """Return every attachment of the instance."""
+        return self._records.attachments_of(instance)
+
     def create(self, volume: VolumeId, instance: InstanceId) -> Attachment:
         """Reserve the volume; the same pair again answers the attachment there is.
 

@@ -14,6 +14,7 @@ from worker.model.ids import VolumeId, is_uuid
 from worker.model.volume import PoolVolume, Volume, VolumeStatus
 from worker.ports import PoolRecords, PoolVolumes
 from worker.volume.pool import examine, files
+from worker.volume.pool.status import require
 
 
 class FilePool(PoolVolumes):
@@ -28,6 +29,16 @@ class FilePool(PoolVolumes):
         self._records = records
         self._folder = Path(os.path.realpath(folder))
 
+    def confirm(
+        self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
+    ) -> None:
+        """Check that a volume there is, is the one described.
+
+        Raises VolumeTaken, VolumeNotFound, RequestMalformed.
+        """
+        wanted = _wanted(volume, size=size, path=path, name=name, multiattach=multiattach)
+        self._again(require(self._records, volume), wanted, path)
+
     def create(
         self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
     ) -> Volume:
@@ -35,17 +46,7 @@ class FilePool(PoolVolumes):
 
         Raises RequestMalformed, VolumeFileUnusable, VolumeTaken, VolumeServiceUnavailable.
         """
-        if not is_uuid(volume):
-            raise RequestMalformed(f"volume id {volume!r} is no UUID")
-        if (size is None) == (path is None):
-            raise RequestMalformed("a volume needs either a size or a file, and not both")
-        wanted = Volume(
-            id=volume,
-            size=size or 0,
-            status=VolumeStatus.AVAILABLE,
-            name=name,
-            multiattach=multiattach,
-        )
+        wanted = _wanted(volume, size=size, path=path, name=name, multiattach=multiattach)
         existing = self._records.volume(volume)
         if existing is not None:
             return self._again(existing, wanted, path)
@@ -127,3 +128,20 @@ class FilePool(PoolVolumes):
 
     def _place(self, volume: VolumeId) -> Path:
         return self._folder / f"{volume}.raw"
+
+
+def _wanted(
+    volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
+) -> Volume:
+    """Return the volume that is asked for; raises RequestMalformed."""
+    if not is_uuid(volume):
+        raise RequestMalformed(f"volume id {volume!r} is no UUID")
+    if (size is None) == (path is None):
+        raise RequestMalformed("a volume needs either a size or a file, and not both")
+    return Volume(
+        id=volume,
+        size=size or 0,
+        status=VolumeStatus.AVAILABLE,
+        name=name,
+        multiattach=multiattach,
+    )

@@ -1,0 +1,95 @@
+"""What takes long: waited for while it may come back, named while it runs, marked when late."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.functional.rigs import MakeRig
+from tests.guests import GuestMaker
+from tests.rig import Json, Rig
+from worker.errors import HypervisorUnavailable
+
+
+class Trouble:
+    """A watch under which one kind of call is slow, or fails so many times."""
+
+    def __init__(self, step: str, *, failures: int = 0, seconds: float = 0.0) -> None:
+        self.step = step
+        self.failures = failures
+        self.seconds = seconds
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        if name == self.step:
+            time.sleep(self.seconds)
+            self.failures -= 1
+            if self.failures >= 0:
+                raise HypervisorUnavailable("libvirt does not answer")
+        yield
+
+
+def attach(rig: Rig, make_guest: GuestMaker) -> Json:
+    """Reserve and attach on a guest that is shut off; return the operation at its end."""
+    guest = make_guest(booted=False)
+    rig.call("adopt_instance", domain=guest.uuid)
+    row = rig.reserve(guest.uuid, rig.volume())
+    return rig.run("attach_volume", instance_uuid=guest.uuid, bdm_uuid=row["uuid"])
+
+
+def outcomes(ended: Json, step: str = "disks.attach") -> list[str]:
+    return [found["outcome"] for found in ended["steps"] if found["name"] == step]
+
+
+def test_an_operation_waits_for_what_comes_back(make_rig: MakeRig, make_guest: GuestMaker) -> None:
+    rig = make_rig(watches=(Trouble("disks.attach", failures=2),))
+    ended = attach(rig, make_guest)
+    assert (ended["state"], ended["attempts"], ended["late"]) == ("succeeded", 0, False)
+    assert outcomes(ended) == ["failed", "failed", "done"]
+
+
+def test_without_patience_it_fails_and_leaves_nothing(
+    make_rig: MakeRig, make_guest: GuestMaker
+) -> None:
+    rig = make_rig(watches=(Trouble("disks.attach", failures=1),), outage_patience=0.0)
+    ended = attach(rig, make_guest)
+    assert (ended["state"], ended["fault"]["code"]) == ("failed", HypervisorUnavailable.code)
+    assert rig.call("list_block_devices", instance_uuid=ended["instance_uuid"]) == []
+
+
+def test_it_waits_no_longer_than_its_deadline(make_rig: MakeRig, make_guest: GuestMaker) -> None:
+    trouble = Trouble("disks.attach", failures=1_000_000)
+    rig = make_rig(watches=(trouble,), outage_patience=86_400.0, operation_timeout=1.0)
+    ended = attach(rig, make_guest)
+    assert (ended["state"], ended["fault"]["code"]) == ("failed", HypervisorUnavailable.code)
+
+
+def test_a_slow_step_is_named_and_a_late_operation_marked(
+    make_rig: MakeRig, make_guest: GuestMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    trouble = Trouble("disks.attach", seconds=4.0)
+    with caplog.at_level(logging.WARNING):
+        rig = make_rig(watches=(trouble,), slow_step=0.5, operation_timeout=1.0)
+        ended = attach(rig, make_guest)
+    assert (ended["state"], ended["late"]) == ("succeeded", True)
+    said = [record.getMessage() for record in caplog.records]
+    for what in ("step slow: ", "operation late: "):
+        (line,) = [line for line in said if line.startswith(what)]
+        assert f"operation={ended['operation_id']}" in line
+        assert "step=disks.attach" in line
+
+
+def test_a_reservation_that_nobody_came_for_is_released(
+    make_rig: MakeRig, make_guest: GuestMaker
+) -> None:
+    rig = make_rig(reservation_ttl=0.5)
+    guest = make_guest(booted=False)
+    rig.call("adopt_instance", domain=guest.uuid)
+    row = rig.reserve(guest.uuid, rig.volume())
+    told = rig.wait_for_event("block_device.released")
+    assert told["payload"]["block_device"]["uuid"] == row["uuid"]
+    assert rig.call("list_block_devices", instance_uuid=guest.uuid) == []
+    asked = rig.call("list_operations", instance_uuid=guest.uuid)
+    assert [operation["method"] for operation in asked] == ["release_lapsed_reservation"]

@@ -1,0 +1,297 @@
+"""What must hold of a world; each function returns what is broken, in words."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from tests.fakes.hypervisor import shown
+from tests.fakes.volume_service import STATUS_WITH, FakeAttachments
+from tests.fakes.world import FakeGuest, World
+from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.disk import Disk
+from worker.model.ids import BlockDeviceId, InstanceId, OperationId, VolumeId
+from worker.model.operation import Operation, OperationState, StepOutcome
+from worker.model.update import Event
+from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
+from worker.rpc.methods import OPERATIONS
+
+FOREIGN = "/dev/foreign/"
+"""Where the disks are that somebody else gave a guest."""
+
+
+def identity(row: BlockDevice) -> tuple[object, ...]:
+    """Return what never changes in a row's life."""
+    return (row.instance, row.volume, row.alias, row.serial, row.device_name, row.address)
+
+
+def volume_of(disk: Disk) -> VolumeId:
+    """Return the volume that a disk of ours shows."""
+    return VolumeId(disk.source.path.removeprefix("/dev/"))
+
+
+def ours(layout: Mapping[str, Disk]) -> list[Disk]:
+    """Return the disks of a layout that the worker plugged in."""
+    return [disk for disk in layout.values() if not disk.source.path.startswith(FOREIGN)]
+
+
+def ground_pulled(world: World) -> list[str]:
+    """At any instant: what stands on something has it under it."""
+    found = [*world.harm]
+    recorded = {one.properties["device_path"] for one in world.connections.values()}
+    held = {one.volume for one in world.attachments.values()}
+    for instance, guest in world.guests.items():
+        for disk in ours(guest.live) + ours(guest.persistent):
+            volume = world.volumes[volume_of(disk)]
+            if volume.id not in world.connected and not volume.multiattach:
+                found.append(f"{instance} has {disk.alias}, and the host is not connected")
+    for connected in world.connected:
+        if f"/dev/{connected}" not in recorded:
+            found.append(f"{connected} is connected, and no record says so")
+        if connected not in held:
+            found.append(f"{connected} is connected, and has no attachment")
+    return found
+
+
+def twice_live(world: World) -> list[str]:
+    """One live row per (instance, volume), name and address; none that is removed too."""
+    rows = world.rows.values()
+    keys = [key for row in rows for key in _keys(row)]
+    found = [f"{count} live rows for {key}" for key, count in Counter(keys).items() if count > 1]
+    return found + [f"row {uuid} is live again" for uuid in world.rows.keys() & world.removed]
+
+
+def _keys(row: BlockDevice) -> list[tuple[str, ...]]:
+    return [
+        (row.instance, row.volume),
+        (row.instance, row.device_name),
+        (row.instance, str(row.address)),
+    ]
+
+
+def told_wrongly(world: World, times_stuck: Counter[OperationId]) -> list[str]:
+    """A start at most once and first; then each stop that needs an operator; then one end."""
+    told: dict[OperationId, list[Event]] = {}
+    for update in world.told:
+        if update.operation is not None and update.event is not Event.REFUSED:
+            told.setdefault(update.operation, []).append(update.event)
+    return [
+        f"{operation.method} {operation.id} is {operation.state} and was told as {events}"
+        for operation in world.operations.values()
+        if (events := told.get(operation.id, [])) != _wanted(operation, times_stuck[operation.id])
+    ]
+
+
+def _wanted(operation: Operation, stuck: int) -> list[Event]:
+    phases = OPERATIONS[operation.method].phases
+    ends = {OperationState.SUCCEEDED: "end", OperationState.FAILED: "error"}
+    ends |= {OperationState.ABANDONED: "error"}
+    begun = [phases.start] if phases and operation.started_at else []
+    end = [getattr(phases, ends[operation.state])] if phases and operation.state in ends else []
+    return begun + [Event.STUCK] * stuck + end
+
+
+def stuck_unnamed(world: World) -> list[str]:
+    """What is stuck has a fault that says what is left, and a row that is not called fine."""
+    fine = (DeviceStatus.RESERVED, DeviceStatus.ATTACHED)
+    found = []
+    for operation in world.operations.values():
+        if operation.state is not OperationState.STUCK:
+            continue
+        fault = operation.fault
+        if fault is None or not any(says in fault.message for says in SAYS):
+            found.append(f"{operation.id} is stuck and says {fault}")
+        row = None if operation.block_device is None else world.rows.get(operation.block_device)
+        if row is None or row.status in fine:
+            found.append(f"{operation.method} {operation.id} is stuck and its row is {row}")
+    return found
+
+
+SAYS = ("not taken back", "it can only go forward", "the worker died")
+
+
+def disagreements(
+    world: World, instance: InstanceId, callers: Collection[str], excused: Collection[VolumeId]
+) -> list[str]:
+    """With nothing under way on an instance, all views say what its live rows say.
+
+    ``callers`` are attachments that callers made themselves; ``excused`` volumes are those of
+    which an operator took care by hand.
+    """
+    rows = [
+        row for row in world.rows.values() if row.instance == instance and row.volume not in excused
+    ]
+    attached = {row.volume: row for row in rows if row.status is DeviceStatus.ATTACHED}
+    at_rest = (DeviceStatus.RESERVED, DeviceStatus.ATTACHED)
+    restless = [f"{row.uuid} is {row.status} at rest" for row in rows if row.status not in at_rest]
+    differences = [
+        *_guest(world.guests[instance], attached, excused),
+        *_service(_held(world, instance, excused), attached, callers),
+        *_host(_recorded(world, instance, excused), attached),
+    ]
+    return restless + [f"{instance}: {difference}" for difference in differences]
+
+
+Attached = Mapping[VolumeId, BlockDevice]
+
+
+def _guest(guest: FakeGuest, attached: Attached, excused: Collection[VolumeId]) -> list[str]:
+    wanted = {
+        (row.alias, row.target, row.serial, row.address, f"/dev/{row.volume}")
+        for row in attached.values()
+    }
+    found = []
+    for layout in (guest.live, guest.persistent) if guest.running else (guest.persistent,):
+        seen = [shown(disk) for disk in ours(layout) if volume_of(disk) not in excused]
+        has = {(one.alias, one.target, one.serial, one.address, one.source) for one in seen}
+        if has != wanted:
+            found.append(f"a layout has {has}, the rows say {wanted}")
+    return found
+
+
+def _held(
+    world: World, instance: InstanceId, excused: Collection[VolumeId]
+) -> dict[VolumeId, Attachment]:
+    return {
+        held.volume: held
+        for held in world.attachments.values()
+        if held.instance == instance and held.volume not in excused
+    }
+
+
+def _service(
+    held: Mapping[VolumeId, Attachment], attached: Attached, callers: Collection[str]
+) -> list[str]:
+    left = [
+        f"attachment {one.id} belongs to no attached row"
+        for volume, one in held.items()
+        if volume not in attached and one.id not in callers
+    ]
+    wanted = {
+        volume: (row.attachment, AttachmentStatus.ATTACHED) for volume, row in attached.items()
+    }
+    has = {volume: (one.id, one.status) for volume, one in held.items() if volume in attached}
+    return left if has == wanted else [*left, f"attachments are {has}, the rows say {wanted}"]
+
+
+def _recorded(
+    world: World, instance: InstanceId, excused: Collection[VolumeId]
+) -> set[BlockDeviceId]:
+    every = {**world.removed, **world.rows}
+    return {
+        uuid
+        for uuid in world.connections
+        if every[uuid].instance == instance and every[uuid].volume not in excused
+    }
+
+
+def _host(recorded: Collection[BlockDeviceId], attached: Attached) -> list[str]:
+    wanted = {row.uuid for row in attached.values()}
+    if recorded == wanted:
+        return []
+    return [f"connection records are of {recorded}, attached are {wanted}"]
+
+
+def volumes_astray(world: World) -> list[str]:
+    """With nothing under way at all, each volume is what one of its attachments makes it."""
+    found = []
+    for volume in map(world.volumes.__getitem__, world.volumes.keys() - left_detaching(world)):
+        held = [one.status for one in world.attachments.values() if one.volume == volume.id]
+        wanted = {STATUS_WITH[status] for status in held} or {VolumeStatus.AVAILABLE}
+        if volume.status not in wanted:
+            found.append(f"{volume.id} is {volume.status}, its attachments say {wanted}")
+    return found
+
+
+def left_detaching(world: World) -> set[VolumeId]:
+    """Return the volumes whose service was away when it was to be told that they stay."""
+    return {
+        VolumeId(world.operations[operation].arguments["volume_id"])
+        for operation, steps in world.steps.items()
+        for step in steps
+        if step.name == "volumes.roll_detaching" and step.outcome is StepOutcome.FAILED
+    }
+
+
+REFUSED = (
+    "block_device.wrong_state",
+    "block_device.not_found",
+    "operation.expired",
+    "operation.blocked",
+)
+"""What an attach ends with that never began."""
+
+
+def overdone(operation: Operation, before: World, after: World) -> list[str]:
+    """An operation without deaths or other hands: what failed changed nothing but its own.
+
+    Of an attach that failed, row and attachment go. Whatever the end, no row but its own goes.
+    """
+    gone = before.rows.keys() - after.rows.keys() - {operation.block_device}
+    found = [f"{operation.method} {operation.id} took {gone} away"] if gone else []
+    expected = _before(operation, before)
+    for volume in left_detaching(after):
+        expected.volumes[volume] = after.volumes[volume]
+    if operation.state is OperationState.FAILED and after != expected:
+        found.append(f"{operation.method} {operation.id} failed with {operation.fault} and left")
+    return found
+
+
+def underdone(operation: Operation, before: World) -> list[str]:
+    """An operation without any trouble does what it was asked, if it could be done."""
+    if _superseded(operation, before):
+        told = None if operation.fault is None else operation.fault.code
+        return [] if told in SUPERSEDED else [f"{operation.id} was superseded, and told {told}"]
+    row = None if operation.block_device is None else before.rows.get(operation.block_device)
+    if operation.state is OperationState.SUCCEEDED or row is None or not _may(operation, row):
+        return []
+    held = FakeAttachments(before).find(row.volume, row.instance)
+    given = operation.arguments.get("attachment_id")
+    fits = given is None or (held is not None and given == held.id)
+    if fits and _can(operation, row, before):
+        return [f"{operation.method} {operation.id} was no trouble and failed: {operation.fault}"]
+    return []
+
+
+SUPERSEDED = ("block_device.superseded", "operation.expired", "operation.blocked")
+
+
+def _superseded(operation: Operation, world: World) -> bool:
+    """Tell whether a detach means a row that is gone, and the volume is there as a newer one."""
+    gone = None if operation.block_device is None else world.removed.get(operation.block_device)
+    place = operation.instance, operation.arguments.get("volume_id")
+    if gone is None or (gone.instance, gone.volume) != place:
+        return False
+    return any((row.instance, row.volume) == place for row in world.rows.values())
+
+
+def _may(operation: Operation, row: BlockDevice) -> bool:
+    refused = ("operation.expired", "operation.blocked")
+    told = operation.fault is not None and operation.fault.code in refused
+    return operation.instance == row.instance and not told
+
+
+def _can(operation: Operation, row: BlockDevice, world: World) -> bool:
+    guest, volume = world.guests[row.instance], world.volumes[row.volume]
+    if operation.method == "detach_volume":
+        keeps = guest.busy and row.alias in guest.live
+        return row.status is DeviceStatus.ATTACHED and not keeps
+    free = volume.status is VolumeStatus.AVAILABLE or volume.multiattach
+    anothers = row.alias in guest.persistent
+    return (
+        operation.method == "attach_volume"
+        and row.status is DeviceStatus.RESERVED
+        and free
+        and not anothers
+    )
+
+
+def _before(operation: Operation, world: World) -> World:
+    left = world.copy()
+    began = operation.fault is not None and operation.fault.code not in REFUSED
+    if operation.method != "attach_volume" or not began:
+        return left
+    row = left.rows.pop(operation.arguments["bdm_uuid"])
+    service = FakeAttachments(left)
+    held = service.find(row.volume, row.instance)
+    if held is not None and operation.arguments["attachment_id"] in (None, held.id):
+        service.delete(held.id)
+    return left

@@ -1,0 +1,219 @@
+"""Compare what all views say of the block devices, and change nothing."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from worker.errors import (
+    AttachmentNotFound,
+    DatabaseUnavailable,
+    DomainNotFound,
+    InstanceNotFound,
+    VolumeNotFound,
+    WorkerError,
+)
+from worker.handlers.look_at_guest import ASKED, DETACH
+from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.connection import Connection, ConnectionRecord
+from worker.model.drift import Difference, Drift, DriftKind, Mend, Views, compare
+from worker.model.guest import Guest, InnerDisk
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId
+from worker.model.operation import OperationState
+from worker.model.volume import Attachment, Volume
+from worker.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindDrift:
+    """Call: where the views of the block devices differ.
+
+    With ``qemu`` QEMU itself is asked, and also where the hypervisor died under a guest.
+    """
+
+    instance_uuid: InstanceId | None = None
+    qemu: bool = False
+
+
+AT_WORK = (OperationState.QUEUED, OperationState.RUNNING)
+
+
+def find_drift(request: FindDrift, ports: Ports) -> dict[str, Any]:
+    """Return each difference, of one instance or of all of this host.
+
+    An instance that cannot be looked at is a difference of its own (``unreadable``).
+    """
+    wanted = _wanted(request, ports)
+    found = {instance: _drift_of(instance, ports, qemu=request.qemu) for instance in wanted}
+    return {
+        "instances": len(found),
+        "differences": [each.public() for drift in found.values() for each in drift.differences],
+        "in_flux": [
+            {"instance_uuid": instance, "bdm_uuid": row, "operation_id": operation}
+            for instance, drift in found.items()
+            for row, operation in drift.in_flux.items()
+        ],
+        "foreign": sum(drift.foreign for drift in found.values()),
+    }
+
+
+def check_known(instance: InstanceId, ports: Ports) -> None:
+    """Raise InstanceNotFound unless the instance, or a connection made for it, is this host's."""
+    try:
+        ports.instances.get(instance)
+    except InstanceNotFound:
+        if all(record.instance != instance for record in ports.connections.list()):
+            raise
+
+
+def look(instance: InstanceId, ports: Ports, *, qemu: bool) -> Views:
+    """Read all views of one instance's disks; raises Unavailable when one cannot be read.
+
+    What changes while it is being read counts as being worked on.
+    """
+    rows, before = ports.devices.of_instance(instance), _operations(instance, ports, AT_WORK)
+    guest = _guest(instance, ports)
+    every = ports.connections.list()
+    records = {record.device: record for record in every if record.instance == instance}
+    running = guest is not None and guest.live is not None
+    asked = running and (qemu or ports.insides.in_doubt(instance))
+    inner = ports.insides.disks(instance) if asked else None
+    attachments = _attachments(instance, rows, ports)
+    named = [ports.devices.bearing(instance, alias) for alias in _aliases(guest, inner)]
+    named += [ports.devices.look(device) for device in records]
+    named += [ports.devices.holding(attachment) for attachment in attachments]
+    removed = _removed(instance, named)
+    ways = {row.uuid: row.connection for row in (*rows, *removed) if row.connection}
+    ways |= {device: record.connection for device, record in records.items()}
+    sources = _sources(ways, ports)
+    volumes = _volumes({row.volume for row in (*rows, *removed)}, ports)
+    return Views(
+        instance=instance,
+        guest=guest,
+        inner=inner,
+        rows=rows,
+        removed=removed,
+        attachments=attachments,
+        volumes=volumes,
+        records=records,
+        sources={row: source for row, source in sources.items() if source is not None},
+        absent=frozenset(row for row, source in sources.items() if source is None),
+        shared=_shared(records.values(), every),
+        at_work=before | _operations(instance, ports, AT_WORK) | _changed(instance, rows, ports),
+        stuck=_operations(instance, ports, (OperationState.STUCK,)),
+        refused=frozenset(row.uuid for row in rows if _was_refused(row, ports)),
+    )
+
+
+def _wanted(request: FindDrift, ports: Ports) -> tuple[InstanceId, ...]:
+    if request.instance_uuid is not None:
+        check_known(request.instance_uuid, ports)
+        return (request.instance_uuid,)
+    known = [instance.uuid for instance in ports.instances.list()]
+    known += [record.instance for record in ports.connections.list()]
+    return tuple(dict.fromkeys(known))
+
+
+def _drift_of(instance: InstanceId, ports: Ports, *, qemu: bool) -> Drift:
+    try:
+        return compare(look(instance, ports, qemu=qemu))
+    except DatabaseUnavailable:
+        raise
+    except WorkerError as error:
+        mend = Mend(why_not=f"{error} [{error.code}]; look again later")
+        only = Difference(kind=DriftKind.UNREADABLE, instance=instance, mend=mend)
+        return Drift(differences=(only,))
+
+
+def _operations(
+    instance: InstanceId, ports: Ports, states: Iterable[OperationState]
+) -> dict[BlockDeviceId, OperationId | None]:
+    found = ports.operations.list(instance=instance, states=tuple(states))
+    return {one.block_device: one.id for one in found if one.block_device is not None}
+
+
+def _changed(
+    instance: InstanceId, seen: tuple[BlockDevice, ...], ports: Ports
+) -> dict[BlockDeviceId, OperationId | None]:
+    """An operation may have come and gone while we looked; its row is another one now."""
+    now = {row.uuid: row for row in ports.devices.of_instance(instance)}
+    was = {row.uuid: row for row in seen}
+    changed = (uuid for uuid in was | now if was.get(uuid) != now.get(uuid))
+    return {uuid: _last(uuid, ports) for uuid in changed}
+
+
+def _last(row: BlockDeviceId, ports: Ports) -> OperationId | None:
+    last = ports.operations.last_for(row)
+    return None if last is None else last.id
+
+
+def _guest(instance: InstanceId, ports: Ports) -> Guest | None:
+    try:
+        return ports.guests.describe(instance)
+    except DomainNotFound:
+        return None
+
+
+def _attachments(
+    instance: InstanceId, rows: Iterable[BlockDevice], ports: Ports
+) -> dict[AttachmentId, Attachment]:
+    """Return those of the instance, and those that its rows name, whosever they are."""
+    found = {held.id: held for held in ports.attachments.of_instance(instance)}
+    for row in rows:
+        if row.attachment is not None and row.attachment not in found:
+            try:
+                found[row.attachment] = ports.attachments.get(row.attachment)
+            except AttachmentNotFound:
+                continue
+    return found
+
+
+def _aliases(guest: Guest | None, inner: tuple[InnerDisk, ...] | None) -> list[str]:
+    layouts = () if guest is None else guest.layouts
+    shown = {disk.alias for layout in layouts for disk in layout.disks if disk.alias}
+    return sorted(shown | {disk.alias for disk in inner or ()})
+
+
+def _removed(instance: InstanceId, named: Iterable[BlockDevice | None]) -> tuple[BlockDevice, ...]:
+    """Return the removed rows of those that something which is there is named by."""
+    found = {row.uuid: row for row in named if row is not None}
+    return tuple(row for row in found.values() if row.deleted and row.instance == instance)
+
+
+def _sources(
+    ways: Mapping[BlockDeviceId, Connection], ports: Ports
+) -> dict[BlockDeviceId, str | None]:
+    found = {device: ports.connector.find(connection) for device, connection in ways.items()}
+    return {
+        device: None if volume is None else volume.source.path for device, volume in found.items()
+    }
+
+
+def _volumes(wanted: set[VolumeId], ports: Ports) -> dict[VolumeId, Volume]:
+    found = {}
+    for volume in sorted(wanted):
+        try:
+            found[volume] = ports.volumes.show(volume)
+        except VolumeNotFound:
+            continue
+    return found
+
+
+def _shared(
+    records: Iterable[ConnectionRecord], every: Iterable[ConnectionRecord]
+) -> frozenset[BlockDeviceId]:
+    holders: dict[VolumeId, set[BlockDeviceId]] = {}
+    for record in every:
+        holders.setdefault(record.volume, set()).add(record.device)
+    return frozenset(
+        record.device for record in records if holders[record.volume] > {record.device}
+    )
+
+
+def _was_refused(row: BlockDevice, ports: Ports) -> bool:
+    """A guest that lets go after it had refused is followed by the worker itself."""
+    if row.status is not DeviceStatus.ATTACHED:
+        return False
+    last = ports.operations.last_for(row.uuid, DETACH)
+    if last is None or last.state is not OperationState.FAILED:
+        return False
+    return last.fault is not None and last.fault.code in ASKED

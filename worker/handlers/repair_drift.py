@@ -1,0 +1,235 @@
+"""Mend what differs between the views of one instance's disks, where that is safe."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from worker.errors import (
+    ConnectFailed,
+    DatabaseUnavailable,
+    GuestBusy,
+    HypervisorRefused,
+    LeftBehind,
+    Unavailable,
+    WorkerError,
+    WrongDevice,
+)
+from worker.handlers.find_drift import check_known, look
+from worker.model.block_device import BlockDevice
+from worker.model.connection import Connection, ConnectionRecord
+from worker.model.disk import disk_of
+from worker.model.drift import Difference, DriftKind, Views, compare
+from worker.model.ids import InstanceId
+from worker.model.update import Event, Update
+from worker.model.volume import Attachment
+from worker.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairDrift:
+    """Operation: mend what ``find_drift`` offers to mend on one instance."""
+
+    instance_uuid: InstanceId
+    qemu: bool = False
+
+
+TRIES = 2
+"""How often one difference is tried: once more, for a failure may have been a passing one."""
+
+NOT_AWAY = (GuestBusy, HypervisorRefused, ConnectFailed)
+"""Refusals, for which there is nothing to wait."""
+
+
+@dataclass(kw_only=True)
+class _Course:
+    """How far one run has come, by what each difference is about."""
+
+    tries: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    failures: dict[tuple[str, ...], str] = field(default_factory=dict)
+    mended: set[tuple[str, ...]] = field(default_factory=set)
+
+
+def repair_drift(request: RepairDrift, ports: Ports) -> None:
+    """Find anew, mend, and look again, until nothing is left that can be mended.
+
+    There is no way back from a mend, for it undoes what should not be: the first is the commit
+    point. Each looks before it acts, so that the operation can be run again. A mend that is
+    refused does not keep the others from being made; then LeftBehind names it.
+    """
+    check_known(request.instance_uuid, ports)
+    course = _Course()
+    left = _mend_all(request, course, ports)
+    if ports.progress.past_commit_point:
+        _tell(request, course, ports)
+    if left:
+        raise LeftBehind(_not_mended(left, course))
+
+
+def _mend_all(request: RepairDrift, course: _Course, ports: Ports) -> list[Difference]:
+    """Mend round by round, for some wait for others; return what could not be."""
+    while True:
+        views = look(request.instance_uuid, ports, qemu=request.qemu)
+        offered = [each for each in compare(views).differences if each.safe]
+        ready = [each for each in offered if not each.mend.waits]
+        ready = [each for each in ready if course.tries[each.subject] < TRIES]
+        if not ready:
+            return offered
+        ports.progress.pass_commit_point()
+        for each in ready:
+            _try(each, views, course, ports)
+
+
+def _try(difference: Difference, views: Views, course: _Course, ports: Ports) -> None:
+    subject = difference.subject
+    course.tries[subject] += 1
+    try:
+        MENDS[difference.kind](difference, views, ports)
+    except WorkerError as error:
+        _check_is_refusal(error)
+        course.failures[subject] = str(error)
+        if isinstance(error, GuestBusy):
+            course.tries[subject] = TRIES
+    else:
+        course.mended.add(subject)
+
+
+def _check_is_refusal(error: WorkerError) -> None:
+    """What only does not answer is waited for by the runner."""
+    if isinstance(error, DatabaseUnavailable):
+        raise error
+    if isinstance(error, Unavailable) and not isinstance(error, NOT_AWAY):
+        raise error
+
+
+def _tell(request: RepairDrift, course: _Course, ports: Ports) -> None:
+    operation = ports.progress.operation
+    ports.updates.tell(
+        Update(
+            event=Event.DRIFT_REPAIRED,
+            instance=request.instance_uuid,
+            operation=None if operation is None else operation.id,
+            request_id=None if operation is None else operation.request_id,
+            count=len(course.mended),
+        )
+    )
+
+
+def _not_mended(left: list[Difference], course: _Course) -> str:
+    why = [
+        f"{each.kind} {each.alias or ''}"
+        f" ({course.failures.get(each.subject, 'it is still so after the mend')})"
+        for each in left
+    ]
+    return f"{len(course.mended)} mended, not mended: {'; '.join(why)}"
+
+
+def _complete(difference: Difference, _views: Views, ports: Ports) -> None:
+    """The host is connected as the row says; a volume service that says otherwise is refused."""
+    row = _row(difference, ports)
+    attachment = _held(row, ports) or ports.attachments.create(row.volume, row.instance)
+    connection = attachment.connection or ports.attachments.connect(
+        attachment.id, ports.connector.properties()
+    )
+    if row.connection is not None and connection.without_secrets() != row.connection:
+        message = f"attachment {attachment.id} leads elsewhere than the one that the host uses"
+        raise WrongDevice(message)
+    kept = connection.without_secrets()
+    ports.devices.save(replace(row, attachment=attachment.id, connection=kept))
+    ports.attachments.complete(attachment.id)
+
+
+def _held(row: BlockDevice, ports: Ports) -> Attachment | None:
+    return ports.attachments.find(row.volume, row.instance)
+
+
+def _roll_detaching(difference: Difference, _views: Views, ports: Ports) -> None:
+    ports.volumes.roll_detaching(_row(difference, ports).volume)
+
+
+def _write_down(difference: Difference, _views: Views, ports: Ports) -> None:
+    row = _row(difference, ports)
+    if row.connection is not None:
+        ports.connections.put(row, row.connection)
+
+
+def _connect(difference: Difference, _views: Views, ports: Ports) -> None:
+    ports.connector.connect(_connection(_row(difference, ports), ports))
+
+
+def _plug(difference: Difference, _views: Views, ports: Ports) -> None:
+    row = _row(difference, ports)
+    volume = ports.connector.connect(_connection(row, ports))
+    recorded, found = ports.volumes.show(row.volume).size, ports.connector.size(volume)
+    if found < recorded:
+        message = f"volume {row.volume} is {found} bytes on this host, {recorded} are recorded"
+        raise WrongDevice(message)
+    ports.disks.attach(row.instance, disk_of(row, volume))
+
+
+def _connection(row: BlockDevice, ports: Ports) -> Connection:
+    """Return it with its secrets, which the volume service alone has."""
+    held = _held(row, ports)
+    found = row.connection if held is None or held.connection is None else held.connection
+    if found is None:
+        message = f"nothing says how volume {row.volume} is reached"
+        raise WrongDevice(message)
+    return found
+
+
+def _unplug(difference: Difference, _views: Views, ports: Ports) -> None:
+    ports.disks.unplug(difference.instance, _row(difference, ports).alias)
+
+
+def _remove(difference: Difference, _views: Views, ports: Ports) -> None:
+    ports.insides.remove(difference.instance, _row(difference, ports).alias)
+
+
+def _forget(difference: Difference, _views: Views, ports: Ports) -> None:
+    ports.disks.forget(difference.instance, _row(difference, ports).alias)
+
+
+def _disconnect(difference: Difference, views: Views, ports: Ports) -> None:
+    """Read anew who else has the volume: of two records that are let go one is the last."""
+    record = difference.record
+    if record is None:
+        raise AssertionError
+    shared = any(_shares(record, other) for other in ports.connections.list())
+    if not shared and record.device in views.shared:
+        return
+    if not shared:
+        ports.connector.disconnect(record.connection)
+    ports.connections.drop(record.device)
+
+
+def _shares(record: ConnectionRecord, other: ConnectionRecord) -> bool:
+    return other.volume == record.volume and other.device != record.device
+
+
+def _delete_attachment(difference: Difference, _views: Views, ports: Ports) -> None:
+    attachment = _row(difference, ports).attachment
+    if attachment is not None:
+        ports.attachments.delete(attachment)
+
+
+def _row(difference: Difference, ports: Ports) -> BlockDevice:
+    """Return the row as it is by now: an earlier mend may have changed it."""
+    if difference.device is None:
+        raise AssertionError
+    return ports.devices.get(difference.device.uuid)
+
+
+MENDS: Mapping[DriftKind, Callable[[Difference, Views, Ports], None]] = {
+    DriftKind.ATTACHMENT_MISSING: _complete,
+    DriftKind.ATTACHMENT_INCOMPLETE: _complete,
+    DriftKind.VOLUME_DETACHING: _roll_detaching,
+    DriftKind.CONNECTION_MISSING: _write_down,
+    DriftKind.DEVICE_MISSING: _connect,
+    DriftKind.LIVE_MISSING: _plug,
+    DriftKind.PERSISTENT_MISSING: _plug,
+    DriftKind.LIVE_LEFT: _unplug,
+    DriftKind.GHOST: _remove,
+    DriftKind.PERSISTENT_LEFT: _forget,
+    DriftKind.CONNECTION_LEFT: _disconnect,
+    DriftKind.ATTACHMENT_LEFT: _delete_attachment,
+}
+"""What mends each kind that is ever offered to be mended."""

@@ -1,0 +1,111 @@
+"""Numbers for Prometheus; a registry of our own, so that two workers in a process do not mix."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from worker.model.operation import Operation, StepOutcome
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+"""Upper ends of the histogram's buckets: a look at a volume, and a guest that refuses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One number as it is at the moment, or one for each value of a label.
+
+    ``values`` are by the label's value; without a label there is one, under ''.
+    """
+
+    name: str
+    help: str
+    values: Mapping[str, float]
+    label: str | None = None
+
+
+class Metrics:
+    """What is counted as it happens, and what is read when somebody asks."""
+
+    def __init__(self, version: str) -> None:
+        """Nothing is counted yet; ``version`` is the worker's."""
+        self._registry = CollectorRegistry()
+        self._operations = Counter(
+            "blockworker_operations",
+            "Operations that came to an end, or became stuck, since the worker's start.",
+            ["method", "state"],
+            registry=self._registry,
+        )
+        self._steps = Histogram(
+            "blockworker_step_seconds",
+            "Outside calls made for operations.",
+            ["step", "outcome"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._drift: int | None = None
+        build = Gauge(
+            "blockworker_build_info", "The worker's release.", ["version"], registry=self._registry
+        )
+        build.labels(version=version).set(1)
+        ProcessCollector(registry=self._registry)
+
+    def read_from(self, readings: Callable[[], Iterable[Reading]]) -> None:
+        """Ask for readings at each scrape; whoever gives them must not block."""
+        self._registry.register(_Readings(lambda: (*readings(), *self._drift_readings())))
+
+    def ended(self, operation: Operation) -> None:
+        """Count an operation that has its end."""
+        self._operations.labels(method=operation.method, state=operation.state.value).inc()
+
+    def drift(self, found: int) -> None:
+        """Keep how many differences the last look for drift found on this host."""
+        self._drift = found
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time one outside call; a ``steps.Watch``."""
+        begun, outcome = time.monotonic(), StepOutcome.FAILED
+        try:
+            yield
+            outcome = StepOutcome.DONE
+        finally:
+            took = time.monotonic() - begun
+            self._steps.labels(step=name, outcome=outcome.value).observe(took)
+
+    def _drift_readings(self) -> Iterator[Reading]:
+        if self._drift is not None:
+            help_ = "Differences between views that the last look for drift found."
+            yield Reading(name="blockworker_drift_found", help=help_, values={"": self._drift})
+
+    def text(self) -> bytes:
+        """Return all of it as Prometheus reads it."""
+        return generate_latest(self._registry)
+
+
+class _Readings(Collector):
+    def __init__(self, readings: Callable[[], Iterable[Reading]]) -> None:
+        self._readings = readings
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Name nothing beforehand: the first reading may come before there is anything to read."""
+        return ()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for reading in self._readings():
+            labels = [] if reading.label is None else [reading.label]
+            family = GaugeMetricFamily(reading.name, reading.help, labels=labels)
+            for value, number in reading.values.items():
+                family.add_metric([value] if labels else [], number)
+            yield family

@@ -1,0 +1,196 @@
+"""What a live row expects of the other views."""
+
+from collections.abc import Iterator
+
+from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.drift.sight import (
+    bearer,
+    in_its_place,
+    is_ghost,
+    live_of,
+    persistent_of,
+    qemu_has,
+    said_of,
+    unlike,
+)
+from worker.model.drift.words import Difference, DriftKind, Mend, Views
+from worker.model.guest import Layout
+from worker.model.placement import HOT_PLUGGED
+from worker.model.volume import AttachmentStatus, VolumeStatus
+
+UNDECIDED = "no operation is at work on it, so nobody can tell what was meant; detach the volume"
+
+
+def of_row(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
+    """Return where the other views are not as the live row expects."""
+    stuck = views.stuck.get(row.uuid)
+    if stuck is not None:
+        why_not = f"operation {stuck} is stuck: retry or abandon it"
+        return (_difference(DriftKind.STUCK, row, views, Mend(why_not=why_not)),)
+    match row.status:
+        case DeviceStatus.ATTACHED:
+            return _of_attached(row, views)
+        case DeviceStatus.RESERVED:
+            return _of_reserved(row, views)
+        case _:
+            return (_difference(DriftKind.UNSETTLED, row, views, Mend(why_not=UNDECIDED)),)
+
+
+def _of_reserved(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
+    """A reservation is in our row alone."""
+    layouts = (live_of(views), persistent_of(views))
+    seen = any(bearer(layout, row.alias) for layout in layouts)
+    if not seen and not qemu_has(views, row.alias):
+        return ()
+    why_not = "the row is only reserved, and the guest has a disk of its alias; an operator looks"
+    return (_difference(DriftKind.UNSETTLED, row, views, Mend(why_not=why_not)),)
+
+
+def _of_attached(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
+    outside = (*_attachment(row, views), *_volume(row, views), *_connection(row, views))
+    return outside + tuple(_guest(row, views, outside))
+
+
+def _attachment(row: BlockDevice, views: Views) -> Iterator[Difference]:
+    held = None if row.attachment is None else views.attachments.get(row.attachment)
+    if held is None:
+        yield _difference(DriftKind.ATTACHMENT_MISSING, row, views, _make_attachment(row, views))
+    elif (held.volume, held.instance) != (row.volume, row.instance):
+        why_not = f"attachment {held.id} is for volume {held.volume} on instance {held.instance}"
+        yield _difference(DriftKind.ATTACHMENT_DIFFERS, row, views, Mend(why_not=why_not))
+    elif held.status is not AttachmentStatus.ATTACHED:
+        mend = Mend(does=f"complete attachment {held.id}")
+        if row.volume not in views.volumes:
+            mend = Mend(why_not=f"the volume service knows no volume {row.volume}")
+        yield _difference(DriftKind.ATTACHMENT_INCOMPLETE, row, views, mend)
+
+
+def _make_attachment(row: BlockDevice, views: Views) -> Mend:
+    volume = views.volumes.get(row.volume)
+    if volume is None:
+        return Mend(why_not=f"the volume service knows no volume {row.volume}")
+    pair = (row.volume, row.instance)
+    there = any((held.volume, held.instance) == pair for held in views.attachments.values())
+    if there or volume.multiattach or volume.status is VolumeStatus.AVAILABLE:
+        return Mend(does="attach the volume to the instance at the volume service anew")
+    return Mend(why_not=f"the volume is {volume.status}, for somebody else perhaps")
+
+
+def _volume(row: BlockDevice, views: Views) -> Iterator[Difference]:
+    volume = views.volumes.get(row.volume)
+    held = None if row.attachment is None else views.attachments.get(row.attachment)
+    if volume is None:
+        why_not = f"the volume service knows no volume {row.volume}; detach it"
+        yield _difference(DriftKind.VOLUME_MISSING, row, views, Mend(why_not=why_not))
+        return
+    if held is None or held.status is not AttachmentStatus.ATTACHED:
+        return
+    if volume.status is VolumeStatus.DETACHING:
+        mend = Mend(does="mark the volume as in use again")
+        yield _difference(DriftKind.VOLUME_DETACHING, row, views, mend)
+    elif volume.status is not VolumeStatus.IN_USE:
+        why_not = f"the volume service says {volume.status}; set it to in-use there"
+        yield _difference(DriftKind.VOLUME_STATUS, row, views, Mend(why_not=why_not))
+
+
+def _connection(row: BlockDevice, views: Views) -> Iterator[Difference]:
+    if row.uuid not in views.records:
+        mend = Mend(does="write down how this host is connected, as the row has it")
+        if row.connection is None:
+            mend = Mend(why_not="the row does not have it either; detach the volume")
+        yield _difference(DriftKind.CONNECTION_MISSING, row, views, mend)
+    if row.uuid in views.absent:
+        mend = Mend(does="connect the volume to this host again")
+        if bearer(live_of(views), row.alias) is not None:
+            mend = Mend(why_not="the running guest has it open; stop the guest, or detach it")
+        yield _difference(DriftKind.DEVICE_MISSING, row, views, mend)
+
+
+def _guest(row: BlockDevice, views: Views, outside: tuple[Difference, ...]) -> Iterator[Difference]:
+    if views.guest is None:
+        why_not = "the hypervisor knows no such domain; define it again, or detach the volume"
+        yield _difference(DriftKind.DOMAIN_GONE, row, views, Mend(why_not=why_not))
+        return
+    ghost = is_ghost(views, row.alias)
+    if ghost:
+        why_not = (
+            "the guest may be using it, and keeps it; a detach takes it out, and a stop and start"
+            " let the hypervisor see it"
+        )
+        yield _difference(DriftKind.GHOST, row, views, Mend(why_not=why_not))
+    live, persistent = views.guest.live, views.guest.persistent
+    mend = _plug(row, views, outside)
+    if live is not None and not ghost:
+        yield from _layout(row, views, live, DriftKind.LIVE_MISSING, mend)
+    if persistent is not None:
+        yield from _layout(row, views, persistent, DriftKind.PERSISTENT_MISSING, mend)
+    if views.inner is not None and bearer(live, row.alias) and not qemu_has(views, row.alias):
+        why_not = "the hypervisor shows a disk that QEMU has not; stop and start the guest"
+        yield _difference(DriftKind.QEMU_MISSING, row, views, Mend(why_not=why_not))
+
+
+DIFFERS = {
+    DriftKind.LIVE_MISSING: DriftKind.LIVE_DIFFERS,
+    DriftKind.PERSISTENT_MISSING: DriftKind.PERSISTENT_DIFFERS,
+}
+"""What a disk is that is there, and is another than the row's."""
+
+
+def _layout(
+    row: BlockDevice, views: Views, layout: Layout, missing: DriftKind, mend: Mend
+) -> Iterator[Difference]:
+    wrong = _wrong(row, layout)
+    if wrong is not None:
+        yield _difference(DIFFERS[missing], row, views, Mend(why_not=wrong))
+    elif bearer(layout, row.alias) is None:
+        yield _difference(missing, row, views, mend)
+
+
+def _wrong(row: BlockDevice, layout: Layout) -> str | None:
+    """Say what another disk of the layout has that is the row's."""
+    disk, other = bearer(layout, row.alias), in_its_place(layout, row)
+    if disk is not None and (different := unlike(disk, row)):
+        return f"the disk of its alias has {different}; it may be another's"
+    if other is not None:
+        where = f"{other.target} at {other.address}"
+        return f"another disk has its place: {other.alias or other.source}, {where}"
+    return None
+
+
+def _plug(row: BlockDevice, views: Views, outside: tuple[Difference, ...]) -> Mend:
+    """Say whether the disk can be plugged into the layouts that lack it."""
+    why_not = _why_not_plugged(row, views, outside)
+    if why_not is not None:
+        return Mend(why_not=why_not)
+    where = f"{row.target} at {row.address}"
+    return Mend(does=f"plug the disk in again as {where}", waits=bool(outside))
+
+
+def _why_not_plugged(row: BlockDevice, views: Views, outside: tuple[Difference, ...]) -> str | None:
+    hopeless = next((other for other in outside if not other.safe), None)
+    live = live_of(views)
+    if hopeless is not None:
+        return f"{hopeless.kind} goes first: {hopeless.mend.why_not}"
+    if is_ghost(views, row.alias):
+        return "QEMU has the disk, which its hypervisor denies"
+    layouts = () if views.guest is None else views.guest.layouts
+    wrong = next((said for layout in layouts if (said := _wrong(row, layout))), None)
+    if wrong is not None:
+        return wrong
+    if row.uuid in views.refused:
+        return "the guest gave it up after a detach that had failed; ask for the detach again"
+    lacks_live = live is not None and bearer(live, row.alias) is None
+    if lacks_live and row.bus not in HOT_PLUGGED:
+        return f"bus {row.bus} takes no disk while the instance runs; stop it first"
+    return None
+
+
+def _difference(kind: DriftKind, row: BlockDevice, views: Views, mend: Mend) -> Difference:
+    return Difference(
+        kind=kind,
+        instance=views.instance,
+        device=row,
+        alias=row.alias,
+        views=said_of(row, views),
+        mend=mend,
+    )

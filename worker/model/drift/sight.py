@@ -1,0 +1,116 @@
+"""What each view says of one device."""
+
+from collections.abc import Mapping
+
+from worker.model.block_device import BlockDevice, DeviceType
+from worker.model.drift.words import Views
+from worker.model.guest import GuestDisk, Layout
+
+ABSENT = "absent"
+
+
+def bearer(layout: Layout | None, alias: str) -> GuestDisk | None:
+    """Return the disk of that alias, if the layout, or there, is one."""
+    disks = () if layout is None else layout.disks
+    return next((disk for disk in disks if disk.alias == alias), None)
+
+
+def live_of(views: Views) -> Layout | None:
+    """Return the layout of the running guest."""
+    return None if views.guest is None else views.guest.live
+
+
+def persistent_of(views: Views) -> Layout | None:
+    """Return the layout of the guest's next start."""
+    return None if views.guest is None else views.guest.persistent
+
+
+def qemu_has(views: Views, alias: str) -> bool:
+    """Tell whether QEMU was asked and has a disk of that alias."""
+    return any(disk.alias == alias for disk in views.inner or ())
+
+
+def is_ghost(views: Views, alias: str) -> bool:
+    """Tell whether QEMU has a disk of that alias and its hypervisor denies it."""
+    return qemu_has(views, alias) and bearer(live_of(views), alias) is None
+
+
+def unlike(disk: GuestDisk, row: BlockDevice) -> str:
+    """Say in what the disk is not as the row has it; empty when in nothing."""
+    serial = None if row.device_type is DeviceType.LUN else row.serial
+    pairs = [
+        ("target", disk.target, row.target),
+        ("bus", disk.bus, row.bus.value),
+        ("serial", disk.serial, serial),
+    ]
+    if row.address is not None:
+        pairs.append(("address", str(disk.address), str(row.address)))
+    return "; ".join(f"{name} {has}, not {wanted}" for name, has, wanted in pairs if has != wanted)
+
+
+def is_of(disk: GuestDisk, row: BlockDevice, views: Views) -> bool:
+    """Tell whether a disk is the one that the row stood for.
+
+    The alias alone is no proof. It must be in the row's place and look like the row's in all else;
+    and a row that was never connected, a reservation that was given back, never had a disk.
+    """
+    if disk.alias != row.alias or row.connection is None or unlike(disk, row):
+        return False
+    return _may_be_of_its_volume(disk.source, row, views)
+
+
+def is_ghost_of(row: BlockDevice, views: Views) -> bool:
+    """Tell whether the disk that QEMU has and its hypervisor denies is the row's."""
+    inner = next((disk for disk in views.inner or () if disk.alias == row.alias), None)
+    if inner is None or not is_ghost(views, row.alias) or row.connection is None:
+        return False
+    return inner.source is None or _may_be_of_its_volume(inner.source, row, views)
+
+
+def _may_be_of_its_volume(source: str | None, row: BlockDevice, views: Views) -> bool:
+    return views.sources.get(row.uuid, source) == source
+
+
+def in_its_place(layout: Layout, row: BlockDevice) -> GuestDisk | None:
+    """Return another disk that has the row's name or address."""
+    for disk in layout.disks:
+        same_place = row.address is not None and disk.address == row.address
+        if disk.alias != row.alias and (disk.target == row.target or same_place):
+            return disk
+    return None
+
+
+def said_of(row: BlockDevice, views: Views) -> Mapping[str, str]:
+    """Return what each view says of the row's device, for people."""
+    held = None if row.attachment is None else views.attachments.get(row.attachment)
+    volume = views.volumes.get(row.volume)
+    return {
+        "row": "removed" if row.deleted else row.status.value,
+        "live": _layout(views, live_of(views), "not running", row.alias),
+        "persistent": _layout(views, persistent_of(views), "transient", row.alias),
+        "qemu": _qemu(views, row.alias),
+        "attachment": ABSENT if held is None else held.status.value,
+        "volume": ABSENT if volume is None else volume.status.value,
+        "connection": _connection(row, views),
+    }
+
+
+def _layout(views: Views, layout: Layout | None, without: str, alias: str) -> str:
+    if views.guest is None:
+        return "no domain"
+    if layout is None:
+        return without
+    disk = bearer(layout, alias)
+    return ABSENT if disk is None else f"{disk.target} at {disk.address}"
+
+
+def _qemu(views: Views, alias: str) -> str:
+    if views.inner is None:
+        return "not asked"
+    return "has it" if qemu_has(views, alias) else ABSENT
+
+
+def _connection(row: BlockDevice, views: Views) -> str:
+    if row.uuid not in views.records:
+        return ABSENT
+    return "recorded, and not on this host" if row.uuid in views.absent else "recorded"

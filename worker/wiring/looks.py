@@ -1,0 +1,76 @@
+"""Has guests looked at, in their lanes, when there is reason to."""
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from functools import partial
+
+from worker.errors import Unavailable
+from worker.handlers.look_at_guest import Wanted, look_at_guest, look_for_ghosts
+from worker.model.guest import GuestEvent, GuestInDoubt
+from worker.model.ids import InstanceId
+from worker.ports import Ports
+from worker.rpc.dispatch import Dispatcher
+from worker.rpc.methods import OPERATIONS
+from worker.runner import Runner
+
+LOG = logging.getLogger(__name__)
+
+LOOK_AGAIN = 5.0
+"""Seconds after which a guest that could not be looked at is looked at again."""
+
+
+class Looks:
+    """One look at a time for each guest; what happens before it comes is seen by it."""
+
+    def __init__(
+        self,
+        open_call: Callable[[], AbstractContextManager[Ports]],
+        runner: Runner,
+        dispatcher: Dispatcher,
+    ) -> None:
+        """What a look calls for is journaled by the dispatcher."""
+        self._open_call = open_call
+        self._runner = runner
+        self._dispatcher = dispatcher
+        self._awaited: dict[InstanceId, bool] = {}
+        self._lock = threading.Lock()
+
+    def on_event(self, event: GuestEvent) -> None:
+        """Have the guest looked at that something happened to."""
+        self.enter(event.instance, in_doubt=isinstance(event, GuestInDoubt))
+
+    def enter(self, instance: InstanceId, *, in_doubt: bool = False) -> None:
+        """Have the guest looked at; one in doubt in QEMU too."""
+        with self._lock:
+            awaited = instance in self._awaited
+            self._awaited[instance] = in_doubt or self._awaited.get(instance, False)
+        if not awaited:
+            self._runner.enter(instance, partial(self._look, instance))
+
+    def _look(self, instance: InstanceId) -> None:
+        with self._lock:
+            in_doubt = self._awaited.pop(instance, False)
+        try:
+            self._take(instance, look_at_guest)
+            if in_doubt:
+                self._take(instance, look_for_ghosts)
+        except Unavailable as error:
+            LOG.warning("guest not looked at yet: instance=%s error=%s", instance, error)
+            again = threading.Timer(LOOK_AGAIN, partial(self.enter, instance, in_doubt=in_doubt))
+            again.daemon = True
+            again.start()
+
+    def _take(
+        self, instance: InstanceId, look: Callable[[InstanceId, Ports], tuple[Wanted, ...]]
+    ) -> None:
+        with self._open_call() as ports:
+            wanted = look(instance, ports)
+        for request in wanted:
+            self._dispatcher.submit_own(_method_of(request), **asdict(request))
+
+
+def _method_of(request: Wanted) -> str:
+    return next(name for name, kind in OPERATIONS.items() if kind.request is type(request))

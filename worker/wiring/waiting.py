@@ -1,0 +1,59 @@
+"""An operation outlasts a short outage: what does not answer is asked again, in vain or not."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from worker.errors import HypervisorUnavailable, VolumeServiceUnavailable
+
+ResultT = TypeVar("ResultT")
+
+AWAY = (HypervisorUnavailable, VolumeServiceUnavailable)
+
+WAITED_FOR = ("guests.", "disks.", "insides.", "volumes.", "attachments.")
+"""What may come back by itself. The pool's own folder does not: a full disk stays full."""
+
+NOT_WAITED_FOR = frozenset({"volumes.begin_detaching", "volumes.roll_detaching"})
+"""What only spares others a surprise: a detach goes on without it."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
+
+
+class Waiting:
+    """Makes outside calls, again while their part is away, for so many seconds a call.
+
+    A call that broke off may have had its effect: every port looks before it acts.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        """``seconds`` says, when a call fails, how long it may be tried in all."""
+        self._seconds = seconds
+
+    def call(self, name: str, call: Callable[[], ResultT]) -> ResultT:
+        """Make the call; raises what it raises, the last time."""
+        try:
+            return call()
+        except AWAY:
+            patience = self._seconds()
+            if patience <= 0 or name in NOT_WAITED_FOR or not name.startswith(WAITED_FOR):
+                raise
+        return self._again(call, patience)
+
+    @staticmethod
+    def _again(call: Callable[[], ResultT], patience: float) -> ResultT:
+        time.sleep(min(FIRST_PAUSE, patience))
+        retrying = Retrying(
+            stop=stop_after_delay(patience),
+            wait=wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
+            retry=retry_if_exception_type(AWAY),
+            reraise=True,
+        )
+        result: ResultT = retrying(call)
+        return result
