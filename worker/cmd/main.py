@@ -3,44 +3,32 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from oslo_config import cfg
 
 import worker
-from worker.cmd import (
-    asking,
-    bus,
-    config,
-    db,
-    dead_letter,
-    device,
-    drain,
-    drift,
-    instance,
-    operation,
-    serve,
-    volume,
-    watch,
-)
-from worker.cmd.demo import command as demo
+from worker.cmd import asking
 from worker.conf.reload import said
 from worker.errors import WorkerError
 
-NOUNS = (
-    serve,
-    drain,
-    demo,
-    bus,
-    watch,
-    volume,
-    instance,
-    device,
-    operation,
-    drift,
-    dead_letter,
-    db,
-    config,
-)
+MODULES = {
+    "serve": "serve",
+    "drain": "drain",
+    "demo": "demo.command",
+    "call": "bus",
+    "cast": "bus",
+    "watch": "watch",
+    "volume": "volume",
+    "instance": "instance",
+    "device": "device",
+    "operation": "operation",
+    "drift": "drift",
+    "dead-letter": "dead_letter",
+    "db": "db",
+    "config": "config",
+}
+"""Which module has a command: the others need not be loaded to run it."""
 
 EPILOG = """exit status: 0 done, 1 failed, 2 wrong usage, 3 drift or warning found
 Commands reach a running worker through the socket in its state folder."""
@@ -48,7 +36,8 @@ Commands reach a running worker through the socket in its state folder."""
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    arguments = parser().parse_args(words)
+    given = sys.argv[1:] if words is None else words
+    arguments = parser(given).parse_args(given)
     try:
         status: int = arguments.run(arguments)
     except WorkerError as error:
@@ -65,8 +54,8 @@ def main(words: Sequence[str] | None = None) -> int:
     return status
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of the command that the words begin with; of all, if they name none."""
     top = argparse.ArgumentParser(
         prog="blockworker",
         description="Attach and detach volumes on a libvirt host, and tell what became of it.",
@@ -75,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"blockworker {worker.__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for noun in NOUNS:
-        noun.add(commands)
+    named = MODULES.get(words[0]) if words else None
+    for module in dict.fromkeys(MODULES.values()) if named is None else (named,):
+        import_module(f"worker.cmd.{module}").add(commands)
     return top

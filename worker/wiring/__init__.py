@@ -1,16 +1,45 @@
-"""Joins the core to the real world: the only room that names real adapters."""
+"""Joins the core to the real world: the only room that names real adapters.
 
-from worker.wiring.core import Core, onlooker, read
+What needs them is loaded when it is first used: a command that asks the running worker through its
+socket would else wait a second for SQLAlchemy, libvirt and os-brick, and use none of them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from worker.wiring.holder import holder
-from worker.wiring.service import Worker
-from worker.wiring.settings import (
-    PRIVATE,
-    bus_settings,
-    check_database_url,
-    make_database,
-    socket_path,
-    unsafe_bus,
-)
+from worker.wiring.places import socket_path
+
+if TYPE_CHECKING:
+    from worker.wiring.core import Core, onlooker, read
+    from worker.wiring.service import Worker
+    from worker.wiring.settings import (
+        PRIVATE,
+        bus_settings,
+        check_database_url,
+        make_database,
+        unsafe_bus,
+    )
+else:
+    _HOMES = {
+        "Core": "core",
+        "onlooker": "core",
+        "read": "core",
+        "Worker": "service",
+        "PRIVATE": "settings",
+        "bus_settings": "settings",
+        "check_database_url": "settings",
+        "make_database": "settings",
+        "unsafe_bus": "settings",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Return what was not loaded yet."""
+        if name not in _HOMES:
+            message = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(message)
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
 
 __all__ = [
     "PRIVATE",

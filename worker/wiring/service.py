@@ -25,6 +25,7 @@ from worker.steps import Watch
 from worker.wiring.core import CALL_SECONDS, Core, SystemClock
 from worker.wiring.health import Ends, Health, note_drift
 from worker.wiring.holder import owner
+from worker.wiring.places import socket_path
 from worker.wiring.reservations import Reservations
 from worker.wiring.settings import (
     bus_settings,
@@ -32,7 +33,6 @@ from worker.wiring.settings import (
     health_address,
     hypervisor_uri,
     make_database,
-    socket_path,
     state_path,
 )
 

@@ -55,6 +55,13 @@ def hypervisor_uri(conf: cfg.ConfigOpts) -> str:
     return PrivateLibvirtd(state_path(conf) / "libvirt").start()
 
 
+def known_uri(conf: cfg.ConfigOpts) -> str:
+    """Return libvirt's URI for one who only looks: nothing is started, and it may not run."""
+    if conf.hypervisor.uri != PRIVATE:
+        return str(conf.hypervisor.uri)
+    return PrivateLibvirtd(state_path(conf) / "libvirt").uri()
+
+
 def bus_settings(conf: cfg.ConfigOpts) -> BusSettings:
     """Return which bus is meant, and how it is used; raises Invalid for a malformed URL."""
     check_url(conf.transport_url)
@@ -96,8 +103,3 @@ def health_address(conf: cfg.ConfigOpts) -> Path | tuple[str, int] | None:
         )
         raise Invalid(message)
     return host.strip("[]"), int(port)
-
-
-def socket_path(conf: cfg.ConfigOpts) -> Path:
-    """Return where the worker of this state folder listens for commands."""
-    return Path(conf.state_path) / "control.sock"
