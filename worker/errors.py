@@ -84,6 +84,72 @@ class DeviceNameMalformed(Invalid):
     code = "block_device.name_malformed"
 
 
+class NoVolume(Invalid):
+    """What is asked can be done to a volume only, and the block device is a local disk."""
+
+    code = "block_device.no_volume"
+
+
+class SpecificationInvalid(Invalid):
+    """An instance cannot be built as it was asked for."""
+
+    code = "instance.invalid"
+
+
+class MachineUnsupported(Invalid):
+    """The hypervisor has no machine of that type, firmware or device."""
+
+    code = "instance.machine_unsupported"
+
+
+class ImageRefused(Invalid):
+    """The image's content is not what it says, or could reach beyond itself."""
+
+    code = "image.refused"
+
+
+class ImageNotFound(NotFound):
+    """There is no such image."""
+
+    code = "image.not_found"
+
+
+class TagTaken(Conflict):
+    """Another disk of the instance bears the tag."""
+
+    code = "block_device.tag_taken"
+
+
+class InstanceWrongState(Conflict):
+    """The instance is not in a state in which this can be done."""
+
+    code = "instance.wrong_state"
+
+
+class DomainTaken(Conflict):
+    """The hypervisor has a domain of that name or uuid, and it is not ours."""
+
+    code = "domain.taken"
+
+
+class NoRoom(Unavailable):
+    """The host has no room for the disk."""
+
+    code = "host.no_room"
+
+
+class ImagesUnavailable(Unavailable):
+    """The image service does not answer, or failed."""
+
+    code = "image_service.unavailable"
+
+
+class GuestStays(Unavailable):
+    """The guest did not power off in time when it was asked to."""
+
+    code = "instance.stays"
+
+
 class VolumeFileUnusable(Invalid):
     """A file given as a volume is missing, unreadable, empty or no raw image."""
 

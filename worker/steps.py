@@ -33,6 +33,12 @@ LOOKS = frozenset(
         "guests.find",
         "insides.disks",
         "insides.in_doubt",
+        "machines.check",
+        "power.wait_off",
+        "images.show",
+        "local_disks.check_room",
+        "local_disks.find",
+        "config_drives.find",
         "volumes.show",
         "attachments.get",
         "attachments.find",
@@ -122,7 +128,20 @@ class _Wrapped:
         return wrapped
 
 
-OUTSIDE = ("guests", "disks", "insides", "volumes", "attachments", "pool", "connector")
+OUTSIDE = (
+    "guests",
+    "disks",
+    "insides",
+    "machines",
+    "power",
+    "images",
+    "local_disks",
+    "config_drives",
+    "volumes",
+    "attachments",
+    "pool",
+    "connector",
+)
 """The ports whose calls leave the worker; the others are the journal and what stands beside it."""
 
 

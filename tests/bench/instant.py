@@ -23,7 +23,7 @@ from worker.model.ids import InstanceId, VolumeId
 from worker.model.volume import Volume, VolumeStatus
 from worker.persistence.database import Database
 from worker.steps import OUTSIDE, Watch
-from worker.wiring.core import Outside
+from worker.wiring.outside import Outside
 
 URI = "test:///default"
 INSTANCES = 8

@@ -14,6 +14,8 @@ from tests.fakes.database import (
     FakeUpdates,
 )
 from tests.fakes.hypervisor import FakeGuestDisks, FakeGuestInsides, FakeGuests
+from tests.fakes.images import FakeConfigDrives, FakeImages, FakeLocalDisks
+from tests.fakes.machines import FakeMachines, FakePower
 from tests.fakes.volume_service import (
     FakeAttachments,
     FakeConnector,
@@ -59,6 +61,11 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         guests=FakeGuests(world),
         disks=FakeGuestDisks(world),
         insides=FakeGuestInsides(world),
+        machines=FakeMachines(world),
+        power=FakePower(world),
+        images=FakeImages(world),
+        local_disks=FakeLocalDisks(world),
+        config_drives=FakeConfigDrives(world),
         volumes=FakeVolumes(world),
         attachments=FakeAttachments(world),
         pool=FakePoolVolumes(world),

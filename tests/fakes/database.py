@@ -139,7 +139,7 @@ class FakeConnections(Connections):
             ConnectionRecord(
                 device=uuid,
                 instance=devices.get(uuid).instance,
-                volume=devices.get(uuid).volume,
+                volume=devices.get(uuid).its_volume,
                 connection=connection,
             )
             for uuid, connection in self.world.connections.items()
@@ -172,7 +172,19 @@ class FakeInstances(Instances):
         self.world.instances[instance.uuid] = instance
 
     def save(self, instance: Instance) -> None:
-        self.world.pending.append(lambda: self.world.instances.__setitem__(instance.uuid, instance))
+        self.world.pending.append(lambda: self._save(instance))
+
+    def remove(self, instance: InstanceId) -> None:
+        self.world.pending.append(lambda: self._remove(instance))
+
+    def _remove(self, instance: InstanceId) -> None:
+        self.world.instances.pop(instance, None)
+
+    def _save(self, instance: Instance) -> None:
+        kept = self.world.instances.get(instance.uuid)
+        if kept is not None:
+            frozen = replace(instance, specification=kept.specification)
+            self.world.instances[instance.uuid] = frozen
 
 
 class FakeUpdates(Updates):

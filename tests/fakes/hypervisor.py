@@ -1,5 +1,7 @@
 """A hypervisor without one."""
 
+from dataclasses import replace
+
 from tests.fakes.world import PLACES, FakeGuest, World
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
 from worker.model.disk import Disk
@@ -22,11 +24,13 @@ def shown(disk: Disk) -> GuestDisk:
             )
 
 
-def layout(disks: dict[str, Disk]) -> Layout:
-    return Layout(
+def layout(disks: dict[str, Disk], empty: Layout | None = None) -> Layout:
+    without = empty or Layout(disks=(), taken=frozenset(), places=PLACES)
+    taken = {disk.address for disk in disks.values() if disk.address}
+    return replace(
+        without,
         disks=tuple(shown(disk) for disk in disks.values()),
-        taken=frozenset(disk.address for disk in disks.values() if disk.address),
-        places=PLACES,
+        taken=without.taken | taken,
     )
 
 
@@ -51,8 +55,8 @@ class FakeGuests(Guests):
             instance=instance,
             name=guest.name,
             vm_state=guest.vm_state,
-            live=layout(guest.live) if guest.running else None,
-            persistent=layout(guest.persistent),
+            live=layout(guest.live, guest.empty) if guest.running else None,
+            persistent=layout(guest.persistent, guest.empty),
         )
 
     def find(self, name_or_uuid: str) -> Guest:

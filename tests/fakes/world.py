@@ -16,9 +16,19 @@ from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.block_device import BlockDevice, Bus
 from worker.model.connection import Connection
 from worker.model.disk import Disk
-from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId
+from worker.model.guest import Layout
+from worker.model.ids import (
+    AttachmentId,
+    BlockDeviceId,
+    ImageId,
+    InstanceId,
+    OperationId,
+    VolumeId,
+)
+from worker.model.image import Image
 from worker.model.instance import Instance, VmState
 from worker.model.operation import Operation, Step
+from worker.model.specification import LocalDisk
 from worker.model.update import Update
 from worker.model.volume import Attachment, Volume
 
@@ -40,7 +50,9 @@ ThingT = TypeVar("ThingT", bound="FakeGuest | World")
 class FakeGuest:
     """A domain: disks by alias, in the running guest and in the persistent XML.
 
-    ``ghosts`` are the aliases of disks that the guest has and its hypervisor denies.
+    ``ghosts`` are the aliases of disks that the guest has and its hypervisor denies. ``asked``
+    counts how often it was asked to power itself off, which a ``deaf`` one does not do. ``empty``
+    is its layout without disks, for one that was defined by us.
     """
 
     name: str
@@ -50,6 +62,9 @@ class FakeGuest:
     ghosts: set[str] = field(default_factory=set)
     doubted: bool = False
     busy: bool = False
+    deaf: bool = False
+    asked: int = field(default=0, compare=False)
+    empty: Layout | None = None
 
     @property
     def running(self) -> bool:
@@ -68,6 +83,11 @@ class World:
     rows: dict[BlockDeviceId, BlockDevice] = field(default_factory=dict)
     connections: dict[BlockDeviceId, Connection] = field(default_factory=dict)
     instances: dict[InstanceId, Instance] = field(default_factory=dict)
+    images: dict[ImageId, Image] = field(default_factory=dict)
+    files: dict[str, LocalDisk] = field(default_factory=dict)
+    config_drives: dict[InstanceId, dict[str, bytes]] = field(default_factory=dict)
+    room: int = 1 << 50
+    cached: set[ImageId] = field(default_factory=set, compare=False)
     removed: dict[BlockDeviceId, BlockDevice] = field(default_factory=dict, compare=False)
     operations: dict[OperationId, Operation] = field(default_factory=dict, compare=False)
     steps: dict[OperationId, list[Step]] = field(default_factory=dict, compare=False)
@@ -83,6 +103,22 @@ class World:
             pending, self.pending[:] = list(self.pending), []
             for write in pending:
                 write()
+
+    def has_source(self, path: str) -> bool:
+        """Tell whether a path that a disk names is there; what is not ours always is."""
+        folder, _, name = path.rpartition("/")
+        if path.startswith("/local/"):
+            return path in self.files
+        if folder == "/config":
+            return InstanceId(name) in self.config_drives
+        known = VolumeId(name) in self.volumes
+        return VolumeId(name) in self.connected if folder == "/dev" and known else True
+
+    def check_not_open(self, path: str) -> None:
+        """Note the harm of a file that is deleted under a running guest."""
+        for instance, guest in self.guests.items():
+            if any(disk.source.path == path for disk in guest.live.values()):
+                self.harm.append(f"{path} was deleted under {instance}")
 
     def crash(self) -> None:
         """Lose what was not durable."""

@@ -61,7 +61,7 @@ def twice_live(world: World) -> list[str]:
 
 def _keys(row: BlockDevice) -> list[tuple[str, ...]]:
     return [
-        (row.instance, row.volume),
+        (row.instance, row.its_volume),
         (row.instance, row.device_name),
         (row.instance, str(row.address)),
     ]
@@ -119,7 +119,7 @@ def disagreements(
     rows = [
         row for row in world.rows.values() if row.instance == instance and row.volume not in excused
     ]
-    attached = {row.volume: row for row in rows if row.status is DeviceStatus.ATTACHED}
+    attached = {row.its_volume: row for row in rows if row.status is DeviceStatus.ATTACHED}
     at_rest = (DeviceStatus.RESERVED, DeviceStatus.ATTACHED)
     restless = [f"{row.uuid} is {row.status} at rest" for row in rows if row.status not in at_rest]
     differences = [
@@ -243,7 +243,7 @@ def underdone(operation: Operation, before: World) -> list[str]:
     row = None if operation.block_device is None else before.rows.get(operation.block_device)
     if operation.state is OperationState.SUCCEEDED or row is None or not _may(operation, row):
         return []
-    held = FakeAttachments(before).find(row.volume, row.instance)
+    held = FakeAttachments(before).find(row.its_volume, row.instance)
     given = operation.arguments.get("attachment_id")
     fits = given is None or (held is not None and given == held.id)
     if fits and _can(operation, row, before):
@@ -270,7 +270,7 @@ def _may(operation: Operation, row: BlockDevice) -> bool:
 
 
 def _can(operation: Operation, row: BlockDevice, world: World) -> bool:
-    guest, volume = world.guests[row.instance], world.volumes[row.volume]
+    guest, volume = world.guests[row.instance], world.volumes[row.its_volume]
     if operation.method == "detach_volume":
         keeps = guest.busy and row.alias in guest.live
         return row.status is DeviceStatus.ATTACHED and not keeps
@@ -291,7 +291,7 @@ def _before(operation: Operation, world: World) -> World:
         return left
     row = left.rows.pop(operation.arguments["bdm_uuid"])
     service = FakeAttachments(left)
-    held = service.find(row.volume, row.instance)
+    held = service.find(row.its_volume, row.instance)
     if held is not None and operation.arguments["attachment_id"] in (None, held.id):
         service.delete(held.id)
     return left

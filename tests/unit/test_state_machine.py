@@ -193,7 +193,7 @@ class Days(RuleBasedStateMachine):
         row = self.traffic.rows[n % len(self.traffic.rows)]
         at = None if expires_in is None else self.world.now + timedelta(milliseconds=expires_in)
         more = {} if at is None else {"expires_at": at.isoformat()}
-        more |= {"volume_id": row.volume} if method == "detach_volume" else {}
+        more |= {"volume_id": row.its_volume} if method == "detach_volume" else {}
         held = [None, None, self.fitting(row), *self.world.attachments]
         self.ask(
             method,
@@ -205,7 +205,7 @@ class Days(RuleBasedStateMachine):
         )
 
     def fitting(self, row: BlockDevice) -> str | None:
-        found = fakes.ports(self.world).attachments.find(row.volume, row.instance)
+        found = fakes.ports(self.world).attachments.find(row.its_volume, row.instance)
         return None if found is None else found.id
 
     def ask(self, method: str, *, sent: bool = True, **arguments: str | None) -> None:
@@ -400,7 +400,7 @@ class Days(RuleBasedStateMachine):
 
     def clear_up(self, row: BlockDevice) -> None:
         ports = fakes.ports(self.world)
-        self.excused.add(row.volume)
+        self.excused.add(row.its_volume)
         anothers = {(instance, disk.alias) for instance, disk in self.planted}
         with suppress(GuestBusy):
             if (row.instance, row.alias) not in anothers:
@@ -409,7 +409,7 @@ class Days(RuleBasedStateMachine):
             kept = ports.connections.get(row.uuid)
             if kept is not None:
                 ports.connector.disconnect(kept)
-            held = ports.attachments.find(row.volume, row.instance)
+            held = ports.attachments.find(row.its_volume, row.instance)
             if held is not None:
                 ports.attachments.delete(held.id)
 

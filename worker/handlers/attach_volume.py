@@ -107,8 +107,8 @@ def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDe
 def _attachment(request: AttachVolume, device: BlockDevice, ports: Ports) -> Attachment:
     """Return the caller's attachment, or the one there is, or a new one."""
     if request.attachment_id is None:
-        found = ports.attachments.find(device.volume, device.instance)
-        return found or ports.attachments.create(device.volume, device.instance)
+        found = ports.attachments.find(device.its_volume, device.instance)
+        return found or ports.attachments.create(device.its_volume, device.instance)
     given = ports.attachments.get(request.attachment_id)
     if not _fits(given, device):
         message = f"attachment {given.id} is for volume {given.volume} on instance {given.instance}"
@@ -144,7 +144,7 @@ def _known_attachment(
     request: AttachVolume, device: BlockDevice, ports: Ports
 ) -> Attachment | None:
     if request.attachment_id is None:
-        return ports.attachments.find(device.volume, device.instance)
+        return ports.attachments.find(device.its_volume, device.instance)
     try:
         return ports.attachments.get(request.attachment_id)
     except AttachmentNotFound:
@@ -170,7 +170,7 @@ def _disconnect(device: BlockDevice, ports: Ports) -> None:
 
 def _check_size(device: BlockDevice, volume: HostVolume, ports: Ports) -> None:
     """A smaller device is another one: the guest must not see it (CVE-2020-17376's kin)."""
-    recorded = ports.volumes.show(device.volume).size
+    recorded = ports.volumes.show(device.its_volume).size
     found = ports.connector.size(volume)
     if found < recorded:
         message = f"volume {device.volume} is {found} bytes on this host, {recorded} are recorded"

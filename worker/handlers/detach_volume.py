@@ -146,7 +146,7 @@ def _former(device: BlockDevice) -> DeviceStatus:
 def _begin_detaching(device: BlockDevice, ports: Ports) -> None:
     """A volume service that is away is no reason to wait: the attachment's end will tell it."""
     try:
-        ports.volumes.begin_detaching(device.volume)
+        ports.volumes.begin_detaching(device.its_volume)
     except DatabaseUnavailable:
         raise
     except Unavailable:
@@ -192,7 +192,7 @@ def _guest_has(device: BlockDevice, ports: Ports) -> bool:
 
 def _roll_detaching(device: BlockDevice, ports: Ports) -> None:
     try:
-        ports.volumes.roll_detaching(device.volume)
+        ports.volumes.roll_detaching(device.its_volume)
     except DatabaseUnavailable:
         raise
     except Unavailable:

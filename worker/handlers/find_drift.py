@@ -85,7 +85,7 @@ def look(instance: InstanceId, ports: Ports, *, qemu: bool) -> Views:
     ways = {row.uuid: row.connection for row in (*rows, *removed) if row.connection}
     ways |= {device: record.connection for device, record in records.items()}
     sources = _sources(ways, ports)
-    volumes = _volumes({row.volume for row in (*rows, *removed)}, ports)
+    volumes = _volumes({row.volume for row in (*rows, *removed) if row.volume is not None}, ports)
     return Views(
         instance=instance,
         guest=guest,

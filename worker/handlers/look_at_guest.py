@@ -87,4 +87,4 @@ def _failed_last(row: BlockDevice, ports: Ports) -> bool:
 
 
 def _finish(row: BlockDevice) -> DetachVolume:
-    return DetachVolume(instance_uuid=row.instance, volume_id=row.volume, bdm_uuid=row.uuid)
+    return DetachVolume(instance_uuid=row.instance, volume_id=row.its_volume, bdm_uuid=row.uuid)

@@ -126,7 +126,7 @@ def _not_mended(left: list[Difference], course: _Course) -> str:
 def _complete(difference: Difference, _views: Views, ports: Ports) -> None:
     """The host is connected as the row says; a volume service that says otherwise is refused."""
     row = _row(difference, ports)
-    attachment = _held(row, ports) or ports.attachments.create(row.volume, row.instance)
+    attachment = _held(row, ports) or ports.attachments.create(row.its_volume, row.instance)
     connection = attachment.connection or ports.attachments.connect(
         attachment.id, ports.connector.properties()
     )
@@ -139,11 +139,11 @@ def _complete(difference: Difference, _views: Views, ports: Ports) -> None:
 
 
 def _held(row: BlockDevice, ports: Ports) -> Attachment | None:
-    return ports.attachments.find(row.volume, row.instance)
+    return ports.attachments.find(row.its_volume, row.instance)
 
 
 def _roll_detaching(difference: Difference, _views: Views, ports: Ports) -> None:
-    ports.volumes.roll_detaching(_row(difference, ports).volume)
+    ports.volumes.roll_detaching(_row(difference, ports).its_volume)
 
 
 def _write_down(difference: Difference, _views: Views, ports: Ports) -> None:
@@ -159,7 +159,7 @@ def _connect(difference: Difference, _views: Views, ports: Ports) -> None:
 def _plug(difference: Difference, _views: Views, ports: Ports) -> None:
     row = _row(difference, ports)
     volume = ports.connector.connect(_connection(row, ports))
-    recorded, found = ports.volumes.show(row.volume).size, ports.connector.size(volume)
+    recorded, found = ports.volumes.show(row.its_volume).size, ports.connector.size(volume)
     if found < recorded:
         message = f"volume {row.volume} is {found} bytes on this host, {recorded} are recorded"
         raise WrongDevice(message)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from worker.errors import NoVolume
 from worker.model.address import Address
 from worker.model.connection import Connection
-from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
+from worker.model.ids import AttachmentId, BlockDeviceId, ImageId, InstanceId, VolumeId
 
 
 class Bus(StrEnum):
@@ -28,6 +29,14 @@ class DeviceType(StrEnum):
     CDROM = "cdrom"
     FLOPPY = "floppy"
     LUN = "lun"
+
+
+class SourceType(StrEnum):
+    """What the disk's first content is (the table's ``source_type``)."""
+
+    VOLUME = "volume"
+    IMAGE = "image"
+    BLANK = "blank"
 
 
 class DeviceStatus(StrEnum):
@@ -60,13 +69,16 @@ LEGAL_MOVES: Mapping[DeviceStatus, frozenset[DeviceStatus]] = {
 class BlockDevice:
     """One row of ``block_device_mapping``; ``volume_size`` is in GiB, rounded up.
 
+    It stands for a volume, or for a local disk: one whose content is a file of this host, without
+    a ``volume``. ``guest_format`` is what a blank disk was formatted as (``swap``, ``ext4``).
+
     ``device_name`` is a full path (``/dev/vdb``) as the table has always kept it; ``target`` is
     the bare name that libvirt uses. ``unit`` is set on the scsi bus only.
     """
 
     uuid: BlockDeviceId
     instance: InstanceId
-    volume: VolumeId
+    volume: VolumeId | None
     device_name: str
     bus: Bus
     device_type: DeviceType = DeviceType.DISK
@@ -77,6 +89,9 @@ class BlockDevice:
     status: DeviceStatus = DeviceStatus.RESERVED
     attachment: AttachmentId | None = None
     connection: Connection | None = None
+    source_type: SourceType = SourceType.VOLUME
+    image: ImageId | None = None
+    guest_format: str | None = None
     volume_size: int | None = None
     volume_type: str | None = None
     boot_index: int | None = None
@@ -93,6 +108,19 @@ class BlockDevice:
         """The name without its folder, as libvirt's ``<target dev>`` has it."""
         return self.device_name.removeprefix("/dev/")
 
+    @property
+    def local(self) -> bool:
+        """Whether its content is a file of this host."""
+        return self.volume is None
+
+    @property
+    def its_volume(self) -> VolumeId:
+        """The volume that it stands for; raises NoVolume for a local disk."""
+        if self.volume is None:
+            message = f"block device {self.uuid} is a local disk, no volume"
+            raise NoVolume(message)
+        return self.volume
+
     def public(self) -> dict[str, str | int | bool | None]:
         """Return the fields that may leave the worker: everything but the connection."""
         return {
@@ -108,6 +136,10 @@ class BlockDevice:
             "address": None if self.address is None else str(self.address),
             "unit": self.unit,
             "status": self.status.value,
+            "source_type": self.source_type.value,
+            "destination_type": "local" if self.local else "volume",
+            "image_id": self.image,
+            "guest_format": self.guest_format,
             "volume_size": self.volume_size,
             "boot_index": self.boot_index,
             "tag": self.tag,

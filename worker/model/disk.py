@@ -9,7 +9,10 @@ from worker.model.source import DiskOptions, DiskSource, HostVolume
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """Everything ``<disk>`` says; ``alias`` is the handle by which it is found again."""
+    """Everything ``<disk>`` says; ``alias`` is the handle by which it is found again.
+
+    ``boot_order`` counts from 1, as libvirt's ``<boot order>`` does.
+    """
 
     alias: str
     target: str
@@ -19,6 +22,7 @@ class Disk:
     address: Address | None
     source: DiskSource
     options: DiskOptions
+    boot_order: int | None = None
 
 
 def disk_of(device: BlockDevice, volume: HostVolume) -> Disk:
@@ -33,4 +37,5 @@ def disk_of(device: BlockDevice, volume: HostVolume) -> Disk:
         address=device.address,
         source=volume.source,
         options=replace(volume.options, shareable=shareable),
+        boot_order=None if device.boot_index is None else device.boot_index + 1,
     )

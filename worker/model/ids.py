@@ -8,6 +8,8 @@ VolumeId = NewType("VolumeId", str)
 AttachmentId = NewType("AttachmentId", str)
 BlockDeviceId = NewType("BlockDeviceId", str)
 OperationId = NewType("OperationId", str)
+ImageId = NewType("ImageId", str)
+PortId = NewType("PortId", str)
 
 
 def is_uuid(text: str) -> bool:

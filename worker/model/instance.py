@@ -1,11 +1,11 @@
 """An instance: the guest of one domain, in this worker's care."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from worker.model.ids import InstanceId
+from worker.model.specification import Specification
 
 
 class VmState(StrEnum):
@@ -21,7 +21,10 @@ class VmState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One row of ``instances``; ``specification`` is frozen when the row is made."""
+    """One row of ``instances``; ``specification`` is frozen when the row is made.
+
+    An adopted one has none: its domain was made by other hands.
+    """
 
     uuid: InstanceId
     host: str
@@ -30,7 +33,7 @@ class Instance:
     task_state: str | None = None
     project_id: str | None = None
     user_id: str | None = None
-    specification: Mapping[str, Any] = field(default_factory=dict)
+    specification: Specification | None = None
 
     def public(self) -> dict[str, Any]:
         """Return the fields that may leave the worker."""

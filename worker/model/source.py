@@ -5,6 +5,14 @@ know it.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class DiskFormat(StrEnum):
+    """How a file holds a disk (QEMU's names); volumes are always raw."""
+
+    RAW = "raw"
+    QCOW2 = "qcow2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +24,10 @@ class BlockSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSource:
-    """A raw image in a file of this host."""
+    """A disk in a file of this host."""
 
     path: str
+    format: DiskFormat = DiskFormat.RAW
 
 
 DiskSource = BlockSource | FileSource

@@ -24,6 +24,23 @@ class Event(StrEnum):
     RELEASED = "block_device.released"
     REFUSED = "operation.refused"
     STUCK = "operation.stuck"
+    BUILD_START = "instance.build.start"
+    BUILD_END = "instance.build.end"
+    BUILD_ERROR = "instance.build.error"
+    START_START = "instance.start.start"
+    START_END = "instance.start.end"
+    START_ERROR = "instance.start.error"
+    STOP_START = "instance.stop.start"
+    STOP_END = "instance.stop.end"
+    STOP_ERROR = "instance.stop.error"
+    REBOOT_START = "instance.reboot.start"
+    REBOOT_END = "instance.reboot.end"
+    REBOOT_ERROR = "instance.reboot.error"
+    DESTROY_START = "instance.destroy.start"
+    DESTROY_END = "instance.destroy.end"
+    DESTROY_ERROR = "instance.destroy.error"
+    MISSING = "block_device.missing"
+    RETURNED = "block_device.returned"
     GHOST = "block_device.ghost"
     DRIFT_REPAIRED = "instance.drift_repaired"
 
@@ -47,6 +64,13 @@ DETACH_PHASES = Phases(
     end=Event.VOLUME_DETACH_END,
     error=Event.VOLUME_DETACH_ERROR,
 )
+
+
+BUILD_PHASES = Phases(start=Event.BUILD_START, end=Event.BUILD_END, error=Event.BUILD_ERROR)
+START_PHASES = Phases(start=Event.START_START, end=Event.START_END, error=Event.START_ERROR)
+STOP_PHASES = Phases(start=Event.STOP_START, end=Event.STOP_END, error=Event.STOP_ERROR)
+REBOOT_PHASES = Phases(start=Event.REBOOT_START, end=Event.REBOOT_END, error=Event.REBOOT_ERROR)
+DESTROY_PHASES = Phases(start=Event.DESTROY_START, end=Event.DESTROY_END, error=Event.DESTROY_ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,14 @@ from worker.errors import (
     VolumeAlreadyAttached,
 )
 from worker.model.address import parse_address
-from worker.model.block_device import LEGAL_MOVES, BlockDevice, Bus, DeviceStatus, DeviceType
+from worker.model.block_device import (
+    LEGAL_MOVES,
+    BlockDevice,
+    Bus,
+    DeviceStatus,
+    DeviceType,
+    SourceType,
+)
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
 from worker.model.update import Update
 from worker.persistence.connection_json import connection_of, json_of
@@ -204,8 +211,10 @@ def _identity(device: BlockDevice) -> dict[str, Any]:
     return {
         "uuid": device.uuid,
         "instance_uuid": device.instance,
-        "source_type": "volume",
-        "destination_type": "volume",
+        "source_type": device.source_type.value,
+        "destination_type": "local" if device.local else "volume",
+        "image_id": device.image,
+        "guest_format": device.guest_format,
         "no_device": False,
         "deleted": 0,
     }
@@ -254,6 +263,9 @@ def _device(row: Any) -> BlockDevice:  # noqa: ANN401 - a row of the table
         status=DeviceStatus(row.status),
         attachment=row.attachment_id,
         connection=None if row.connection_info is None else connection_of(row.connection_info),
+        source_type=SourceType(row.source_type or SourceType.VOLUME),
+        image=row.image_id,
+        guest_format=row.guest_format,
         volume_size=row.volume_size,
         volume_type=row.volume_type,
         boot_index=row.boot_index,

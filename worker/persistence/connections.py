@@ -38,7 +38,7 @@ class SqlConnections(Connections):
         values = {
             "bdm_uuid": device.uuid,
             "host": self._unit.host,
-            "volume_id": device.volume,
+            "volume_id": device.its_volume,
             "instance_uuid": device.instance,
             "connection": json_of(connection),
             "created_at": self._unit.clock.now(),

@@ -12,6 +12,7 @@ from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
 from worker.persistence.prepared import Query
 from worker.persistence.schema import INSTANCES as TABLE
+from worker.persistence.specification_json import json_of, specification_of
 from worker.persistence.telling import highest
 from worker.persistence.unit_of_work import UnitOfWork
 from worker.ports import Instances
@@ -23,6 +24,15 @@ _SAVE = update(TABLE).where(
     TABLE.c.uuid == bindparam("which"),
     TABLE.c.host == bindparam("worker"),
     TABLE.c.deleted == 0,
+)
+_REMOVE = (
+    update(TABLE)
+    .where(
+        TABLE.c.uuid == bindparam("which"),
+        TABLE.c.host == bindparam("worker"),
+        TABLE.c.deleted == 0,
+    )
+    .values(deleted=TABLE.c.id, deleted_at=bindparam("at"))
 )
 
 
@@ -52,7 +62,7 @@ class SqlInstances(Instances):
         now = self._unit.clock.now()
         made = {
             "uuid": instance.uuid,
-            "specification": dict(instance.specification),
+            "specification": json_of(instance.specification),
             "created_at": now,
             "updated_at": now,
             "deleted": 0,
@@ -64,6 +74,11 @@ class SqlInstances(Instances):
         which = {"which": instance.uuid, "worker": self._unit.host}
         change = _values(instance) | {"updated_at": self._unit.clock.now()}
         self._unit.append(partial(_save, which | change))
+
+    def remove(self, instance: InstanceId) -> None:
+        """Delete the row (softly), with the next commit; one that is gone is fine."""
+        which = {"which": instance, "worker": self._unit.host, "at": self._unit.clock.now()}
+        self._unit.append(partial(_remove, which))
 
 
 def _add(values: dict[str, Any], connection: SqlConnection) -> None:
@@ -78,6 +93,10 @@ def _add(values: dict[str, Any], connection: SqlConnection) -> None:
 
 def _save(values: dict[str, Any], connection: SqlConnection) -> None:
     connection.execute(_SAVE, values)
+
+
+def _remove(which: dict[str, Any], connection: SqlConnection) -> None:
+    connection.execute(_REMOVE, which)
 
 
 def _values(instance: Instance) -> dict[str, Any]:
@@ -100,5 +119,5 @@ def _instance(row: Row[Any]) -> Instance:
         task_state=row.task_state,
         project_id=row.project_id,
         user_id=row.user_id,
-        specification=row.specification,
+        specification=specification_of(row.specification),
     )

@@ -3,10 +3,8 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
@@ -19,15 +17,8 @@ from worker.persistence.database import Database
 from worker.persistence.repositories import Repositories, RequestRepositories
 from worker.persistence.seals import HostSeals
 from worker.ports import (
-    Attachments,
     Clock,
-    Connector,
-    GuestDisks,
-    GuestInsides,
-    Guests,
-    PoolVolumes,
     Ports,
-    Volumes,
 )
 from worker.rpc.dispatch import Dispatcher
 from worker.rpc.methods import CALLS, OPERATIONS
@@ -35,20 +26,18 @@ from worker.rpc.wire import request_from
 from worker.runner import Runner
 from worker.steps import Bound, Recorder, Watch, wrap_outside
 from worker.virt.connection import LibvirtConnection
-from worker.virt.disks import LibvirtGuestDisks
-from worker.virt.guests import LibvirtGuests
-from worker.virt.insides import LibvirtGuestInsides
-from worker.volume.brick import BrickConnector
-from worker.volume.pool.attachments import PoolAttachments
-from worker.volume.pool.status import PoolStatus
-from worker.volume.pool.volumes import FilePool
+from worker.virt.memory import Memory
 from worker.watchman import Watchman
 from worker.wiring.looks import Looks
-from worker.wiring.settings import make_database, state_path
+from worker.wiring.outside import make_outside
+from worker.wiring.settings import PRIVATE, known_uri, make_database, state_path
 from worker.wiring.waiting import Waiting
 
 CALL_SECONDS = 2.0
 """What a call may take outside the database, for a caller waits (DESIGN section 2)."""
+
+
+NOT_UP = "the private libvirtd does not run; `blockworker serve` starts it"
 
 
 class SystemClock(Clock):
@@ -59,19 +48,6 @@ class SystemClock(Clock):
         return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
-    """The adapters of everything outside, made once a worker."""
-
-    guests: Guests
-    disks: GuestDisks
-    insides: GuestInsides
-    volumes: Volumes
-    attachments: Attachments
-    pool: PoolVolumes
-    connector: Connector
-
-
 class Core:
     """The runner and the dispatcher on real adapters; no bus yet.
 
@@ -79,16 +55,26 @@ class Core:
     """
 
     def __init__(
-        self, conf: cfg.ConfigOpts, database: Database, uri: str, watches: Sequence[Watch] = ()
+        self,
+        conf: cfg.ConfigOpts,
+        database: Database,
+        uri: str,
+        watches: Sequence[Watch] = (),
+        *,
+        serves: bool = True,
     ) -> None:
-        """``watches`` see every outside call of an operation, from around it."""
+        """``watches`` see every outside call of an operation, from around it.
+
+        One that serves remembers for the next how libvirtd stood.
+        """
         self._conf = conf
         self._watches = watches
         self.on_end: Callable[[Operation], None] = tell_nobody
         self.clock = SystemClock()
         self.repositories = Repositories(database, conf.host, self.clock)
         # A little less than a call may take, so that the caller hears whose fault it is.
-        self.libvirt = LibvirtConnection(uri, patience=CALL_SECONDS * 0.75)
+        memory = Memory(state_path(conf), uri, keep=serves)
+        self.libvirt = LibvirtConnection(uri, patience=CALL_SECONDS * 0.75, memory=memory)
         self.outside = make_outside(conf, self.libvirt, self.repositories)
         self._bound = Bound(CALL_SECONDS, threads=conf.threads)
         self._seals = HostSeals(state_path(conf) / "host.key")
@@ -169,6 +155,11 @@ class Core:
             guests=self.outside.guests,
             disks=self.outside.disks,
             insides=self.outside.insides,
+            machines=self.outside.machines,
+            power=self.outside.power,
+            images=self.outside.images,
+            local_disks=self.outside.local_disks,
+            config_drives=self.outside.config_drives,
             volumes=self.outside.volumes,
             attachments=self.outside.attachments,
             pool=self.outside.pool,
@@ -185,38 +176,6 @@ class Core:
         )
 
 
-def make_outside(
-    conf: cfg.ConfigOpts, connection: LibvirtConnection, repositories: Repositories
-) -> Outside:
-    """Return the adapters that the configuration asks for; nothing is connected yet."""
-    folder = state_path(conf)
-    return Outside(
-        guests=LibvirtGuests(connection),
-        disks=LibvirtGuestDisks(
-            connection,
-            detach_retry_interval=conf.hypervisor.detach_retry_interval,
-            detach_attempts=conf.hypervisor.detach_attempts,
-        ),
-        insides=LibvirtGuestInsides(
-            connection,
-            detach_retry_interval=conf.hypervisor.detach_retry_interval,
-            detach_attempts=conf.hypervisor.detach_attempts,
-        ),
-        volumes=PoolStatus(records=repositories.pool),
-        attachments=PoolAttachments(records=repositories.pool, host=conf.host),
-        pool=FilePool(
-            records=repositories.pool, folder=Path(conf.volume.pool_path or folder / "volumes")
-        ),
-        connector=BrickConnector(
-            host=conf.host,
-            my_ip=conf.volume.my_ip,
-            lock_path=str(conf.volume.lock_path or folder / "locks"),
-            multipath=conf.volume.multipath,
-            enforce_multipath=conf.volume.enforce_multipath,
-        ),
-    )
-
-
 @contextmanager
 def onlooker(conf: cfg.ConfigOpts, uri: str) -> Iterator[Core]:
     """Lend a core that serves nothing: for reading beside a worker, or without one."""
@@ -224,7 +183,7 @@ def onlooker(conf: cfg.ConfigOpts, uri: str) -> Iterator[Core]:
     wrong = migrate.check(database.engine)
     if wrong is not None:
         raise Invalid(wrong)
-    core = Core(conf, database, uri)
+    core = Core(conf, database, uri, serves=False)
     try:
         yield core
     finally:
@@ -234,5 +193,9 @@ def onlooker(conf: cfg.ConfigOpts, uri: str) -> Iterator[Core]:
 def read(conf: cfg.ConfigOpts, method: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401
     """Answer a reading call from the database, without a worker."""
     request = request_from(CALLS[method].request, arguments)
-    with onlooker(conf, str(conf.hypervisor.uri)) as core, core.open_call() as ports:
-        return CALLS[method].handler(request, ports)
+    uri = known_uri(conf)
+    with onlooker(conf, uri or PRIVATE) as core:
+        if uri is None:
+            core.libvirt.close(NOT_UP)
+        with core.open_call() as ports:
+            return CALLS[method].handler(request, ports)

@@ -55,11 +55,12 @@ def hypervisor_uri(conf: cfg.ConfigOpts) -> str:
     return PrivateLibvirtd(state_path(conf) / "libvirt").start()
 
 
-def known_uri(conf: cfg.ConfigOpts) -> str:
-    """Return libvirt's URI for one who only looks: nothing is started, and it may not run."""
+def known_uri(conf: cfg.ConfigOpts) -> str | None:
+    """Return libvirt's URI for one who only looks; None for a private libvirtd that is not up."""
     if conf.hypervisor.uri != PRIVATE:
         return str(conf.hypervisor.uri)
-    return PrivateLibvirtd(state_path(conf) / "libvirt").uri()
+    private = PrivateLibvirtd(state_path(conf) / "libvirt")
+    return private.uri() if private.running() else None
 
 
 def bus_settings(conf: cfg.ConfigOpts) -> BusSettings:

@@ -11,13 +11,22 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from worker.errors import HypervisorUnavailable, VolumeServiceUnavailable
+from worker.errors import HypervisorUnavailable, ImagesUnavailable, VolumeServiceUnavailable
 
 ResultT = TypeVar("ResultT")
 
-AWAY = (HypervisorUnavailable, VolumeServiceUnavailable)
+AWAY = (HypervisorUnavailable, ImagesUnavailable, VolumeServiceUnavailable)
 
-WAITED_FOR = ("guests.", "disks.", "insides.", "volumes.", "attachments.")
+WAITED_FOR = (
+    "guests.",
+    "disks.",
+    "insides.",
+    "machines.",
+    "power.",
+    "images.",
+    "volumes.",
+    "attachments.",
+)
 """What may come back by itself. The pool's own folder does not: a full disk stays full."""
 
 NOT_WAITED_FOR = frozenset({"volumes.begin_detaching", "volumes.roll_detaching"})

@@ -4,14 +4,22 @@ import pytest
 
 from tests.contract.persistence.scenes import SteppedClock, an_instance
 from worker.errors import InstanceNotFound, InstanceTaken
-from worker.model.ids import InstanceId, new_uuid
+from worker.model.ids import BlockDeviceId, InstanceId, PortId, new_uuid
 from worker.model.instance import VmState
+from worker.model.source import DiskFormat
+from worker.model.specification import (
+    Firmware,
+    Interface,
+    InterfaceKind,
+    LocalDisk,
+    Specification,
+)
 from worker.persistence.database import Database
 from worker.persistence.repositories import Repositories
 
 
 def test_instances_of_a_host_are_kept(repositories: Repositories) -> None:
-    instance = an_instance(specification={"bus": "virtio", "größe": 1})
+    instance = an_instance(specification=Specification(vcpus=1, memory=1, metadata={"größe": "1"}))
     call = repositories.for_call()
     call.instances.insert(instance)
     assert call.instances.list() == (instance,)
@@ -23,10 +31,18 @@ def test_instances_of_a_host_are_kept(repositories: Repositories) -> None:
 
 
 def test_a_specification_is_frozen(repositories: Repositories) -> None:
-    instance = an_instance(specification={"bus": "virtio"})
+    specification = Specification(
+        vcpus=2,
+        memory=512,
+        firmware=Firmware.UEFI,
+        image_properties={"hw_disk_bus": "scsi"},
+        disks=(LocalDisk(uuid=BlockDeviceId("d"), size=1 << 30, format=DiskFormat.RAW),),
+        interfaces=(Interface(port=PortId("p"), kind=InterfaceKind.TAP, mac="52:54:00:00:00:01"),),
+    )
+    instance = an_instance(specification=specification)
     call = repositories.for_call()
     call.instances.insert(instance)
-    call.instances.save(replace(instance, specification={"bus": "scsi"}))
+    call.instances.save(replace(instance, specification=replace(specification, vcpus=4)))
     call.unit.commit()
     assert call.instances.get(instance.uuid) == instance
 

@@ -67,7 +67,7 @@ def test_every_record_of_the_host_is_listed_oldest_first_without_secrets(
         ConnectionRecord(
             device=device.uuid,
             instance=device.instance,
-            volume=device.volume,
+            volume=device.its_volume,
             connection=SECRET.without_secrets(),
         )
         for device in reversed(devices)

@@ -49,6 +49,10 @@ def _alias_lives(row: BlockDevice, views: Views) -> bool:
     return any(live.alias == row.alias for live in views.rows)
 
 
+def _volume_lives(row: BlockDevice, views: Views) -> bool:
+    return not row.local and any(live.volume == row.volume for live in views.rows)
+
+
 def _disks(row: BlockDevice, views: Views) -> Iterator[Difference]:
     if has_disk(row, live_of(views), views):
         mend = _allowed(row, views, "unplug it from the running guest")
@@ -71,7 +75,7 @@ def _outside(
         mend = _let_go(row, views, in_guest, f"delete attachment {row.attachment}")
         if recorded and mend.does is not None:
             mend = Mend(does=mend.does, waits=True)
-        if any(live.volume == row.volume for live in views.rows):
+        if _volume_lives(row, views):
             mend = Mend(why_not="a live row of the instance has the volume, and may come to use it")
         yield _difference(DriftKind.ATTACHMENT_LEFT, row, views, mend)
 
@@ -88,7 +92,7 @@ def _disconnect(row: BlockDevice, views: Views, in_guest: tuple[Difference, ...]
     if shared:
         does = "forget the record; another of this host's keeps the volume connected"
         return Mend(does=does, waits=bool(in_guest))
-    if any(live.volume == row.volume for live in views.rows):
+    if _volume_lives(row, views):
         return Mend(why_not="a live row of the instance has the volume, and may come to use it")
     return _let_go(
         row, views, in_guest, "disconnect the volume from this host and forget the record"

@@ -47,8 +47,12 @@ def _of_reserved(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
 
 
 def _of_attached(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
-    outside = (*_attachment(row, views), *_volume(row, views), *_connection(row, views))
+    outside = () if row.local else _outside(row, views)
     return outside + tuple(_guest(row, views, outside))
+
+
+def _outside(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
+    return (*_attachment(row, views), *_volume(row, views), *_connection(row, views))
 
 
 def _attachment(row: BlockDevice, views: Views) -> Iterator[Difference]:
@@ -66,7 +70,7 @@ def _attachment(row: BlockDevice, views: Views) -> Iterator[Difference]:
 
 
 def _make_attachment(row: BlockDevice, views: Views) -> Mend:
-    volume = views.volumes.get(row.volume)
+    volume = views.volumes.get(row.its_volume)
     if volume is None:
         return Mend(why_not=f"the volume service knows no volume {row.volume}")
     pair = (row.volume, row.instance)
@@ -77,7 +81,7 @@ def _make_attachment(row: BlockDevice, views: Views) -> Mend:
 
 
 def _volume(row: BlockDevice, views: Views) -> Iterator[Difference]:
-    volume = views.volumes.get(row.volume)
+    volume = views.volumes.get(row.its_volume)
     held = None if row.attachment is None else views.attachments.get(row.attachment)
     if volume is None:
         why_not = f"the volume service knows no volume {row.volume}; detach it"

@@ -83,7 +83,7 @@ def in_its_place(layout: Layout, row: BlockDevice) -> GuestDisk | None:
 def said_of(row: BlockDevice, views: Views) -> Mapping[str, str]:
     """Return what each view says of the row's device, for people."""
     held = None if row.attachment is None else views.attachments.get(row.attachment)
-    volume = views.volumes.get(row.volume)
+    volume = None if row.local else views.volumes.get(row.its_volume)
     return {
         "row": "removed" if row.deleted else row.status.value,
         "live": _layout(views, live_of(views), "not running", row.alias),

@@ -1,0 +1,96 @@
+"""Images, local disks and config drives, without a file."""
+
+from collections.abc import Mapping
+
+from tests.fakes.world import World
+from worker.errors import ImageNotFound, ImageRefused, NoRoom, SpecificationInvalid
+from worker.model.ids import BlockDeviceId, ImageId, InstanceId
+from worker.model.image import GIB, Image, ImageFile
+from worker.model.source import DiskFormat, DiskOptions, FileSource, HostVolume
+from worker.model.specification import LocalDisk
+from worker.ports import ConfigDrives, Images, LocalDisks
+
+
+def disk_path(instance: InstanceId, disk: BlockDeviceId) -> str:
+    return f"/local/{instance}/{disk}"
+
+
+def drive_path(instance: InstanceId) -> str:
+    return f"/config/{instance}"
+
+
+class FakeImages(Images):
+    """An image whose property ``evil`` is set has a content that is refused."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def show(self, image: ImageId) -> Image:
+        try:
+            return self.world.images[image]
+        except KeyError as error:
+            message = f"no image {image}"
+            raise ImageNotFound(message) from error
+
+    def fetch(self, image: ImageId) -> ImageFile:
+        found = self.show(image)
+        if "evil" in found.properties:
+            message = f"image {image} names another file"
+            raise ImageRefused(message)
+        self.world.cached.add(image)
+        format_ = DiskFormat.QCOW2 if found.format == "qcow2" else DiskFormat.RAW
+        size = int(found.properties.get("virtual_size", GIB))
+        return ImageFile(id=image, path=f"/cache/{image}", format=format_, virtual_size=size)
+
+
+class FakeLocalDisks(LocalDisks):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def check_room(self, size: int) -> None:
+        if size > self.world.room:
+            message = f"{size} bytes do not fit"
+            raise NoRoom(message)
+
+    def create(self, instance: InstanceId, disk: LocalDisk, image: ImageFile | None) -> None:
+        path = disk_path(instance, disk.uuid)
+        if path in self.world.files:
+            return
+        self.check_room(disk.size)
+        if image is not None and image.virtual_size > disk.size:
+            message = f"image {image.id} is larger than the disk"
+            raise SpecificationInvalid(message)
+        self.world.files[path] = disk
+
+    def find(self, instance: InstanceId, disk: LocalDisk) -> HostVolume | None:
+        path = disk_path(instance, disk.uuid)
+        if path not in self.world.files:
+            return None
+        source = FileSource(path=path, format=disk.format)
+        return HostVolume(source=source, options=DiskOptions(discard=disk.discard))
+
+    def delete(self, instance: InstanceId, disk: BlockDeviceId) -> None:
+        path = disk_path(instance, disk)
+        self.world.check_not_open(path)
+        self.world.files.pop(path, None)
+
+
+class FakeConfigDrives(ConfigDrives):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def write(self, instance: InstanceId, files: Mapping[str, bytes]) -> HostVolume:
+        self.world.config_drives[instance] = dict(files)
+        return self._volume(instance)
+
+    def find(self, instance: InstanceId) -> HostVolume | None:
+        return self._volume(instance) if instance in self.world.config_drives else None
+
+    def delete(self, instance: InstanceId) -> None:
+        self.world.check_not_open(drive_path(instance))
+        self.world.config_drives.pop(instance, None)
+
+    @staticmethod
+    def _volume(instance: InstanceId) -> HostVolume:
+        source = FileSource(path=drive_path(instance))
+        return HostVolume(source=source, options=DiskOptions(read_only=True))

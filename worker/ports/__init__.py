@@ -1,0 +1,80 @@
+"""What the core needs of the world, and nothing more.
+
+Adapters and the tests' fakes subclass these. Every method that changes something outside looks
+before it acts: called again after it has happened, it does nothing and answers the same. What
+undoes accepts that there is nothing to undo. Errors are those of ``worker.errors``.
+"""
+
+from dataclasses import dataclass
+
+from worker.ports.clock import Clock
+from worker.ports.hypervisor import GuestDisks, GuestInsides, Guests, Machines, Power
+from worker.ports.images import ConfigDrives, Images, LocalDisks
+from worker.ports.journal import (
+    OperationRecord,
+    Operations,
+    Outbox,
+    Progress,
+    Seals,
+    StuckOperations,
+    Updates,
+)
+from worker.ports.records import BlockDevices, Connections, Instances
+from worker.ports.volumes import Attachments, Connector, PoolRecords, PoolVolumes, Volumes
+
+__all__ = [
+    "Attachments",
+    "BlockDevices",
+    "Clock",
+    "ConfigDrives",
+    "Connections",
+    "Connector",
+    "GuestDisks",
+    "GuestInsides",
+    "Guests",
+    "Images",
+    "Instances",
+    "LocalDisks",
+    "Machines",
+    "OperationRecord",
+    "Operations",
+    "Outbox",
+    "PoolRecords",
+    "PoolVolumes",
+    "Ports",
+    "Power",
+    "Progress",
+    "Seals",
+    "StuckOperations",
+    "Updates",
+    "Volumes",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """All of the outside world that one request may touch."""
+
+    host: str
+    max_disk_devices: int
+    guests: Guests
+    disks: GuestDisks
+    insides: GuestInsides
+    machines: Machines
+    power: Power
+    images: Images
+    local_disks: LocalDisks
+    config_drives: ConfigDrives
+    volumes: Volumes
+    attachments: Attachments
+    pool: PoolVolumes
+    connector: Connector
+    devices: BlockDevices
+    connections: Connections
+    instances: Instances
+    updates: Updates
+    operations: Operations
+    stuck: StuckOperations
+    progress: Progress
+    seals: Seals
+    clock: Clock

@@ -1,0 +1,68 @@
+"""Images, and the files of this host that are made of them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from worker.model.ids import BlockDeviceId, ImageId, InstanceId
+from worker.model.image import Image, ImageFile
+from worker.model.source import HostVolume
+from worker.model.specification import LocalDisk
+
+
+class Images(ABC):
+    """The image service, and this host's copies of its images."""
+
+    @abstractmethod
+    def show(self, image: ImageId) -> Image:
+        """Return what is known of the image; raises ImageNotFound, ImagesUnavailable."""
+
+    @abstractmethod
+    def fetch(self, image: ImageId) -> ImageFile:
+        """Return this host's copy of the image, made if need be, its content inspected.
+
+        Raises ImageNotFound, ImagesUnavailable, NoRoom, and ImageRefused when the content is of
+        another format than declared, names other files, or has a wrong checksum.
+        """
+
+
+class LocalDisks(ABC):
+    """Disks that are files of this host."""
+
+    @abstractmethod
+    def check_room(self, size: int) -> None:
+        """Raise NoRoom unless that many bytes more fit on the host."""
+
+    @abstractmethod
+    def create(self, instance: InstanceId, disk: LocalDisk, image: ImageFile | None) -> None:
+        """Make the disk's file, of the image or blank; one that is there whole is kept as it is.
+
+        What a crash left half made is made anew. Raises NoRoom, SpecificationInvalid when the
+        image is larger than the disk.
+        """
+
+    @abstractmethod
+    def find(self, instance: InstanceId, disk: LocalDisk) -> HostVolume | None:
+        """Return where the disk is, None where it is not."""
+
+    @abstractmethod
+    def delete(self, instance: InstanceId, disk: BlockDeviceId) -> None:
+        """Delete the disk's file, half-made ones too; one that is not there is fine."""
+
+
+class ConfigDrives(ABC):
+    """The config drives of this host's instances: files that a guest reads at boot."""
+
+    @abstractmethod
+    def write(self, instance: InstanceId, files: Mapping[str, bytes]) -> HostVolume:
+        """Make the drive of these files, by path, or make it anew, and return where it is.
+
+        A running guest keeps what it has open; the new one is seen at its next start.
+        """
+
+    @abstractmethod
+    def find(self, instance: InstanceId) -> HostVolume | None:
+        """Return where the drive is, None where there is none."""
+
+    @abstractmethod
+    def delete(self, instance: InstanceId) -> None:
+        """Delete the drive; one that is not there is fine."""

@@ -1,0 +1,110 @@
+"""The rows: block devices, connections, instances."""
+
+from abc import ABC, abstractmethod
+from datetime import datetime
+
+from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.connection import Connection, ConnectionRecord
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
+from worker.model.instance import Instance
+from worker.model.update import Update
+
+
+class BlockDevices(ABC):
+    """The rows of ``block_device_mapping``.
+
+    ``insert``, ``release`` and ``move`` are done when they return. ``save`` and ``remove`` become
+    durable with the next outside call, or with the end of the request, with what is told.
+    """
+
+    @abstractmethod
+    def get(self, uuid: BlockDeviceId) -> BlockDevice:
+        """Return the row, removed ones included; raises BlockDeviceNotFound."""
+
+    @abstractmethod
+    def look(self, uuid: BlockDeviceId) -> BlockDevice | None:
+        """Return the row, removed ones included, or None."""
+
+    @abstractmethod
+    def of_instance(self, instance: InstanceId) -> tuple[BlockDevice, ...]:
+        """Return the live rows of an instance, by device name."""
+
+    @abstractmethod
+    def bearing(self, instance: InstanceId, alias: str) -> BlockDevice | None:
+        """Return the row that gave a disk of the instance its alias: the live one, or the last."""
+
+    @abstractmethod
+    def holding(self, attachment: AttachmentId) -> BlockDevice | None:
+        """Return the row that has the attachment: the live one, or the last removed."""
+
+    @abstractmethod
+    def reserved_before(self, moment: datetime) -> tuple[BlockDevice, ...]:
+        """Return the rows of this host's instances that are only reserved, since before then."""
+
+    @abstractmethod
+    def insert(self, device: BlockDevice, tell: Update) -> None:
+        """Add a row and tell it.
+
+        Raises DeviceNameTaken, AddressTaken, VolumeAlreadyAttached or IdTaken, as the
+        constraint that refused it says.
+        """
+
+    @abstractmethod
+    def release(self, device: BlockDevice, tell: Update) -> None:
+        """Delete the row and tell it, if it is still reserved; else DeviceWrongState."""
+
+    @abstractmethod
+    def move(self, device: BlockDevice, status: DeviceStatus) -> BlockDevice:
+        """Change the status, if it is still ``device.status``; else DeviceWrongState."""
+
+    @abstractmethod
+    def save(self, device: BlockDevice) -> None:
+        """Keep the row as given."""
+
+    @abstractmethod
+    def remove(self, device: BlockDevice) -> None:
+        """Delete the row (softly: it is never used again); one that is gone is fine."""
+
+
+class Connections(ABC):
+    """The record of what this host is connected to, whatever became of the row."""
+
+    @abstractmethod
+    def put(self, device: BlockDevice, connection: Connection) -> None:
+        """Keep the connection, its secrets removed, before it is made."""
+
+    @abstractmethod
+    def get(self, device: BlockDeviceId) -> Connection | None:
+        """Return the connection kept for a row."""
+
+    @abstractmethod
+    def list(self) -> tuple[ConnectionRecord, ...]:
+        """Return every record of this host, oldest first."""
+
+    @abstractmethod
+    def drop(self, device: BlockDeviceId) -> None:
+        """Forget the connection once it is gone from the host."""
+
+
+class Instances(ABC):
+    """The rows of ``instances``; ``save`` is durable as ``BlockDevices.save`` is."""
+
+    @abstractmethod
+    def get(self, instance: InstanceId) -> Instance:
+        """Return the instance of this host; raises InstanceNotFound."""
+
+    @abstractmethod
+    def list(self) -> tuple[Instance, ...]:
+        """Return the instances of this host, by name."""
+
+    @abstractmethod
+    def insert(self, instance: Instance) -> None:
+        """Add a row, at once; raises InstanceTaken."""
+
+    @abstractmethod
+    def save(self, instance: Instance) -> None:
+        """Keep the row as given, but for its specification."""
+
+    @abstractmethod
+    def remove(self, instance: InstanceId) -> None:
+        """Delete the row (softly), with the next commit; one that is gone is fine."""

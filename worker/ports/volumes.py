@@ -1,0 +1,170 @@
+"""The volume service, and this host's side of the storage network."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from worker.model.connection import Connection
+from worker.model.ids import AttachmentId, InstanceId, VolumeId
+from worker.model.source import HostVolume
+from worker.model.volume import Attachment, PoolVolume, Volume, VolumeStatus
+
+
+class Volumes(ABC):
+    """The volume service, seen as volumes."""
+
+    @abstractmethod
+    def show(self, volume: VolumeId) -> Volume:
+        """Return the volume; raises VolumeNotFound, VolumeServiceUnavailable."""
+
+    @abstractmethod
+    def begin_detaching(self, volume: VolumeId) -> None:
+        """Mark the volume as detaching; one that is marked already is fine."""
+
+    @abstractmethod
+    def roll_detaching(self, volume: VolumeId) -> None:
+        """Mark a detaching volume as in use again; one that is not detaching is fine."""
+
+
+class Attachments(ABC):
+    """The volume service, seen as records of who holds which volume."""
+
+    @abstractmethod
+    def get(self, attachment: AttachmentId) -> Attachment:
+        """Return the attachment; raises AttachmentNotFound, VolumeServiceUnavailable."""
+
+    @abstractmethod
+    def find(self, volume: VolumeId, instance: InstanceId) -> Attachment | None:
+        """Return the attachment of the volume to the instance, if there is one."""
+
+    @abstractmethod
+    def of_instance(self, instance: InstanceId) -> tuple[Attachment, ...]:
+        """Return every attachment of the instance, whoever made it."""
+
+    @abstractmethod
+    def create(self, volume: VolumeId, instance: InstanceId) -> Attachment:
+        """Reserve the volume for the instance; raises VolumeNotFound, VolumeInUse."""
+
+    @abstractmethod
+    def connect(self, attachment: AttachmentId, connector: Mapping[str, Any]) -> Connection:
+        """Export the volume to the host that the connector describes; return how to reach it."""
+
+    @abstractmethod
+    def complete(self, attachment: AttachmentId) -> None:
+        """Report the volume as in use; one that is reported already is fine."""
+
+    @abstractmethod
+    def delete(self, attachment: AttachmentId) -> None:
+        """Withdraw the export and forget the attachment; an unknown one is fine."""
+
+
+class PoolVolumes(ABC):
+    """The built-in pool, seen as a place to make volumes."""
+
+    @abstractmethod
+    def confirm(
+        self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
+    ) -> None:
+        """Check that a volume there is, is the one described; raises VolumeTaken."""
+
+    @abstractmethod
+    def create(
+        self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
+    ) -> Volume:
+        """Make a volume of ``size`` bytes, or take the file at ``path`` as one, in place.
+
+        Exactly one of the two is given. The same volume again is fine. Raises RequestMalformed,
+        VolumeFileUnusable, VolumeTaken.
+        """
+
+    @abstractmethod
+    def delete(self, volume: VolumeId) -> None:
+        """Forget the volume, and its file if the pool made it; raises VolumeInUse.
+
+        One that is not there is fine.
+        """
+
+    @abstractmethod
+    def list(self) -> tuple[Volume, ...]:
+        """Return every volume of the pool, by name and id."""
+
+
+class PoolRecords(ABC):
+    """What the built-in pool remembers of its volumes and attachments; each call is durable."""
+
+    @abstractmethod
+    def volumes(self) -> tuple[PoolVolume, ...]:
+        """Return every volume."""
+
+    @abstractmethod
+    def volume(self, volume: VolumeId) -> PoolVolume | None:
+        """Return one volume."""
+
+    @abstractmethod
+    def put_volume(self, volume: PoolVolume) -> None:
+        """Add the volume, or keep it as given; raises VolumeTaken if another has its path."""
+
+    @abstractmethod
+    def drop_volume(self, volume: VolumeId) -> None:
+        """Forget the volume; raises VolumeInUse while it has attachments."""
+
+    @abstractmethod
+    def set_status(
+        self, volume: VolumeId, status: VolumeStatus, *, only_from: Sequence[VolumeStatus]
+    ) -> bool:
+        """Change the status if it is one of ``only_from``; return whether it was."""
+
+    @abstractmethod
+    def attachments(self, volume: VolumeId) -> tuple[Attachment, ...]:
+        """Return the attachments of a volume."""
+
+    @abstractmethod
+    def attachments_of(self, instance: InstanceId) -> tuple[Attachment, ...]:
+        """Return the attachments to an instance."""
+
+    @abstractmethod
+    def attachment(self, attachment: AttachmentId) -> Attachment | None:
+        """Return one attachment."""
+
+    @abstractmethod
+    def reserve(self, attachment: Attachment) -> None:
+        """Add an attachment and mark its volume as reserved, in one transaction.
+
+        Raises VolumeInUse unless the volume is available, or takes several attachments; a
+        second attachment of one volume to one instance is refused too.
+        """
+
+    @abstractmethod
+    def put_attachment(self, attachment: Attachment, volume_status: VolumeStatus) -> None:
+        """Keep the attachment as given, and the status that its volume has with it."""
+
+    @abstractmethod
+    def drop_attachment(self, attachment: AttachmentId) -> None:
+        """Forget the attachment; its volume is available when it was the last."""
+
+
+class Connector(ABC):
+    """This host's side of the storage network."""
+
+    @abstractmethod
+    def properties(self) -> Mapping[str, Any]:
+        """Return what the host tells a volume service about itself (os-brick's connector)."""
+
+    @abstractmethod
+    def connect(self, connection: Connection) -> HostVolume:
+        """Make the volume appear on this host; raises ConnectFailed, ProtocolUnsupported."""
+
+    @abstractmethod
+    def find(self, connection: Connection) -> HostVolume | None:
+        """Return the volume as it is on this host, None where it is not; connects nothing."""
+
+    @abstractmethod
+    def size(self, volume: HostVolume) -> int:
+        """Return the size of the connected volume in bytes, read anew from the device."""
+
+    @abstractmethod
+    def disconnect(self, connection: Connection, *, force: bool = False) -> None:
+        """Make the volume disappear; a connection without its secrets will do.
+
+        One that is not there is fine. Raises ConnectFailed.
+        """

@@ -1,0 +1,91 @@
+"""The adapters of everything outside, as the configuration asks for them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from oslo_config import cfg
+
+from worker.image.config_drives import IsoConfigDrives
+from worker.image.folder import FolderImages
+from worker.image.local_disks import FileLocalDisks
+from worker.persistence.repositories import Repositories
+from worker.ports import (
+    Attachments,
+    ConfigDrives,
+    Connector,
+    GuestDisks,
+    GuestInsides,
+    Guests,
+    Images,
+    LocalDisks,
+    Machines,
+    PoolVolumes,
+    Power,
+    Volumes,
+)
+from worker.virt.connection import LibvirtConnection
+from worker.virt.disks import LibvirtGuestDisks
+from worker.virt.guests import LibvirtGuests
+from worker.virt.insides import LibvirtGuestInsides
+from worker.virt.machines import LibvirtMachines
+from worker.virt.power import LibvirtPower
+from worker.volume.brick import BrickConnector
+from worker.volume.pool.attachments import PoolAttachments
+from worker.volume.pool.status import PoolStatus
+from worker.volume.pool.volumes import FilePool
+from worker.wiring.settings import state_path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """The adapters of everything outside, made once a worker."""
+
+    guests: Guests
+    disks: GuestDisks
+    insides: GuestInsides
+    machines: Machines
+    power: Power
+    images: Images
+    local_disks: LocalDisks
+    config_drives: ConfigDrives
+    volumes: Volumes
+    attachments: Attachments
+    pool: PoolVolumes
+    connector: Connector
+
+
+def make_outside(
+    conf: cfg.ConfigOpts, connection: LibvirtConnection, repositories: Repositories
+) -> Outside:
+    """Return the adapters that the configuration asks for; nothing is connected yet."""
+    folder = state_path(conf)
+    return Outside(
+        guests=LibvirtGuests(connection),
+        disks=LibvirtGuestDisks(
+            connection,
+            detach_retry_interval=conf.hypervisor.detach_retry_interval,
+            detach_attempts=conf.hypervisor.detach_attempts,
+        ),
+        insides=LibvirtGuestInsides(
+            connection,
+            detach_retry_interval=conf.hypervisor.detach_retry_interval,
+            detach_attempts=conf.hypervisor.detach_attempts,
+        ),
+        machines=LibvirtMachines(connection),
+        power=LibvirtPower(connection),
+        images=FolderImages(),
+        local_disks=FileLocalDisks(),
+        config_drives=IsoConfigDrives(),
+        volumes=PoolStatus(records=repositories.pool),
+        attachments=PoolAttachments(records=repositories.pool, host=conf.host),
+        pool=FilePool(
+            records=repositories.pool, folder=Path(conf.volume.pool_path or folder / "volumes")
+        ),
+        connector=BrickConnector(
+            host=conf.host,
+            my_ip=conf.volume.my_ip,
+            lock_path=str(conf.volume.lock_path or folder / "locks"),
+            multipath=conf.volume.multipath,
+            enforce_multipath=conf.volume.enforce_multipath,
+        ),
+    )
