@@ -146,9 +146,9 @@ def test_a_guest_that_stops_is_in_doubt_no_longer(
 
 
 def test_what_is_not_known_may_have_died(daemon: Victim) -> None:
-    assert Daemon("qemu+tcp://elsewhere/system").may_have_died()
-    assert Daemon(f"qemu+unix:///system?socket={daemon.state}/no/where/at/all").may_have_died()
-    assert not Daemon(daemon.start()).may_have_died()
+    assert Daemon.at("qemu+tcp://elsewhere/system").may_have_died()
+    assert Daemon.at(f"qemu+unix:///system?socket={daemon.state}/no/where/at/all").may_have_died()
+    assert not Daemon.at(daemon.start()).may_have_died()
 
 
 def test_a_libvirtd_that_hangs_keeps_no_caller_beyond_its_patience(

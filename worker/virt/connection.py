@@ -15,6 +15,7 @@ from worker.model.ids import InstanceId
 from worker.virt.daemon import Daemon
 from worker.virt.events import Events, Watch
 from worker.virt.failures import connection_lost, translated
+from worker.virt.memory import Memory
 from worker.virt.opening import Opening
 from worker.virt.session import Session
 
@@ -34,22 +35,32 @@ class LibvirtConnection:
     without a call, every ``reopen_interval`` seconds at most, since events come on it alone.
 
     When libvirtd is back and no clean stop explains that it was away, every guest that runs is in
-    doubt from then on, until it stops.
+    doubt from then on, until it stops. With a memory that holds for a libvirtd that an earlier
+    worker was connected to as well, and for the guests that were in doubt then.
     """
 
-    def __init__(self, uri: str, *, patience: float = 2.0, reopen_interval: float = 5.0) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        patience: float = 2.0,
+        reopen_interval: float = 5.0,
+        memory: Memory | None = None,
+    ) -> None:
         self.uri = uri
         self._patience = patience
         self._reopen_interval = reopen_interval
-        self._events = Events()
+        self._memory = memory or Memory(None, uri)
+        self._events = Events(self._memory)
         # Never held while libvirt is called: who wants the connection would wait with it.
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._opening: Opening | None = None
-        self._daemon: Daemon | None = None
+        self._daemon = Daemon.remembered(self._memory)
         self._keeper: threading.Thread | None = None
         self._nudge = threading.Event()
         self._closed = threading.Event()
+        self._closed_why: str | None = None
 
     @contextmanager
     def use(self) -> Iterator[libvirt.virConnect]:
@@ -103,13 +114,15 @@ class LibvirtConnection:
         """Tell whether QEMU may have what libvirt denies, since libvirtd died under the guest."""
         return instance in self._events.doubts
 
-    def close(self) -> None:
+    def close(self, why: str | None = None) -> None:
         """Let go of the connection for good: every later call raises HypervisorUnavailable.
 
-        Takes a few seconds at most, even if libvirt does not answer.
+        They say ``why``, if there is more to say than that it is closed. Takes a few
+        seconds at most, even if libvirt does not answer.
         """
         with self._lock:
             self._closed.set()
+            self._closed_why = self._closed_why or why
             session, self._session = self._session, None
         self._nudge.set()
         if self._keeper is not None and self._keeper is not threading.current_thread():
@@ -122,7 +135,7 @@ class LibvirtConnection:
     def _forget_opening(self) -> None:
         if self._opening is not None:
             self._opening.join(_CLOSE_TIMEOUT)
-        if self._daemon is not None and self._opening is not None and self._opening.ended:
+        if self._daemon is not None and (self._opening is None or self._opening.ended):
             self._daemon.close()
 
     def _open_within(self, seconds: float) -> Session:
@@ -175,20 +188,23 @@ class LibvirtConnection:
         return died
 
     def _show(self, session: Session) -> None:
-        daemon = Daemon(self.uri)
+        daemon = Daemon.at(self.uri)
         with self._lock:
             if self._closed.is_set():
                 daemon.close()
             self._check_not_closed()
             former, self._daemon = self._daemon, daemon
             self._session = session
+        # Only now: who is in doubt for what became of the former one is written down by now.
+        self._memory.keep_sightings(daemon.sightings)
         if former is not None:
             former.close()
         LOG.info("libvirt connected: uri=%s", self.uri)
 
     def _check_not_closed(self) -> None:
         if self._closed.is_set():
-            raise HypervisorUnavailable(f"the connection to libvirt at {self.uri} is closed")
+            closed = f"the connection to libvirt at {self.uri} is closed"
+            raise HypervisorUnavailable(self._closed_why or closed)
 
     def _lost(self, reason: str) -> None:
         LOG.warning("libvirt lost: uri=%s reason=%r", self.uri, reason)

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from worker.model.guest import DeviceRemoved, GuestEvent, GuestInDoubt, PowerChanged
 from worker.model.ids import InstanceId
 from worker.virt.doubts import Doubts
+from worker.virt.memory import Memory
 
 LOG = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ class Watch:
 class Events:
     """The one place through which events pass; outlives any single opening of the connection."""
 
-    def __init__(self) -> None:
-        self.doubts = Doubts()
+    def __init__(self, memory: Memory) -> None:
+        self.doubts = Doubts(memory)
         self._lock = threading.Lock()
         self._watches: frozenset[Watch] = frozenset()
         self._listeners: tuple[Callable[[GuestEvent], None], ...] = ()
@@ -75,6 +76,7 @@ class Events:
         """Hand every event from now on to the listener, one after another, on our own thread.
 
         The listener may call libvirt. What it raises is logged and keeps no other from hearing.
+        The guests that are in doubt already are told first.
         """
         with self._lock:
             self._listeners += (listener,)
@@ -83,6 +85,8 @@ class Events:
                     target=self._deliver, name="guest-events", daemon=True
                 )
                 self._thread.start()
+        for instance in self.doubts:
+            self._put(GuestInDoubt(instance=instance))
 
     def tell_removed(self, instance: InstanceId, alias: str) -> None:
         """The guest let go of the device."""

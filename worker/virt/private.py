@@ -73,6 +73,10 @@ class PrivateLibvirtd:
                     raise
             return uri
 
+    def uri(self) -> str:
+        """Return the URI by which clients reach the daemon when it runs; starts nothing."""
+        return self._uri()
+
     def running(self) -> bool:
         """Whether the daemon is alive; says nothing of its guests."""
         return self._pid() is not None
