@@ -62,7 +62,7 @@ def test_what_another_release_remembered_of_a_libvirtd_says_nothing(tmp_path: Pa
     file = tmp_path / "libvirtd.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"seen": [{"pid": 1}]}))
     memory = Memory(tmp_path, URI)
-    assert (memory.doubts, memory.sightings) == ({GUEST}, ())
+    assert (memory.doubts, memory.sightings) == (frozenset({GUEST}), ())
 
 
 def test_a_folder_that_cannot_be_written_keeps_no_worker_from_its_work(
