@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from tests.fakes.world import World
 from worker.errors import (
@@ -143,10 +144,16 @@ class FakeConnections(Connections):
                 connection=connection,
             )
             for uuid, connection in self.world.connections.items()
+            if uuid not in self._dropped()
         )
 
     def drop(self, device: BlockDeviceId) -> None:
-        self.world.pending.append(lambda: _forget(self.world, device))
+        self.world.pending.append(partial(_forget, self.world, device))
+
+    def _dropped(self) -> set[BlockDeviceId]:
+        """Return what goes with the next commit, which the request that dropped it sees gone."""
+        waiting = [write for write in self.world.pending if isinstance(write, partial)]
+        return {write.args[1] for write in waiting if write.func is _forget}
 
 
 def _forget(world: World, device: BlockDeviceId) -> None:

@@ -14,7 +14,7 @@ from worker.errors import VolumeInUse, VolumeTaken, WorkerError
 from worker.execution import carry_out
 from worker.model.ids import InstanceId, VolumeId
 from worker.model.operation import Operation, OperationState
-from worker.model.volume import Volume, VolumeStatus
+from worker.model.volume import GIB, Volume, VolumeStatus
 from worker.rpc.methods import OPERATIONS
 
 SIZE = 1 << 20
@@ -92,6 +92,22 @@ def test_a_volume_that_was_there_does_not_go_with_a_request_that_failed() -> Non
     world = scenes.world()
 
     failed(run_on(Taken(world), create()), VolumeTaken)
+
+    assert world == scenes.world()
+
+
+def test_a_volume_that_is_there_as_asked_is_a_success_and_stays_as_it_is() -> None:
+    world = scenes.world()
+
+    assert run(world, create(size=GIB)).state is OperationState.SUCCEEDED
+
+    assert world == scenes.world()
+
+
+def test_a_volume_that_is_there_and_is_another_one_is_refused() -> None:
+    world = scenes.world()
+
+    failed(run(world, create(size=2 * GIB)), VolumeTaken)
 
     assert world == scenes.world()
 

@@ -72,18 +72,22 @@ def _mend_all(request: RepairDrift, course: _Course, ports: Ports) -> list[Diffe
         offered = [each for each in compare(views).differences if each.safe]
         ready = [each for each in offered if not each.mend.waits]
         ready = [each for each in ready if course.tries[each.subject] < TRIES]
-        if not ready:
+        about = [(each, each.device) for each in ready if each.device is not None]
+        if not about:
             return offered
         ports.progress.pass_commit_point()
-        for each in ready:
-            _try(each, views, course, ports)
+        for each, device in about:
+            _try(each, device, views, course, ports)
 
 
-def _try(difference: Difference, views: Views, course: _Course, ports: Ports) -> None:
+def _try(
+    difference: Difference, device: BlockDevice, views: Views, course: _Course, ports: Ports
+) -> None:
+    """Mend it by the row as it is by now: an earlier mend may have changed it."""
     subject = difference.subject
     course.tries[subject] += 1
     try:
-        MENDS[difference.kind](difference, views, ports)
+        MENDS[difference.kind](ports.devices.get(device.uuid), views, ports)
     except WorkerError as error:
         _check_is_refusal(error)
         course.failures[subject] = str(error)
@@ -123,9 +127,8 @@ def _not_mended(left: list[Difference], course: _Course) -> str:
     return f"{len(course.mended)} mended, not mended: {'; '.join(why)}"
 
 
-def _complete(difference: Difference, _views: Views, ports: Ports) -> None:
+def _complete(row: BlockDevice, _views: Views, ports: Ports) -> None:
     """The host is connected as the row says; a volume service that says otherwise is refused."""
-    row = _row(difference, ports)
     attachment = _held(row, ports) or ports.attachments.create(row.its_volume, row.instance)
     connection = attachment.connection or ports.attachments.connect(
         attachment.id, ports.connector.properties()
@@ -142,22 +145,19 @@ def _held(row: BlockDevice, ports: Ports) -> Attachment | None:
     return ports.attachments.find(row.its_volume, row.instance)
 
 
-def _roll_detaching(difference: Difference, _views: Views, ports: Ports) -> None:
-    ports.volumes.roll_detaching(_row(difference, ports).its_volume)
+def _roll_detaching(row: BlockDevice, _views: Views, ports: Ports) -> None:
+    ports.volumes.roll_detaching(row.its_volume)
 
 
-def _write_down(difference: Difference, _views: Views, ports: Ports) -> None:
-    row = _row(difference, ports)
-    if row.connection is not None:
-        ports.connections.put(row, row.connection)
+def _write_down(row: BlockDevice, _views: Views, ports: Ports) -> None:
+    ports.connections.put(row, _kept(row))
 
 
-def _connect(difference: Difference, _views: Views, ports: Ports) -> None:
-    ports.connector.connect(_connection(_row(difference, ports), ports))
+def _connect(row: BlockDevice, _views: Views, ports: Ports) -> None:
+    ports.connector.connect(_connection(row, ports))
 
 
-def _plug(difference: Difference, _views: Views, ports: Ports) -> None:
-    row = _row(difference, ports)
+def _plug(row: BlockDevice, _views: Views, ports: Ports) -> None:
     volume = ports.connector.connect(_connection(row, ports))
     recorded, found = ports.volumes.show(row.its_volume).size, ports.connector.size(volume)
     if found < recorded:
@@ -169,30 +169,31 @@ def _plug(difference: Difference, _views: Views, ports: Ports) -> None:
 def _connection(row: BlockDevice, ports: Ports) -> Connection:
     """Return it with its secrets, which the volume service alone has."""
     held = _held(row, ports)
-    found = row.connection if held is None or held.connection is None else held.connection
-    if found is None:
+    return _kept(row) if held is None or held.connection is None else held.connection
+
+
+def _kept(row: BlockDevice) -> Connection:
+    if row.connection is None:
         message = f"nothing says how volume {row.volume} is reached"
         raise WrongDevice(message)
-    return found
+    return row.connection
 
 
-def _unplug(difference: Difference, _views: Views, ports: Ports) -> None:
-    ports.disks.unplug(difference.instance, _row(difference, ports).alias)
+def _unplug(row: BlockDevice, _views: Views, ports: Ports) -> None:
+    ports.disks.unplug(row.instance, row.alias)
 
 
-def _remove(difference: Difference, _views: Views, ports: Ports) -> None:
-    ports.insides.remove(difference.instance, _row(difference, ports).alias)
+def _remove(row: BlockDevice, _views: Views, ports: Ports) -> None:
+    ports.insides.remove(row.instance, row.alias)
 
 
-def _forget(difference: Difference, _views: Views, ports: Ports) -> None:
-    ports.disks.forget(difference.instance, _row(difference, ports).alias)
+def _forget(row: BlockDevice, _views: Views, ports: Ports) -> None:
+    ports.disks.forget(row.instance, row.alias)
 
 
-def _disconnect(difference: Difference, views: Views, ports: Ports) -> None:
+def _disconnect(row: BlockDevice, views: Views, ports: Ports) -> None:
     """Read anew who else has the volume: of two records that are let go one is the last."""
-    record = difference.record
-    if record is None:
-        raise AssertionError
+    record = views.records[row.uuid]
     shared = any(_shares(record, other) for other in ports.connections.list())
     if not shared and record.device in views.shared:
         return
@@ -205,20 +206,12 @@ def _shares(record: ConnectionRecord, other: ConnectionRecord) -> bool:
     return other.volume == record.volume and other.device != record.device
 
 
-def _delete_attachment(difference: Difference, _views: Views, ports: Ports) -> None:
-    attachment = _row(difference, ports).attachment
-    if attachment is not None:
-        ports.attachments.delete(attachment)
+def _delete_attachment(row: BlockDevice, views: Views, ports: Ports) -> None:
+    """Only one that was seen is ever offered to be deleted."""
+    ports.attachments.delete(next(held for held in views.attachments if held == row.attachment))
 
 
-def _row(difference: Difference, ports: Ports) -> BlockDevice:
-    """Return the row as it is by now: an earlier mend may have changed it."""
-    if difference.device is None:
-        raise AssertionError
-    return ports.devices.get(difference.device.uuid)
-
-
-MENDS: Mapping[DriftKind, Callable[[Difference, Views, Ports], None]] = {
+MENDS: Mapping[DriftKind, Callable[[BlockDevice, Views, Ports], None]] = {
     DriftKind.ATTACHMENT_MISSING: _complete,
     DriftKind.ATTACHMENT_INCOMPLETE: _complete,
     DriftKind.VOLUME_DETACHING: _roll_detaching,
