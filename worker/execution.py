@@ -20,6 +20,7 @@ from worker.errors import (
 from worker.model.block_device import BlockDevice
 from worker.model.ids import BlockDeviceId
 from worker.model.operation import Fault, Operation, OperationState, StepOutcome, end_line
+from worker.model.plain import built
 from worker.model.secret import SEALED, is_sealed
 from worker.model.update import Event, Phases, Update
 from worker.ports import OperationRecord, Ports, Seals
@@ -226,7 +227,7 @@ def _request(operation: Operation, kind: Kind, seals: Seals) -> Any:  # noqa: AN
         name: seals.open(operation.id, name, value[SEALED]) if is_sealed(value) else value
         for name, value in operation.arguments.items()
     }
-    request = kind.request(**arguments)
+    request = built(kind.request, arguments)
     return request if kind.pin is None else replace(request, bdm_uuid=operation.block_device)
 
 

@@ -18,7 +18,8 @@ from worker.handlers.reserve_block_device_name import ReserveBlockDeviceName
 from worker.model.update import Event, OutboxEntry
 from worker.rpc import wire
 from worker.rpc.methods import CALLS, OPERATIONS
-from worker.rpc.wire import Message, envelope_in, request_from
+from worker.rpc.reading import request_from
+from worker.rpc.wire import Message, envelope_in
 
 INSTANCE = "6f9a5bd0-5d50-4f3c-9c35-1a7c61d2e001"
 VOLUME = "2b1c8a52-0a52-4c8c-8f5b-3d3e6d9e0001"

@@ -1,16 +1,18 @@
 """From a message to an operation as the journal may have it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.errors import MethodUnknown
 from worker.execution import Kind
 from worker.model.ids import OperationId, new_uuid
 from worker.model.operation import Operation
+from worker.model.plain import plain
 from worker.model.secret import SEALED, Secret
 from worker.ports import Ports, Seals
-from worker.rpc.wire import Message, expiry_in, operation_id_in, request_from
+from worker.rpc.reading import request_from
+from worker.rpc.wire import Message, expiry_in, operation_id_in
 
 OF_THE_MESSAGE = ("operation_id", "expires_at")
 """What each operation carries beside the arguments of its method."""
@@ -52,7 +54,7 @@ def asked_of_oneself(method: str, request: Any, kind: Kind) -> Asked:  # noqa: A
 
 
 def _operation(id_: OperationId, method: str, request: Any) -> Operation:  # noqa: ANN401
-    arguments = asdict(request)
+    arguments = plain(request)
     instance = arguments.get("instance_uuid")
     return Operation(
         id=id_,

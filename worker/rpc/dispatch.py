@@ -18,13 +18,8 @@ from worker.model.update import Event, Update
 from worker.ports import Ports
 from worker.rpc.asked import Asked, asked_by, asked_of_oneself
 from worker.rpc.methods import CALLS, OPERATIONS, Call
-from worker.rpc.wire import (
-    Message,
-    check_version,
-    instance_in,
-    operation_id_in,
-    request_from,
-)
+from worker.rpc.reading import request_from
+from worker.rpc.wire import Message, check_version, instance_in, operation_id_in
 from worker.steps import fault_of
 
 

@@ -5,34 +5,19 @@ What a message says is never repeated in an error: an argument of the wrong type
 
 import json
 import re
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from types import NoneType
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from typing import Any
 
 from worker.errors import RequestMalformed, VersionUnsupported
-from worker.model.ids import (
-    AttachmentId,
-    BlockDeviceId,
-    InstanceId,
-    OperationId,
-    VolumeId,
-    is_uuid,
-    new_uuid,
-)
-from worker.model.secret import Secret
+from worker.model.ids import InstanceId, OperationId, new_uuid
 from worker.model.update import OutboxEntry
 from worker.rpc.methods import VERSION
-
-RequestT = TypeVar("RequestT")
+from worker.rpc.reading import uuid_in
 
 ENVELOPE_VERSION = "2.0"
-IDS = (AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-SHOWN = 64
-"""So much of a name that the caller made up is repeated to him."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +89,7 @@ def check_version(asked: str, spoken: str = VERSION) -> None:
 def operation_id_in(arguments: Mapping[str, Any]) -> OperationId:
     """Return the id that each operation carries; raises RequestMalformed."""
     text = arguments.get("operation_id")
-    found = _uuid(text)
+    found = uuid_in(text)
     if found is None:
         what = "missing" if text is None else "no UUID"
         raise RequestMalformed(f"operation_id is {what}")
@@ -113,7 +98,7 @@ def operation_id_in(arguments: Mapping[str, Any]) -> OperationId:
 
 def instance_in(arguments: Mapping[str, Any]) -> InstanceId | None:
     """Return the instance that a message is about, if it says so readably."""
-    found = _uuid(arguments.get("instance_uuid"))
+    found = uuid_in(arguments.get("instance_uuid"))
     return None if found is None else InstanceId(found)
 
 
@@ -132,24 +117,6 @@ def expiry_in(arguments: Mapping[str, Any]) -> datetime | None:
     if at.utcoffset() is None:
         raise RequestMalformed(problem)
     return at
-
-
-def request_from(request_type: type[RequestT], arguments: Mapping[str, Any]) -> RequestT:
-    """Build the request; raises RequestMalformed that names every argument that does not fit."""
-    shape = _shape(cast("Hashable", request_type))
-    problems = [f"{_shown(name)} is unknown" for name in arguments if name not in shape]
-    values = {}
-    for name, field in shape.items():
-        if name not in arguments:
-            problems += [f"{name} is missing"] if field.required else []
-            continue
-        try:
-            values[name] = field.read(arguments[name])
-        except RequestMalformed as error:
-            problems.append(f"{name} {error}")
-    if problems:
-        raise RequestMalformed("; ".join(problems))
-    return request_type(**values)
 
 
 def update_out(entry: OutboxEntry, publisher: str) -> dict[str, str]:
@@ -173,92 +140,6 @@ def update_in(body: bytes | str) -> dict[str, Any]:
     message = _opened(_parsed(body))
     shown = ("message_id", "publisher_id", "event_type", "payload", "timestamp")
     return {name: message.get(name) for name in shown}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Field:
-    required: bool
-    read: Callable[[object], object]
-
-
-@cache
-def _shape(request_type: Hashable) -> Mapping[str, _Field]:
-    shaped = cast("type[Any]", request_type)
-    hints = get_type_hints(shaped)
-    return {
-        field.name: _Field(required=field.default is MISSING, read=_reader(hints[field.name]))
-        for field in fields(shaped)
-    }
-
-
-def _reader(hint: Any) -> Callable[[object], object]:  # noqa: ANN401 - a type hint has no type
-    wanted = [option for option in get_args(hint) or (hint,) if option is not NoneType]
-    plain = READERS[wanted[0]]
-    if NoneType not in get_args(hint):
-        return plain
-    return lambda value: None if value is None else plain(value)
-
-
-def _read_id(value: object) -> str:
-    found = _uuid(value)
-    if found is None:
-        raise RequestMalformed("is no UUID")
-    return found
-
-
-def _read_bool(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise RequestMalformed(f"must be true or false, not {_kind(value)}")
-    return value
-
-
-def _read_int(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise RequestMalformed(f"must be an integer, not {_kind(value)}")
-    if not -(2**63) <= value < 2**63:
-        raise RequestMalformed("is out of range")
-    return value
-
-
-def _read_str(value: object) -> str:
-    if not isinstance(value, str):
-        raise RequestMalformed(f"must be a string, not {_kind(value)}")
-    if "\0" in value or not _encodable(value):
-        raise RequestMalformed("has a character that no text has")
-    return value
-
-
-READERS: Mapping[Any, Callable[[object], object]] = {
-    **dict.fromkeys(IDS, _read_id),
-    Secret: lambda value: Secret(_read_str(value)),
-    bool: _read_bool,
-    int: _read_int,
-    str: _read_str,
-}
-
-
-def _uuid(value: object) -> str | None:
-    """Upper case is another way to write the same id, so it is lowered; no other form is taken."""
-    text = value.lower() if isinstance(value, str) else ""
-    return text if is_uuid(text) else None
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _kind(value: object) -> str:
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
-    names |= {NoneType: "null", list: "a list", dict: "a mapping"}
-    return names.get(type(value), "something else")
-
-
-def _shown(name: str) -> str:
-    return repr(name if len(name) <= SHOWN else f"{name[:SHOWN]}…")
 
 
 def _request_id(context: Mapping[str, Any]) -> str | None:

@@ -22,8 +22,9 @@ from worker.ports import (
 )
 from worker.rpc.dispatch import Dispatcher
 from worker.rpc.methods import CALLS, OPERATIONS
-from worker.rpc.wire import request_from
+from worker.rpc.reading import request_from
 from worker.runner import Runner
+from worker.sharing import LaneSharing
 from worker.steps import Bound, Recorder, Watch, wrap_outside
 from worker.virt.connection import LibvirtConnection
 from worker.virt.memory import Memory
@@ -77,6 +78,7 @@ class Core:
         self.libvirt = LibvirtConnection(uri, patience=CALL_SECONDS * 0.75, memory=memory)
         self.outside = make_outside(conf, self.libvirt, self.repositories)
         self._bound = Bound(CALL_SECONDS, threads=conf.threads)
+        self._sharing = LaneSharing()
         self._seals = HostSeals(state_path(conf) / "host.key")
         self.watchman = Watchman(lambda: conf.slow_step, self.repositories.operations.mark_late)
         self.runner = Runner(OPERATIONS, self._open_page, threads=conf.threads)
@@ -164,6 +166,7 @@ class Core:
             attachments=self.outside.attachments,
             pool=self.outside.pool,
             connector=self.outside.connector,
+            sharing=self._sharing,
             devices=repositories.devices,
             connections=repositories.connections,
             instances=repositories.instances,
