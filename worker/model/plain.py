@@ -25,7 +25,8 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
 def built(request_type: type[RequestT], arguments: Mapping[str, Any]) -> RequestT:
     """Return the request whose plain JSON this is; it was checked when it came."""
     hints = _hints(cast("Hashable", request_type))
-    return request_type(**{name: _read(hints[name], value) for name, value in arguments.items()})
+    found = {name: _read(hints.get(name), value) for name, value in arguments.items()}
+    return request_type(**found)
 
 
 @cache
