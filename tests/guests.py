@@ -36,12 +36,19 @@ def _installed(program: str) -> bool:
 @contextmanager
 def private_libvirtd() -> Iterator[str]:
     """The URI of a libvirtd that ends, with all its guests and files, when the block does."""
+    with own_libvirtd() as libvirtd:
+        yield libvirtd.start()
+
+
+@contextmanager
+def own_libvirtd() -> Iterator[PrivateLibvirtd]:
+    """A libvirtd that runs, and ends with all its guests and files when the block does."""
     require_hypervisor()
     folder = Path(tempfile.mkdtemp(prefix="bw-test-"))
     libvirtd = PrivateLibvirtd(folder / "state")
     try:
-        uri = libvirtd.start()
-        yield uri
+        libvirtd.start()
+        yield libvirtd
         remove_guests(libvirtd.start())
     finally:
         libvirtd.stop()
@@ -63,7 +70,12 @@ def remove_guests(uri: str, uuids: Container[str] | None = None) -> None:
 def _remove(domain: libvirt.virDomain) -> None:
     persistent = domain.isPersistent()
     if domain.isActive():
-        domain.destroy()
+        try:
+            domain.destroy()
+        except libvirt.libvirtError:
+            # One whose libvirtd has died may turn out to be gone as well.
+            if domain.isActive():
+                raise
     if persistent:
         domain.undefineFlags(_WHOLLY)
 

@@ -1,6 +1,14 @@
 """What this ring runs on."""
 
 from tests.functional.rigs import make_rig, rig
-from tests.parts import guest_image, libvirtd, make_guest
+from tests.parts import guest_image, libvirtd, living_libvirtd, make_guest, own_libvirtd
 
-__all__ = ["guest_image", "libvirtd", "make_guest", "make_rig", "rig"]
+__all__ = [
+    "guest_image",
+    "libvirtd",
+    "living_libvirtd",
+    "make_guest",
+    "make_rig",
+    "own_libvirtd",
+    "rig",
+]
