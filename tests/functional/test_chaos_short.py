@@ -1,4 +1,7 @@
-"""The short form of the crash matrix (`tox -e chaos`): one kill on each side of each call."""
+"""The short form of the crash matrix (`tox -e chaos`): a kill on each side of each call.
+
+One that only looks leaves nothing behind in which its two sides could differ: it gets one kill.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +13,7 @@ from tests.chaos.scenes import SCENES
 from tests.chaos.stage import Stage, stage
 from tests.chaos.trouble import Kind
 from tests.guests import GuestMaker
+from worker.steps import LOOKS
 
 
 @pytest.fixture
@@ -18,14 +22,15 @@ def played(libvirtd: str, tmp_path: Path, make_guest: GuestMaker) -> Iterator[St
         yield found
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("method", ["attach_volume", "detach_volume"])
 def test_a_kill_on_either_side_of_any_call_leaves_all_views_agreed(
     played: Stage, method: str
 ) -> None:
     scene = next(each for each in SCENES if each.method == method)
     points = points_of(played, scene, (Kind.KILL_BEFORE, Kind.KILL_AFTER))
-    outcomes = [prove(played, point) for point in points]
+    telling = [each for each in points if each.kind is Kind.KILL_AFTER or each.call not in LOOKS]
+    outcomes = [prove(played, point) for point in telling]
     assert len(outcomes) >= 10
     assert {str(each.point): each.differences for each in outcomes if not each.passed} == {}
     assert {each.end for each in outcomes} == {"succeeded"}

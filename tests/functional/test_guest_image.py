@@ -21,6 +21,8 @@ def test_the_cache_answers_with_the_same_image(guest_image: GuestImage) -> None:
     assert build_guest_image(cache) == guest_image
 
 
+# It downloads.
+@pytest.mark.timeout(300)
 def test_builders_side_by_side_make_one_image(tmp_path: Path) -> None:
     require(shutil.which("apt-get") is not None, "apt-get")
 

@@ -106,7 +106,7 @@ def test_a_detach_that_was_killed_half_way_goes_on(served: Served, make_guest: G
     guest.wait_for_no_disk("vda")
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.005, 0.01, 0.02, 0.03, 0.05])
+@pytest.mark.parametrize("pause", [0.0, 0.01, 0.03])
 def test_an_attach_that_was_killed_at_any_moment_ends_once(
     served: Served, make_guest: GuestMaker, pause: float
 ) -> None:
