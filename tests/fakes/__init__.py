@@ -70,6 +70,7 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         attachments=FakeAttachments(world),
         pool=FakePoolVolumes(world),
         connector=FakeConnector(world),
+        sharing=world.sharing,
         devices=FakeBlockDevices(world),
         connections=FakeConnections(world),
         instances=FakeInstances(world),

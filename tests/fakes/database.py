@@ -21,7 +21,7 @@ from worker.errors import (
 )
 from worker.model.block_device import LEGAL_MOVES, BlockDevice, DeviceStatus
 from worker.model.connection import Connection, ConnectionRecord
-from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId
 from worker.model.instance import Instance
 from worker.model.operation import Fault, Operation, OperationState, Step, StepOutcome
 from worker.model.secret import blanked, same_arguments
@@ -143,9 +143,18 @@ class FakeConnections(Connections):
                 volume=devices.get(uuid).its_volume,
                 connection=connection,
             )
-            for uuid, connection in self.world.connections.items()
+            for uuid, connection in tuple(self.world.connections.items())
             if uuid not in self._dropped()
         )
+
+    def others(self, device: BlockDeviceId, volume: VolumeId) -> frozenset[BlockDeviceId]:
+        recorded = {each.device for each in self.list() if each.volume == volume}
+        attached = {
+            row.uuid
+            for row in tuple(self.world.rows.values())
+            if row.volume == volume and row.status is DeviceStatus.ATTACHED
+        }
+        return frozenset(recorded | attached) - {device}
 
     def drop(self, device: BlockDeviceId) -> None:
         self.world.pending.append(partial(_forget, self.world, device))

@@ -5,7 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from tests.fakes.world import World
-from worker.errors import AttachmentNotFound, VolumeInUse, VolumeNotFound, VolumeTaken
+from worker.errors import (
+    AttachmentNotFound,
+    ConnectFailed,
+    VolumeInUse,
+    VolumeNotFound,
+    VolumeTaken,
+)
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, InstanceId, VolumeId, new_uuid
 from worker.model.source import BlockSource, DiskOptions, HostVolume
@@ -165,8 +171,7 @@ class FakePoolVolumes(PoolVolumes):
 class FakeConnector(Connector):
     """Refuses, as a kernel would, to drop a device that a guest has open; to ask for it is harm.
 
-    A volume that takes several attachments is a file of this host, ``local`` to os-brick: there
-    is nothing to connect, and nothing is taken away.
+    A host has a volume once, for however many guests, and one disconnect takes it from all.
     """
 
     def __init__(self, world: World) -> None:
@@ -177,18 +182,19 @@ class FakeConnector(Connector):
 
     def connect(self, connection: Connection) -> HostVolume:
         volume = _volume_in(connection)
-        if not self._shared(volume):
-            self.world.connected.add(volume)
-        return _shown_as(volume)
+        if volume in self.world.unreachable:
+            message = f"volume {volume} cannot be reached"
+            raise ConnectFailed(message)
+        self.world.connected.add(volume)
+        return _shown_by(connection)
 
     def find(self, connection: Connection) -> HostVolume | None:
         volume = _volume_in(connection)
-        there = volume in self.world.connected or self._shared(volume)
-        return _shown_as(volume) if there else None
+        return _shown_by(connection) if volume in self.world.connected else None
 
     def size(self, volume: HostVolume) -> int:
-        found = VolumeId(volume.source.path.removeprefix("/dev/"))
-        assert found in self.world.connected or self._shared(found)
+        found = _volume_at(volume.source.path)
+        assert found in self.world.connected
         return self.world.sizes.get(found, self.world.volumes[found].size)
 
     def disconnect(self, connection: Connection, *, force: bool = False) -> None:
@@ -198,19 +204,19 @@ class FakeConnector(Connector):
             raise AssertionError(self.world.harm[-1])
         self.world.connected.discard(volume)
 
-    def _shared(self, volume: VolumeId) -> bool:
-        found = self.world.volumes.get(volume)
-        return found is not None and found.multiattach
-
     def _open(self, volume: VolumeId) -> bool:
         disks = [disk for guest in self.world.guests.values() for disk in guest.live.values()]
-        return any(disk.source == _shown_as(volume).source for disk in disks)
+        return any(_volume_at(disk.source.path) == volume for disk in disks)
 
 
 def _volume_in(connection: Connection) -> VolumeId:
-    path: str = connection.properties["device_path"]
-    return VolumeId(path.removeprefix("/dev/"))
+    return _volume_at(connection.properties["device_path"])
 
 
-def _shown_as(volume: VolumeId) -> HostVolume:
-    return HostVolume(source=BlockSource(path=f"/dev/{volume}"), options=DiskOptions(io="native"))
+def _volume_at(path: str) -> VolumeId:
+    return VolumeId(path.rpartition("/")[2])
+
+
+def _shown_by(connection: Connection) -> HostVolume:
+    source = BlockSource(path=connection.properties["device_path"])
+    return HostVolume(source=source, options=DiskOptions(io="native"))

@@ -31,6 +31,7 @@ from worker.model.operation import Operation, Step
 from worker.model.specification import LocalDisk
 from worker.model.update import Update
 from worker.model.volume import Attachment, Volume
+from worker.sharing import LaneSharing
 
 PLACES: dict[Bus, tuple[Address, ...]] = {
     Bus.VIRTIO: tuple(PciAddress(bus=bus, slot=0) for bus in range(1, 9)),
@@ -71,6 +72,16 @@ class FakeGuest:
         return self.vm_state in (VmState.ACTIVE, VmState.PAUSED)
 
 
+class FakeSharing(LaneSharing):
+    """The worker's own, for it is no part outside; a copy of a world begins with nobody in it."""
+
+    def __copy__(self) -> "FakeSharing":
+        return FakeSharing()
+
+    def __deepcopy__(self, _memo: object) -> "FakeSharing":
+        return FakeSharing()
+
+
 @dataclass
 class World:
     """Everything outside the handlers."""
@@ -80,6 +91,7 @@ class World:
     attachments: dict[AttachmentId, Attachment] = field(default_factory=dict)
     connected: set[VolumeId] = field(default_factory=set)
     sizes: dict[VolumeId, int] = field(default_factory=dict)
+    unreachable: set[VolumeId] = field(default_factory=set)
     rows: dict[BlockDeviceId, BlockDevice] = field(default_factory=dict)
     connections: dict[BlockDeviceId, Connection] = field(default_factory=dict)
     instances: dict[InstanceId, Instance] = field(default_factory=dict)
@@ -94,6 +106,7 @@ class World:
     told: list[Update] = field(default_factory=list, compare=False)
     pending: list[Callable[[], None]] = field(default_factory=list, compare=False)
     reserved_at: dict[BlockDeviceId, datetime] = field(default_factory=dict, compare=False)
+    sharing: FakeSharing = field(default_factory=FakeSharing, compare=False)
     harm: list[str] = field(default_factory=list, compare=False)
     now: datetime = field(default=datetime(2026, 1, 1, tzinfo=UTC), compare=False)
 
@@ -121,8 +134,9 @@ class World:
                 self.harm.append(f"{path} was deleted under {instance}")
 
     def crash(self) -> None:
-        """Lose what was not durable."""
+        """Lose what was not durable, and what the worker had in mind."""
         self.pending.clear()
+        self.sharing = FakeSharing()
 
     def copy(self) -> "World":
         """Return a world that is the same so far, and goes its own way from here."""

@@ -39,10 +39,11 @@ def ground_pulled(world: World) -> list[str]:
     recorded = {one.properties["device_path"] for one in world.connections.values()}
     held = {one.volume for one in world.attachments.values()}
     for instance, guest in world.guests.items():
-        for disk in ours(guest.live) + ours(guest.persistent):
-            volume = world.volumes[volume_of(disk)]
-            if volume.id not in world.connected and not volume.multiattach:
-                found.append(f"{instance} has {disk.alias}, and the host is not connected")
+        found += [
+            f"{instance} has {disk.alias}, and the host is not connected"
+            for disk in ours(guest.live) + ours(guest.persistent)
+            if volume_of(disk) not in world.connected
+        ]
     for connected in world.connected:
         if f"/dev/{connected}" not in recorded:
             found.append(f"{connected} is connected, and no record says so")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests import fakes
@@ -26,6 +26,7 @@ from worker.model.volume import GIB, Volume, VolumeStatus
 from worker.rpc.methods import OPERATIONS
 
 INSTANCE = InstanceId("6f9a5bd0-5d50-4f3c-9c35-1a7c61d2e001")
+OTHER_INSTANCE = InstanceId("6f9a5bd0-5d50-4f3c-9c35-1a7c61d2e002")
 VOLUME = VolumeId("2b1c8a52-0a52-4c8c-8f5b-3d3e6d9e0001")
 OTHER_VOLUME = VolumeId("2b1c8a52-0a52-4c8c-8f5b-3d3e6d9e0002")
 DEVICE = BlockDeviceId("c0ffee00-0000-4000-8000-000000000001")
@@ -48,6 +49,23 @@ def world(vm_state: VmState = VmState.ACTIVE) -> World:
     )
     for volume in (VOLUME, OTHER_VOLUME):
         found.volumes[volume] = Volume(id=volume, size=GIB, status=VolumeStatus.AVAILABLE)
+    return found
+
+
+def shared() -> World:
+    """Return a world in which a second guest of the host has the volume, which takes several."""
+    found = world()
+    found.guests[OTHER_INSTANCE] = FakeGuest(name="guest-2")
+    found.instances[OTHER_INSTANCE] = replace(
+        found.instances[INSTANCE], uuid=OTHER_INSTANCE, name="guest-2"
+    )
+    found.volumes[VOLUME] = replace(found.volumes[VOLUME], multiattach=True)
+    place: dict[str, Any] = {"instance_uuid": OTHER_INSTANCE, "bdm_uuid": OTHER_DEVICE}
+    wanted = ReserveBlockDeviceName(**place, volume_id=VOLUME, multiattach=True)
+    reserve_block_device_name(wanted, fakes.ports(found))
+    asked = operation("attach_volume", number=200, **place)
+    asked = replace(asked, lane=OTHER_INSTANCE, instance=OTHER_INSTANCE)
+    assert run(found, asked).fault is None
     return found
 
 
@@ -90,7 +108,8 @@ def run(found: World, asked: Operation, *watches: Any, kind: Kind | None = None)
 
 def attach(found: World, volume: VolumeId = VOLUME, uuid: BlockDeviceId = DEVICE) -> None:
     """Reserve and attach a volume without trouble."""
-    reserve(found, volume, uuid, disk_bus=Bus.VIRTIO)
+    several = found.volumes[volume].multiattach
+    reserve(found, volume, uuid, disk_bus=Bus.VIRTIO, multiattach=several)
     asked = operation("attach_volume", number=int(uuid[-4:]) + 100, **attach_arguments(uuid))
     assert run(found, asked).fault is None
 

@@ -10,6 +10,7 @@ from worker.errors import (
     LeftBehind,
     WrongDevice,
 )
+from worker.handlers import host_volume
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.disk import disk_of
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
@@ -85,10 +86,9 @@ def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDe
         )
         device = replace(device, connection=connection.without_secrets())
         ports.devices.save(device)
-        ports.connections.put(device, connection)
 
         undo.by(_disconnect, device, ports)
-        volume = ports.connector.connect(connection)
+        volume = host_volume.connect(device, connection, ports)
         _check_size(device, volume, ports)
 
         check_not_anothers(ports.guests.describe(device.instance), device)
@@ -164,8 +164,7 @@ def _take_disk_back(device: BlockDevice, ports: Ports) -> None:
 def _disconnect(device: BlockDevice, ports: Ports) -> None:
     connection = ports.connections.get(device.uuid)
     if connection is not None:
-        ports.connector.disconnect(connection)
-        ports.connections.drop(device.uuid)
+        host_volume.disconnect(device.uuid, device.its_volume, connection, ports)
 
 
 def _check_size(device: BlockDevice, volume: HostVolume, ports: Ports) -> None:

@@ -14,6 +14,7 @@ from worker.errors import (
     LeftBehind,
     Unavailable,
 )
+from worker.handlers import host_volume
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
 from worker.model.lookup import check_not_anothers, disk_in
@@ -126,9 +127,9 @@ def _detach(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:
         ports.disks.forget(device.instance, device.alias)
         _unplug_once_more(device, ports)
 
-        if device.connection is not None:
-            ports.connector.disconnect(device.connection, force=request.force)
-        ports.connections.drop(device.uuid)
+        host_volume.disconnect(
+            device.uuid, device.its_volume, device.connection, ports, force=request.force
+        )
 
         _delete_attachment(request, device, ports)
         ports.devices.remove(device)

@@ -14,9 +14,10 @@ from worker.errors import (
     WorkerError,
     WrongDevice,
 )
+from worker.handlers import host_volume
 from worker.handlers.find_drift import check_known, look
 from worker.model.block_device import BlockDevice
-from worker.model.connection import Connection, ConnectionRecord
+from worker.model.connection import Connection
 from worker.model.disk import disk_of
 from worker.model.drift import Difference, DriftKind, Views, compare
 from worker.model.ids import InstanceId
@@ -154,11 +155,11 @@ def _write_down(row: BlockDevice, _views: Views, ports: Ports) -> None:
 
 
 def _connect(row: BlockDevice, _views: Views, ports: Ports) -> None:
-    ports.connector.connect(_connection(row, ports))
+    host_volume.connect(row, _connection(row, ports), ports)
 
 
 def _plug(row: BlockDevice, _views: Views, ports: Ports) -> None:
-    volume = ports.connector.connect(_connection(row, ports))
+    volume = host_volume.connect(row, _connection(row, ports), ports)
     recorded, found = ports.volumes.show(row.its_volume).size, ports.connector.size(volume)
     if found < recorded:
         message = f"volume {row.volume} is {found} bytes on this host, {recorded} are recorded"
@@ -194,16 +195,11 @@ def _forget(row: BlockDevice, _views: Views, ports: Ports) -> None:
 def _disconnect(row: BlockDevice, views: Views, ports: Ports) -> None:
     """Read anew who else has the volume: of two records that are let go one is the last."""
     record = views.records[row.uuid]
-    shared = any(_shares(record, other) for other in ports.connections.list())
-    if not shared and record.device in views.shared:
-        return
-    if not shared:
-        ports.connector.disconnect(record.connection)
-    ports.connections.drop(record.device)
-
-
-def _shares(record: ConnectionRecord, other: ConnectionRecord) -> bool:
-    return other.volume == record.volume and other.device != record.device
+    if record.device in views.shared:
+        # Had it been the last when we looked, more would have been asked of the guest.
+        host_volume.leave(record.device, record.volume, ports)
+    else:
+        host_volume.disconnect(record.device, record.volume, record.connection, ports)
 
 
 def _delete_attachment(row: BlockDevice, views: Views, ports: Ports) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import Row, bindparam, delete, insert, select, update
 
-from worker.model.block_device import BlockDevice
+from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection, ConnectionRecord
-from worker.model.ids import BlockDeviceId
+from worker.model.ids import BlockDeviceId, VolumeId
 from worker.persistence.connection_json import connection_of, json_of
 from worker.persistence.prepared import Change, Query
+from worker.persistence.schema import BLOCK_DEVICES, INSTANCES
 from worker.persistence.schema import CONNECTIONS as TABLE
 from worker.persistence.unit_of_work import UnitOfWork
 from worker.ports import Connections
@@ -23,6 +24,22 @@ _OF_HOST = (
     select(TABLE)
     .where(TABLE.c.host == bindparam("worker"))
     .order_by(TABLE.c.created_at, TABLE.c.bdm_uuid)
+)
+_RECORDED = Query(
+    select(TABLE.c.bdm_uuid).where(
+        TABLE.c.host == bindparam("worker"), TABLE.c.volume_id == bindparam("volume")
+    )
+)
+_ATTACHED = Query(
+    select(BLOCK_DEVICES.c.uuid)
+    .join(INSTANCES, INSTANCES.c.uuid == BLOCK_DEVICES.c.instance_uuid)
+    .where(
+        INSTANCES.c.host == bindparam("worker"),
+        INSTANCES.c.deleted == 0,
+        BLOCK_DEVICES.c.volume_id == bindparam("volume"),
+        BLOCK_DEVICES.c.deleted == 0,
+        BLOCK_DEVICES.c.status == DeviceStatus.ATTACHED,
+    )
 )
 _DROP = Change(delete(TABLE).where(_IS_IT))
 
@@ -55,6 +72,14 @@ class SqlConnections(Connections):
         which = {"worker": self._unit.host}
         rows = self._unit.read(lambda connection: connection.execute(_OF_HOST, which).all())
         return tuple(_record(row) for row in rows)
+
+    def others(self, device: BlockDeviceId, volume: VolumeId) -> frozenset[BlockDeviceId]:
+        """Return the other rows for which this host has the volume."""
+        which = {"worker": self._unit.host, "volume": volume}
+        recorded = self._unit.read(lambda reader: _RECORDED.all(reader, **which))
+        attached = self._unit.read(lambda reader: _ATTACHED.all(reader, **which))
+        named = {row.bdm_uuid for row in recorded} | {row.uuid for row in attached}
+        return frozenset(named) - {device}
 
     def drop(self, device: BlockDeviceId) -> None:
         """Forget the connection, with the next commit."""

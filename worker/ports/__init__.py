@@ -20,7 +20,7 @@ from worker.ports.journal import (
     Updates,
 )
 from worker.ports.records import BlockDevices, Connections, Instances
-from worker.ports.volumes import Attachments, Connector, PoolRecords, PoolVolumes, Volumes
+from worker.ports.volumes import Attachments, Connector, PoolRecords, PoolVolumes, Sharing, Volumes
 
 __all__ = [
     "Attachments",
@@ -45,6 +45,7 @@ __all__ = [
     "Power",
     "Progress",
     "Seals",
+    "Sharing",
     "StuckOperations",
     "Updates",
     "Volumes",
@@ -69,6 +70,7 @@ class Ports:
     attachments: Attachments
     pool: PoolVolumes
     connector: Connector
+    sharing: Sharing
     devices: BlockDevices
     connections: Connections
     instances: Instances

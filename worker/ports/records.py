@@ -5,7 +5,7 @@ from datetime import datetime
 
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection, ConnectionRecord
-from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
 from worker.model.instance import Instance
 from worker.model.update import Update
 
@@ -80,6 +80,13 @@ class Connections(ABC):
     @abstractmethod
     def list(self) -> tuple[ConnectionRecord, ...]:
         """Return every record of this host, oldest first."""
+
+    @abstractmethod
+    def others(self, device: BlockDeviceId, volume: VolumeId) -> frozenset[BlockDeviceId]:
+        """Return the other rows for which this host has the volume.
+
+        Those with a record, and those that are attached, should their record be lost.
+        """
 
     @abstractmethod
     def drop(self, device: BlockDeviceId) -> None:

@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from worker.model.connection import Connection
-from worker.model.ids import AttachmentId, InstanceId, VolumeId
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
 from worker.model.source import HostVolume
 from worker.model.volume import Attachment, PoolVolume, Volume, VolumeStatus
 
@@ -87,6 +88,32 @@ class PoolVolumes(ABC):
     @abstractmethod
     def list(self) -> tuple[Volume, ...]:
         """Return every volume of the pool, by name and id."""
+
+
+class Sharing(ABC):
+    """Which rows of this host have a volume between them, for lanes that run side by side.
+
+    What is said here holds at once for every lane, durable or not, and ends with the worker.
+    """
+
+    @abstractmethod
+    def alone(self, *volumes: VolumeId) -> AbstractContextManager[None]:
+        """Be alone with these volumes on this host: to connect, or to see who is the last.
+
+        Not to be entered again from within; all that are needed are named at once.
+        """
+
+    @abstractmethod
+    def uses(self, device: BlockDeviceId) -> None:
+        """Note that the row uses its volume, from before it is connected."""
+
+    @abstractmethod
+    def left(self, device: BlockDeviceId) -> None:
+        """Note that the row does not use its volume any more, whatever its record still says."""
+
+    @abstractmethod
+    def still(self, devices: frozenset[BlockDeviceId]) -> frozenset[BlockDeviceId]:
+        """Return those of the rows that have not let go since."""
 
 
 class PoolRecords(ABC):

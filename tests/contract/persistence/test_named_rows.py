@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from tests.contract.persistence.scenes import HOST, SteppedClock, a_device, insert
-from worker.model.block_device import BlockDevice
+from tests.contract.persistence.scenes import HOST, SteppedClock, a_device, an_instance, insert
+from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection, ConnectionRecord
-from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, new_uuid
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId, new_uuid
 from worker.model.update import Event, Update
 from worker.persistence.database import Database
 from worker.persistence.repositories import Repositories
@@ -91,6 +91,39 @@ def test_a_list_sees_what_waits_to_be_written(repositories: Repositories) -> Non
     assert [record.device for record in call.connections.list()] == [device.uuid]
     call.connections.drop(device.uuid)
     assert call.connections.list() == ()
+
+
+def test_the_others_that_have_a_volume_are_those_recorded_and_those_attached(
+    repositories: Repositories, database: Database, clock: SteppedClock
+) -> None:
+    elsewhere = Repositories(database, f"not-{HOST}", clock)
+    volume = VolumeId(new_uuid())
+
+    def row(of: Repositories, status: DeviceStatus) -> BlockDevice:
+        instance = an_instance(host=HOST if of is repositories else f"not-{HOST}")
+        of.for_call().instances.insert(instance)
+        return insert(of, a_device(instance=instance.uuid, volume=volume, status=status))
+
+    asking, recorded, attached = (
+        row(repositories, status)
+        for status in (DeviceStatus.ATTACHED, DeviceStatus.ATTACHING, DeviceStatus.ATTACHED)
+    )
+    for status in (DeviceStatus.RESERVED, DeviceStatus.ATTACHING):
+        row(repositories, status)
+    remove(repositories, row(repositories, DeviceStatus.ATTACHED))
+    row(elsewhere, DeviceStatus.ATTACHED)
+    insert(repositories, a_device(status=DeviceStatus.ATTACHED))
+    call = repositories.for_call()
+    call.connections.put(recorded, SECRET)
+    call.connections.put(asking, SECRET)
+    call.unit.commit()
+    other = elsewhere.for_call()
+    other.connections.put(row(elsewhere, DeviceStatus.ATTACHING), SECRET)
+    other.unit.commit()
+
+    found = repositories.for_call().connections.others(asking.uuid, volume)
+
+    assert found == {recorded.uuid, attached.uuid}
 
 
 def test_what_is_counted_is_told_and_nothing_else_has_a_count(repositories: Repositories) -> None:

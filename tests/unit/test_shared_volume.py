@@ -1,0 +1,230 @@
+"""A volume that several guests of one host have is taken from the host with the last of them."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from tests import fakes
+from tests.fakes.world import World
+from tests.unit import promises, scenes
+from tests.unit.scenes import (
+    DEVICE,
+    INSTANCE,
+    OTHER_DEVICE,
+    OTHER_INSTANCE,
+    OTHER_VOLUME,
+    VOLUME,
+    operation,
+    run,
+)
+from worker.handlers import host_volume
+from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
+from worker.model.operation import Operation, OperationState
+from worker.ports import Ports
+from worker.sharing import KEPT, LaneSharing
+
+GUESTS = {INSTANCE: DEVICE, OTHER_INSTANCE: OTHER_DEVICE}
+A_MOMENT = 0.3
+"""Seconds for which a lane is held where, without a lock, the other one would overtake it."""
+LONG = 30.0
+
+
+def detach(instance: InstanceId, number: int = 1) -> Operation:
+    names = {"instance_uuid": instance, "bdm_uuid": GUESTS[instance], "volume_id": VOLUME}
+    asked = operation("detach_volume", number=number, **names)
+    return replace(asked, lane=instance, instance=instance)
+
+
+@pytest.fixture
+def world() -> World:
+    """Both guests have the volume."""
+    found = scenes.shared()
+    scenes.attach(found)
+    return found
+
+
+@pytest.mark.parametrize("order", list(permutations(GUESTS)))
+def test_the_last_guest_takes_it_from_the_host(world: World, order: tuple[InstanceId, ...]) -> None:
+    first, last = order
+    assert run(world, detach(first, 1)).state is OperationState.SUCCEEDED
+    assert world.connected == {VOLUME}
+    assert set(world.connections) == {GUESTS[last]}
+    assert run(world, detach(last, 2)).state is OperationState.SUCCEEDED
+    assert (world.connected, world.connections, world.harm) == (set(), {}, [])
+
+
+def test_a_guest_whose_record_was_lost_keeps_it_connected(world: World) -> None:
+    del world.connections[OTHER_DEVICE]
+    assert run(world, detach(INSTANCE, 1)).state is OperationState.SUCCEEDED
+    assert (world.connected, world.harm) == ({VOLUME}, [])
+    assert run(world, detach(OTHER_INSTANCE, 2)).state is OperationState.SUCCEEDED
+    assert world.connected == set()
+
+
+def test_one_that_is_only_reserved_does_not_keep_it_connected() -> None:
+    world = scenes.shared()
+    scenes.reserve(world, multiattach=True)
+    run(world, detach(OTHER_INSTANCE))
+    assert world.connected == set()
+
+
+def test_an_attach_that_fails_leaves_it_to_the_guest_that_has_it() -> None:
+    world = scenes.shared()
+    scenes.reserve(world, multiattach=True)
+    world.sizes[VOLUME] = 1
+    asked = operation("attach_volume", **scenes.attach_arguments())
+    assert run(world, asked).state is OperationState.FAILED
+    assert (world.connected, set(world.connections)) == ({VOLUME}, {OTHER_DEVICE})
+    assert promises.ground_pulled(world) == []
+
+
+class Meeting:
+    """A watch that holds whoever makes a call of that name until another comes, for a moment."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._barrier = threading.Barrier(2)
+
+    def __call__(self, name: str) -> AbstractContextManager[object]:
+        return self._met() if name == self._name else nullcontext()
+
+    @contextmanager
+    def _met(self) -> Iterator[None]:
+        self.meet()
+        yield
+
+    def meet(self) -> None:
+        try:
+            self._barrier.wait(A_MOMENT)
+        except threading.BrokenBarrierError:
+            return
+
+
+def side_by_side(*calls: Callable[[], object]) -> None:
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+        assert not thread.is_alive()
+
+
+def connection(world: World, device: BlockDeviceId) -> Any:  # noqa: ANN401 - of the fake
+    return world.connections[device]
+
+
+def who_asks_who_else_has_it(ports: Ports, asked: Callable[[], None]) -> Ports:
+    class Slow(type(ports.connections)):  # type: ignore[misc] # the fake, whose world it shares
+        def others(self, device: BlockDeviceId, volume: VolumeId) -> frozenset[BlockDeviceId]:
+            found: frozenset[BlockDeviceId] = super().others(device, volume)
+            asked()
+            return found
+
+    return replace(ports, connections=Slow(ports.connections.world))  # type: ignore[attr-defined]
+
+
+def test_of_two_lanes_that_let_go_at_once_one_is_the_last(world: World) -> None:
+    """Both would leave it to the other, did each ask before the other has let go."""
+    world.guests[INSTANCE].live.clear()
+    world.guests[OTHER_INSTANCE].live.clear()
+    meeting = Meeting("")
+    ports = who_asks_who_else_has_it(fakes.ports(world), meeting.meet)
+    kept = connection(world, DEVICE)
+
+    def let_go(device: BlockDeviceId) -> None:
+        host_volume.disconnect(device, VOLUME, kept, ports)
+
+    side_by_side(lambda: let_go(DEVICE), lambda: let_go(OTHER_DEVICE))
+    assert world.connected == set()
+
+
+def test_what_one_lane_connects_is_not_pulled_away_by_another_that_was_the_last(
+    world: World,
+) -> None:
+    run(world, detach(INSTANCE))
+    world.guests[OTHER_INSTANCE].live.clear()
+    kept = connection(world, OTHER_DEVICE)
+    comes = replace(world.removed[DEVICE], deleted=False)
+    decided = threading.Event()
+    ports = fakes.ports(world)
+
+    def asked() -> None:
+        decided.set()
+        connected.wait(A_MOMENT)
+
+    connected = threading.Event()
+
+    def come() -> None:
+        assert decided.wait(LONG)
+        host_volume.connect(comes, kept, ports)
+        connected.set()
+
+    def go() -> None:
+        host_volume.disconnect(OTHER_DEVICE, VOLUME, kept, who_asks_who_else_has_it(ports, asked))
+
+    side_by_side(go, come)
+    assert world.connected == {VOLUME}
+
+
+def test_detaches_of_all_guests_at_once_leave_nothing(world: World) -> None:
+    meeting = Meeting("connector.disconnect")
+    side_by_side(
+        *(
+            lambda instance=instance, number=number: run(world, detach(instance, number), meeting)
+            for number, instance in enumerate(GUESTS, 1)
+        )
+    )
+    assert (world.connected, world.connections, world.attachments) == (set(), {}, {})
+    assert world.harm == []
+
+
+def test_one_that_let_go_counts_no_more_before_that_is_durable(world: World) -> None:
+    """Its record is in the database until its lane's next commit; other lanes still read it."""
+    both = frozenset({DEVICE, OTHER_DEVICE})
+    world.sharing.left(DEVICE)
+    assert world.sharing.still(both) == {OTHER_DEVICE}
+    world.sharing.uses(DEVICE)
+    assert world.sharing.still(both) == both
+
+
+def test_what_is_kept_in_mind_does_not_grow() -> None:
+    sharing = LaneSharing()
+    rows = [BlockDeviceId(f"row-{number}") for number in range(KEPT + 1)]
+    for row in rows:
+        sharing.left(row)
+    assert sharing.still(frozenset(rows)) == {rows[0]}
+
+
+def test_volumes_are_taken_in_one_order_whatever_they_are_named_in() -> None:
+    """Otherwise two lanes could each wait for what the other has."""
+    sharing, inside = LaneSharing(), []
+    lock = threading.Lock()
+
+    def take(*volumes: VolumeId) -> None:
+        for _ in range(200):
+            with sharing.alone(*volumes):
+                assert lock.acquire(blocking=False)
+                lock.release()
+            inside.append(volumes)
+
+    side_by_side(lambda: take(VOLUME, OTHER_VOLUME), lambda: take(OTHER_VOLUME, VOLUME, VOLUME))
+    assert len(inside) == 400
+
+
+def test_another_volume_is_not_waited_for() -> None:
+    sharing = LaneSharing()
+    with sharing.alone(VOLUME):
+        side_by_side(lambda: sharing.alone(OTHER_VOLUME).__enter__())
+
+
+def test_one_who_fails_alone_leaves_the_volume_to_others() -> None:
+    sharing = LaneSharing()
+    with pytest.raises(RuntimeError), sharing.alone(VOLUME):
+        raise RuntimeError
+    with sharing.alone(VOLUME):
+        pass
