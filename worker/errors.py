@@ -138,6 +138,18 @@ class NoRoom(Unavailable):
     code = "host.no_room"
 
 
+class DiskFailed(Unavailable):
+    """A file of a local disk, config drive or image could not be made, read or removed."""
+
+    code = "host.disk_failed"
+
+
+class LocalDiskUnavailable(Unavailable):
+    """The file of a local disk is not where the host keeps it."""
+
+    code = "local_disk.unavailable"
+
+
 class ImagesUnavailable(Unavailable):
     """The image service does not answer, or failed."""
 

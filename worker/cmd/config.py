@@ -48,11 +48,12 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Exit 0 if the files are right, 3 for each thing unknown or unsafe, 1 for an unusable URL."""
+    """Exit 0 if all is right, 3 for things unknown or unsafe, 1 for unusable URLs or folders."""
     conf_files = options.files(arguments)
     conf = all_options.load(conf_files)
     settings = wiring.bus_settings(conf)
     wiring.check_database_url(conf)
+    wiring.check_images(conf)
     unknown = all_options.unknown_options(conf_files)
     unsafe = wiring.unsafe_bus(settings, ask_broker=arguments.connect)
     if arguments.json:

@@ -12,6 +12,7 @@ from worker.wiring.places import socket_path
 
 if TYPE_CHECKING:
     from worker.wiring.core import Core, onlooker, read
+    from worker.wiring.images import check_images
     from worker.wiring.service import Worker
     from worker.wiring.settings import (
         PRIVATE,
@@ -29,6 +30,7 @@ else:
         "PRIVATE": "settings",
         "bus_settings": "settings",
         "check_database_url": "settings",
+        "check_images": "images",
         "make_database": "settings",
         "unsafe_bus": "settings",
     }
@@ -47,6 +49,7 @@ __all__ = [
     "Worker",
     "bus_settings",
     "check_database_url",
+    "check_images",
     "holder",
     "make_database",
     "onlooker",

@@ -1,13 +1,12 @@
 """The adapters of everything outside, as the configuration asks for them."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from oslo_config import cfg
 
-from worker.image.config_drives import IsoConfigDrives
-from worker.image.folder import FolderImages
-from worker.image.local_disks import FileLocalDisks
+from worker.model.instance import Instance
 from worker.persistence.repositories import Repositories
 from worker.ports import (
     Attachments,
@@ -33,6 +32,7 @@ from worker.volume.brick import BrickConnector
 from worker.volume.pool.attachments import PoolAttachments
 from worker.volume.pool.status import PoolStatus
 from worker.volume.pool.volumes import FilePool
+from worker.wiring.images import make_config_drives, make_images, make_local_disks
 from worker.wiring.settings import state_path
 
 
@@ -73,9 +73,9 @@ def make_outside(
         ),
         machines=LibvirtMachines(connection),
         power=LibvirtPower(connection),
-        images=FolderImages(),
-        local_disks=FileLocalDisks(),
-        config_drives=IsoConfigDrives(),
+        images=make_images(conf, partial(_instances, repositories)),
+        local_disks=make_local_disks(conf),
+        config_drives=make_config_drives(conf),
         volumes=PoolStatus(records=repositories.pool),
         attachments=PoolAttachments(records=repositories.pool, host=conf.host),
         pool=FilePool(
@@ -89,3 +89,7 @@ def make_outside(
             enforce_multipath=conf.volume.enforce_multipath,
         ),
     )
+
+
+def _instances(repositories: Repositories) -> tuple[Instance, ...]:
+    return repositories.for_call().instances.list()
