@@ -1,6 +1,7 @@
 """Column types that work alike on SQLite, PostgreSQL and MariaDB."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,8 @@ LONG_TEXT = Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb")
 MOMENT = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 """Microseconds everywhere; MariaDB's DATETIME would drop them."""
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 
 class Utc(TypeDecorator[datetime]):
     """A time with its zone; stored in UTC without it."""
@@ -25,21 +28,29 @@ class Utc(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Store in UTC; a time without a zone is a mistake of ours."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            message = f"a time without a zone: {value!r}"
-            raise ValueError(message)
-        return value.astimezone(UTC).replace(tzinfo=None)
+        return None if value is None else _naive(value)
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
+        """Write SQLite's text at once: SQLAlchemy's way to the same one takes ten times as long."""
+        if dialect.name != "sqlite":
+            return super().bind_processor(dialect)
+        return lambda value: None if value is None else _naive(value).isoformat(" ", "microseconds")
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Return it with its zone."""
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+def _naive(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        message = f"a time without a zone: {value!r}"
+        raise ValueError(message)
+    return value.astimezone(UTC).replace(tzinfo=None)
+
+
 def canonical(value: object) -> str:
     """Write JSON so that equal values give equal texts."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL.encode(value)
 
 
 class Json(TypeDecorator[Any]):

@@ -20,20 +20,26 @@ Process = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rendered:
-    """One rendering: its text, and its parameters in order."""
+    """One rendering: its text, its parameters in order, and those whose value never changes."""
 
     text: str
-    names: Sequence[str]
-    processes: Sequence[Process | None]
+    parameters: Sequence[tuple[str, Process | None]]
     constants: Mapping[str, Any]
     positional: bool
 
-    def parameters(self, values: Mapping[str, Any]) -> tuple[Any, ...] | dict[str, Any]:
-        found = _processed([self._value(name, values) for name in self.names], self.processes)
-        return tuple(found) if self.positional else dict(zip(self.names, found, strict=True))
-
-    def _value(self, name: str, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
-        return values[name] if name in values else self.constants[name]
+    def bound(self, values: Mapping[str, Any]) -> list[Any] | dict[str, Any]:
+        """Return the values as the driver wants them."""
+        if self.constants:
+            values = {**self.constants, **values}
+        if not self.positional:
+            return {
+                name: values[name] if process is None else process(values[name])
+                for name, process in self.parameters
+            }
+        return [
+            values[name] if process is None else process(values[name])
+            for name, process in self.parameters
+        ]
 
 
 class _Prepared:
@@ -41,23 +47,16 @@ class _Prepared:
 
     def __init__(self, statement: Select[Any] | Insert | Update | Delete) -> None:
         self._statement = statement
-        self._renderings: dict[tuple[str, ...], _Rendered] = {}
+        self._renderings: dict[tuple[str, tuple[str, ...]], _Rendered] = {}
 
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
         """Return the driver's cursor, after the execution."""
-        rendered = self._rendered(connection.dialect, tuple(values))
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute(rendered.text, rendered.parameters(values))
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise _translated(error, connection, rendered.text) from error
-        return cursor
-
-    def _rendered(self, dialect: Dialect, names: tuple[str, ...]) -> _Rendered:
-        key = (dialect.name, *names)
-        if key not in self._renderings:
-            self._renderings[key] = _render(self._statement, dialect, names)
-        return self._renderings[key]
+        dialect = connection.dialect
+        key = (dialect.name, tuple(values))
+        rendered = self._renderings.get(key)
+        if rendered is None:
+            rendered = self._renderings[key] = _render(self._statement, dialect, key[1])
+        return _executed(connection, rendered.text, rendered.bound(values))
 
 
 class Query(_Prepared):
@@ -69,13 +68,13 @@ class Query(_Prepared):
         self._columns = statement.exported_columns
         keys = [str(column.key) for column in self._columns]
         self._row: Any = namedtuple("Row", keys)  # type: ignore[misc]  # noqa: PYI024
-        self._processes: dict[str, list[Process | None]] = {}
+        self._processes: dict[str, list[tuple[int, Process]]] = {}
 
     def all(self, connection: Connection, **values: Any) -> list[Any]:  # noqa: ANN401
         """Return every row."""
         cursor = self._run(connection, values)
         processes = self._processes_of(connection.dialect, cursor.description)
-        rows = [self._row(*_processed(row, processes)) for row in cursor.fetchall()]
+        rows = [self._row._make(_processed(row, processes)) for row in cursor.fetchall()]
         cursor.close()
         return rows
 
@@ -86,11 +85,14 @@ class Query(_Prepared):
 
     def _processes_of(
         self, dialect: Dialect, described: Sequence[Sequence[Any]]
-    ) -> list[Process | None]:
+    ) -> list[tuple[int, Process]]:
         if dialect.name not in self._processes:
-            self._processes[dialect.name] = [
+            found = [
                 column.type.dialect_impl(dialect).result_processor(dialect, code)
                 for column, (_, code, *_) in zip(self._columns, described, strict=True)
+            ]
+            self._processes[dialect.name] = [
+                (index, process) for index, process in enumerate(found) if process is not None
             ]
         return self._processes[dialect.name]
 
@@ -110,6 +112,20 @@ class Change(_Prepared):
         return count
 
 
+def run_plain(connection: Connection, text: str) -> None:
+    """Run a statement that takes nothing and returns nothing."""
+    _executed(connection, text, ()).close()
+
+
+def _executed(connection: Connection, text: str, parameters: Any) -> Any:  # noqa: ANN401 - the driver's
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(text, parameters)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _translated(error, connection, text) from error
+    return cursor
+
+
 def _render(
     statement: Select[Any] | Insert | Update | Delete, dialect: Dialect, names: tuple[str, ...]
 ) -> _Rendered:
@@ -117,9 +133,8 @@ def _render(
     bound = list(compiled.positiontup or compiled.params)
     return _Rendered(
         text=str(compiled),
-        names=bound,
-        processes=[_binding(compiled.binds[name].type, dialect) for name in bound],
-        constants=compiled.params,
+        parameters=[(name, _binding(compiled.binds[name].type, dialect)) for name in bound],
+        constants={name: compiled.params[name] for name in bound if name not in names},
         positional=compiled.positional,
     )
 
@@ -128,11 +143,13 @@ def _binding(kind: TypeEngine[Any], dialect: Dialect) -> Process | None:
     return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
-def _processed(values: Sequence[Any], processes: Sequence[Process | None]) -> list[Any]:
-    return [
-        value if process is None else process(value)
-        for value, process in zip(values, processes, strict=True)
-    ]
+def _processed(row: Sequence[Any], processes: Sequence[tuple[int, Process]]) -> Sequence[Any]:
+    if not processes:
+        return row
+    values = list(row)
+    for index, process in processes:
+        values[index] = process(values[index])
+    return values
 
 
 def _translated(error: Any, connection: Connection, text: str) -> BaseException:  # noqa: ANN401
