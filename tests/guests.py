@@ -19,7 +19,11 @@ from worker.virt.private import PrivateLibvirtd
 IMAGE_CACHE = Path(__file__).parent.parent / "build" / "guest"
 BOOT_TIMEOUT = 60.0
 BOTH = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
-_WHOLLY = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+_WHOLLY = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+)
 
 
 def require_hypervisor() -> None:

@@ -78,6 +78,8 @@ def shown(disk: Disk) -> GuestDisk:
         serial=disk.serial,
         source=disk.source.path,
         address=disk.address,
+        device=disk.device_type.value,
+        boot_order=disk.boot_order,
     )
 
 

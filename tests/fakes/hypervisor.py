@@ -21,6 +21,8 @@ def shown(disk: Disk) -> GuestDisk:
                 serial=disk.serial,
                 source=path,
                 address=disk.address,
+                device=disk.device_type.value,
+                boot_order=disk.boot_order,
             )
 
 

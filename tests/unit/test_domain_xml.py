@@ -246,10 +246,10 @@ def test_usb_companions_share_the_ports_of_their_controller() -> None:
     )
 
 
-def test_a_pc_keeps_the_slot_of_its_south_bridge() -> None:
+def test_a_pc_keeps_the_slots_of_its_south_bridge_and_its_display() -> None:
     layout = read_layout(PC)
     assert layout.places[Bus.VIRTIO] == (
-        *(PciAddress(bus=0, slot=slot) for slot in range(2, 32)),
+        *(PciAddress(bus=0, slot=slot) for slot in range(3, 32)),
         *(PciAddress(bus=1, slot=slot) for slot in range(1, 32)),
     )
     assert layout.taken == {PciAddress(bus=0, slot=2)}

@@ -11,7 +11,10 @@ from worker.model.instance import VmState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestDisk:
-    """One ``<disk>`` of a domain XML; ``source`` is its path or network name."""
+    """One ``<disk>`` of a domain XML; ``source`` is its path or network name.
+
+    ``device`` is what the guest takes it for: ``disk``, ``cdrom``, ``floppy`` or ``lun``.
+    """
 
     target: str
     bus: str
@@ -19,6 +22,8 @@ class GuestDisk:
     serial: str | None
     source: str | None
     address: Address | None
+    device: str = "disk"
+    boot_order: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

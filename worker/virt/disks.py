@@ -7,7 +7,6 @@ from functools import partial
 import libvirt
 
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
-from worker.model.block_device import DeviceType
 from worker.model.disk import Disk
 from worker.model.guest import GuestDisk, Layout
 from worker.model.ids import InstanceId
@@ -24,6 +23,7 @@ from worker.virt.failures import (
 )
 from worker.virt.guests import disk_of, live_layout, persistent_layout
 from worker.virt.insides import LibvirtGuestInsides
+from worker.virt.likeness import differences
 
 LOG = logging.getLogger(__name__)
 
@@ -222,16 +222,7 @@ def _compare(layouts: dict[int, Layout], disk: Disk) -> int:
 
 
 def _check_same(shown: GuestDisk, disk: Disk) -> None:
-    serial = None if disk.device_type is DeviceType.LUN else disk.serial
-    pairs = [
-        ("target", shown.target, disk.target),
-        ("serial", shown.serial, serial),
-        ("bus", shown.bus, disk.bus.value),
-        ("source", shown.source, disk.source.path),
-    ]
-    if disk.address is not None:
-        pairs.append(("address", str(shown.address), str(disk.address)))
-    different = [f"{name} {has}, not {wanted}" for name, has, wanted in pairs if has != wanted]
+    different = differences(shown, disk)
     if different:
         message = f"the guest's disk {disk.alias} has {'; '.join(different)}"
         raise HypervisorRefused(message)

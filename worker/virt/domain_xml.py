@@ -11,8 +11,9 @@ from worker.errors import HypervisorRefused
 from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.block_device import DeviceType
 from worker.model.disk import Disk
-from worker.model.source import BlockSource, DiskOptions, DiskSource, FileSource
+from worker.model.source import BlockSource, DiskFormat, DiskOptions, DiskSource, FileSource
 
+_WITHOUT_SERIAL = frozenset({DeviceType.LUN, DeviceType.FLOPPY})
 _UNCACHED = frozenset({"none", "directsync"})
 
 
@@ -22,30 +23,41 @@ def disk_element(disk: Disk) -> str:
     Raises HypervisorRefused for a text that XML cannot hold (a path with a control character).
     """
     try:
-        element = _disk(disk)
+        element = disk_tree(disk)
     except ValueError as error:
         message = f"disk {disk.alias} cannot be written as XML: {error}"
         raise HypervisorRefused(message) from error
     return etree.tostring(element, encoding="unicode")
 
 
-def _disk(disk: Disk) -> etree._Element:
+def disk_tree(disk: Disk) -> etree._Element:
+    """Make the element, to stand alone or in a domain; raises ValueError."""
     kind, source = _source(disk.source)
     element = etree.Element("disk", {"type": kind, "device": disk.device_type.value})
-    etree.SubElement(element, "driver", _driver(disk.options))
+    etree.SubElement(element, "driver", _driver(disk.options, _format(disk.source)))
     etree.SubElement(element, "alias", {"name": disk.alias})
     etree.SubElement(element, "source", source)
     etree.SubElement(element, "target", {"dev": disk.target, "bus": disk.bus.value})
-    # QEMU's scsi-block passes commands through and has no serial of its own: libvirt refuses one.
-    if disk.serial is not None and disk.device_type is not DeviceType.LUN:
-        etree.SubElement(element, "serial").text = disk.serial
+    serial = serial_of(disk)
+    if serial is not None:
+        etree.SubElement(element, "serial").text = serial
+    if disk.boot_order is not None:
+        etree.SubElement(element, "boot", {"order": str(disk.boot_order)})
     if disk.options.read_only:
         etree.SubElement(element, "readonly")
     if disk.options.shareable:
         etree.SubElement(element, "shareable")
     if disk.address is not None:
-        etree.SubElement(element, "address", _address(disk.address))
+        element.append(address_tree(disk.address))
     return element
+
+
+def serial_of(disk: Disk) -> str | None:
+    """Return the serial that the guest is given; None where QEMU's device has none.
+
+    Its scsi-block passes commands through, and its floppy refuses to start with one.
+    """
+    return None if disk.device_type in _WITHOUT_SERIAL else disk.serial
 
 
 def _source(source: DiskSource) -> tuple[str, dict[str, str]]:
@@ -58,7 +70,17 @@ def _source(source: DiskSource) -> tuple[str, dict[str, str]]:
             assert_never(source)
 
 
-def _driver(options: DiskOptions) -> dict[str, str]:
+def _format(source: DiskSource) -> DiskFormat:
+    match source:
+        case BlockSource():
+            return DiskFormat.RAW
+        case FileSource():
+            return source.format
+        case _:
+            assert_never(source)
+
+
+def _driver(options: DiskOptions, disk_format: DiskFormat) -> dict[str, str]:
     # A cache on one host does not see what another host writes to a shared volume.
     cache = "none" if options.shareable else options.cache
     io = options.io
@@ -67,7 +89,12 @@ def _driver(options: DiskOptions) -> dict[str, str]:
         io = "threads"
     optional = {"io": io, "discard": options.discard}
     chosen = {name: value for name, value in optional.items() if value is not None}
-    return {"name": "qemu", "type": "raw", "cache": cache, **chosen}
+    return {"name": "qemu", "type": disk_format.value, "cache": cache, **chosen}
+
+
+def address_tree(address: Address) -> etree._Element:
+    """Make the element that says where a device is, a disk or any other."""
+    return etree.Element("address", _address(address))
 
 
 def _address(address: Address) -> dict[str, str]:

@@ -4,6 +4,8 @@ The form is that of https://libvirt.org/formatdomain.html. What is unknown, miss
 it is passed over: a guest of other hands is not ours to correct.
 """
 
+from collections.abc import Mapping
+
 from lxml import etree
 
 from worker.errors import HypervisorRefused
@@ -27,6 +29,12 @@ def read_layout(xml: str) -> Layout:
         taken=frozenset(found for device in devices if (found := _address_of(device)) is not None),
         places=places(devices, _machine(devices)),
     )
+
+
+def addresses(xml: str) -> Mapping[str, Address | None]:
+    """Read where each device is that has an alias, disk or not."""
+    named = ((_attribute(device, "alias", "name"), device) for device in _devices(xml))
+    return {alias: _address_of(device) for alias, device in named if alias is not None}
 
 
 def source_numbers(xml: str) -> frozenset[int]:
@@ -63,6 +71,8 @@ def _guest_disk(disk: etree._Element) -> GuestDisk:
         serial=disk.findtext("serial"),
         source=_source(disk.find("source")),
         address=_address_of(disk),
+        device=disk.get("device", "disk"),
+        boot_order=number(disk.find("boot"), "order"),
     )
 
 

@@ -16,8 +16,9 @@ from worker.virt.xml_values import number
 _PORTS = frozenset({"pcie-root-port", "pcie-switch-downstream-port"})
 _BRIDGES = frozenset({"pci-bridge", "pcie-to-pci-bridge"})
 _PCI_SLOTS = range(1, 32)
-# Slot 1 of the i440fx holds the PIIX3, even where the XML names no function of it.
-_PCI_ROOT_SLOTS = range(2, 32)
+# Slot 1 of the i440fx holds the PIIX3, even where the XML names no function of it; slot 2 is kept
+# for a first display, which libvirt puts there.
+_PCI_ROOT_SLOTS = range(3, 32)
 _PCI_BUSES = 256
 
 _SCSI_UNITS = {
