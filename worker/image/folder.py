@@ -32,7 +32,6 @@ from worker.model.image import Image
 CHUNK = 1 << 20
 MAX_SIDECAR = 1 << 20
 
-_GONE = (errno.ENOENT, errno.ENOTDIR)
 _KINDS: Mapping[str, type] = {
     "name": str,
     "disk_format": str,
@@ -103,7 +102,9 @@ class FolderImages(ImageSource):
         self, image: ImageId, name: str, error: OSError
     ) -> ImageNotFound | ImageRefused | ImagesUnavailable:
         path = self._folder / name
-        if error.errno in _GONE:
+        if not self._folder.is_dir():
+            return ImagesUnavailable(f"{self._folder}, the folder of images, is not there")
+        if error.errno == errno.ENOENT:
             return ImageNotFound(f"no image {image}: {path} is not there")
         if error.errno == errno.ELOOP:
             return ImageRefused(f"image {image}: {path} is a link, and links are not followed")

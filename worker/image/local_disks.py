@@ -9,6 +9,7 @@ from worker.image.files import (
     check_room,
     filesystem,
     is_plain,
+    make_folder,
     remove,
 )
 from worker.image.filesystems import MAKERS, make_filesystem
@@ -20,6 +21,7 @@ from worker.model.specification import LocalDisk
 from worker.ports import LocalDisks
 
 SECTOR = 512
+CONSOLE = "console.log"
 
 
 class FileLocalDisks(LocalDisks):
@@ -60,7 +62,23 @@ class FileLocalDisks(LocalDisks):
         with filesystem(path):
             remove(path)
 
-    def _path(self, instance: InstanceId, disk: BlockDeviceId) -> Path:
+    def console(self, instance: InstanceId) -> str:
+        """Return the file that the guest's console may be written to, in a folder that is there."""
+        path = self._path(instance, CONSOLE)
+        with filesystem(path):
+            make_folder(path.parent)
+        return str(path)
+
+    def clear(self, instance: InstanceId) -> None:
+        """Delete the console's file, and the instance's folder with the last file in it."""
+        path = self._path(instance, CONSOLE)
+        with filesystem(path):
+            # Who writes it may keep older ones beside it, with a number for an ending.
+            for older in path.parent.glob(f"{CONSOLE}.*"):
+                older.unlink(missing_ok=True)
+            remove(path)
+
+    def _path(self, instance: InstanceId, disk: str) -> Path:
         for name in (instance, disk):
             if not is_plain(name):
                 raise SpecificationInvalid(f"{name!r} is no id")

@@ -66,7 +66,11 @@ def check_images(conf: cfg.ConfigOpts) -> None:
 
 def _source(conf: cfg.ConfigOpts) -> ImageSource:
     if conf.image.service == "folder":
-        return FolderImages(_images_path(conf))
+        folder = _images_path(conf)
+        if conf.image.folder is None:
+            # One that was configured may be a mount that is missing; this one may be empty.
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return FolderImages(folder)
     _check_glance(conf)
     # By name: openstacksdk takes two seconds to load, and is not needed otherwise.
     glance = import_module("worker.image.glance")
