@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 
 from tests.fakes.world import World
-from worker.errors import ImageNotFound, ImageRefused, NoRoom, SpecificationInvalid
+from worker.errors import (
+    ImageNotFound,
+    ImageRefused,
+    ImagesUnavailable,
+    NoRoom,
+    SpecificationInvalid,
+)
 from worker.model.ids import BlockDeviceId, ImageId, InstanceId
 from worker.model.image import GIB, Image, ImageFile
 from worker.model.source import DiskFormat, DiskOptions, FileSource, HostVolume
@@ -26,6 +32,9 @@ class FakeImages(Images):
         self.world = world
 
     def show(self, image: ImageId) -> Image:
+        if self.world.images_away:
+            message = "no images for now"
+            raise ImagesUnavailable(message)
         try:
             return self.world.images[image]
         except KeyError as error:
@@ -33,14 +42,21 @@ class FakeImages(Images):
             raise ImageNotFound(message) from error
 
     def fetch(self, image: ImageId) -> ImageFile:
-        found = self.show(image)
+        # A copy serves while the service is away.
+        found = self.world.images[image] if self._copied_and_away(image) else self.show(image)
         if "evil" in found.properties:
             message = f"image {image} names another file"
             raise ImageRefused(message)
+        if image not in self.world.cached and (found.size or 0) > self.world.room:
+            message = f"{found.size} bytes do not fit"
+            raise NoRoom(message)
         self.world.cached.add(image)
         format_ = DiskFormat.QCOW2 if found.format == "qcow2" else DiskFormat.RAW
         size = int(found.properties.get("virtual_size", GIB))
         return ImageFile(id=image, path=f"/cache/{image}", format=format_, virtual_size=size)
+
+    def _copied_and_away(self, image: ImageId) -> bool:
+        return self.world.images_away and image in self.world.cached
 
 
 class FakeLocalDisks(LocalDisks):
@@ -73,6 +89,13 @@ class FakeLocalDisks(LocalDisks):
         path = disk_path(instance, disk)
         self.world.check_not_open(path)
         self.world.files.pop(path, None)
+
+    def console(self, instance: InstanceId) -> str:
+        self.world.consoles.add(instance)
+        return disk_path(instance, BlockDeviceId("console"))
+
+    def clear(self, instance: InstanceId) -> None:
+        self.world.consoles.discard(instance)
 
 
 class FakeConfigDrives(ConfigDrives):

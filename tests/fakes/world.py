@@ -64,6 +64,7 @@ class FakeGuest:
     doubted: bool = False
     busy: bool = False
     deaf: bool = False
+    transient: bool = False
     asked: int = field(default=0, compare=False)
     empty: Layout | None = None
 
@@ -98,8 +99,10 @@ class World:
     images: dict[ImageId, Image] = field(default_factory=dict)
     files: dict[str, LocalDisk] = field(default_factory=dict)
     config_drives: dict[InstanceId, dict[str, bytes]] = field(default_factory=dict)
+    consoles: set[InstanceId] = field(default_factory=set)
     room: int = 1 << 50
     cached: set[ImageId] = field(default_factory=set, compare=False)
+    images_away: bool = False
     removed: dict[BlockDeviceId, BlockDevice] = field(default_factory=dict, compare=False)
     operations: dict[OperationId, Operation] = field(default_factory=dict, compare=False)
     steps: dict[OperationId, list[Step]] = field(default_factory=dict, compare=False)
@@ -120,6 +123,8 @@ class World:
     def has_source(self, path: str) -> bool:
         """Tell whether a path that a disk names is there; what is not ours always is."""
         folder, _, name = path.rpartition("/")
+        if path.startswith("/dev/"):
+            folder = "/dev"
         if path.startswith("/local/"):
             return path in self.files
         if folder == "/config":
