@@ -1,0 +1,201 @@
+"""Build an instance: its disks, its machine, and a guest that runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from worker.errors import DatabaseUnavailable, LeftBehind, LocalDiskUnavailable
+from worker.handlers.plan_instance import decided, taken_up
+from worker.handlers.reach_volume import Way, let_go, reach
+from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.build_machine import OnHost, machine_of, specification_of
+from worker.model.config_drive import config_drive_files
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
+from worker.model.instance import Instance, VmState
+from worker.model.machine import Kernel
+from worker.model.source import HostVolume
+from worker.model.specification import LocalDisk
+from worker.model.volume import Attachment
+from worker.model.wanted import Wanted
+from worker.ports import Ports
+from worker.undo import Undo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildInstance(Wanted):
+    """Operation: make an instance and start its guest."""
+
+
+def build_instance(request: BuildInstance, ports: Ports) -> None:
+    """Make the instance and start its guest, or leave no trace.
+
+    Once the guest has been started it stays, whatever else fails.
+    """
+    if not ports.progress.past_commit_point:
+        instance = taken_up(request, ports) or _begun(request, ports)
+        try:
+            _build(request, instance, ports.devices.of_instance(instance.uuid), ports)
+        except DatabaseUnavailable:
+            raise
+        except LeftBehind:
+            _mark(instance, ports)
+            raise
+    _finish(request.instance_uuid, ports)
+
+
+def _begun(request: BuildInstance, ports: Ports) -> Instance:
+    instance, rows = decided(request, ports)
+    ports.instances.insert(instance, rows)
+    return instance
+
+
+def _build(
+    request: BuildInstance, instance: Instance, rows: Sequence[BlockDevice], ports: Ports
+) -> None:
+    with Undo(ports.progress) as undo:
+        undo.earlier("connector.connect", _disconnect_volumes, rows, ports)
+        undo.earlier("local_disks.console", _delete_local_disks, instance, ports)
+        undo.earlier("config_drives.write", ports.config_drives.delete, instance.uuid)
+        undo.earlier("machines.define", ports.machines.undefine, instance.uuid)
+        undo.earlier("power.start", ports.power.cut, instance.uuid)
+
+        undo.by(_remove_rows, instance, rows, ports)
+        undo.by(_delete_attachments, rows, ports)
+        ways = _ways(request, rows, ports)
+
+        undo.by(_disconnect_volumes, rows, ports)
+        found = _connected(ways, ports)
+
+        undo.by(_delete_local_disks, instance, ports)
+        console = ports.local_disks.console(instance.uuid)
+        found |= _made(instance, ports)
+
+        undo.by(ports.config_drives.delete, instance.uuid)
+        config = _config_drive(instance, ports)
+
+        undo.by(ports.machines.undefine, instance.uuid)
+        kernel = _kernel(instance, ports)
+        parts = OnHost(disks=found, config=config, kernel=kernel, console=console)
+        ports.machines.define(machine_of(instance, rows, parts))
+
+        undo.by(ports.power.cut, instance.uuid)
+        ports.power.start(instance.uuid)
+        undo.commit_point()
+
+
+def _finish(uuid: InstanceId, ports: Ports) -> None:
+    """The guest runs: say so of each of its disks, and of itself."""
+    instance = ports.instances.get(uuid)
+    for row in ports.devices.of_instance(uuid):
+        if row.attachment is not None:
+            ports.attachments.complete(row.attachment)
+        ports.devices.save(replace(row, status=DeviceStatus.ATTACHED))
+    state = ports.guests.describe(uuid).vm_state
+    ports.instances.save(replace(instance, vm_state=state, task_state=None))
+
+
+def _mark(instance: Instance, ports: Ports) -> None:
+    """Read the rows anew: what they say of attachment and connection is what is left behind."""
+    for row in ports.devices.of_instance(instance.uuid):
+        ports.devices.save(replace(row, status=DeviceStatus.ERROR))
+    ports.instances.save(replace(instance, vm_state=VmState.ERROR, task_state=None))
+
+
+def _remove_rows(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
+    for row in rows:
+        ports.devices.remove(row)
+    ports.instances.remove(instance.uuid)
+
+
+def _volumes(rows: Sequence[BlockDevice]) -> list[BlockDevice]:
+    return [row for row in rows if not row.local]
+
+
+def _ways(
+    request: BuildInstance, rows: Sequence[BlockDevice], ports: Ports
+) -> list[tuple[BlockDevice, Way]]:
+    """Have each volume attached in the volume service, and say how it is reached."""
+    return [_way(request, row, ports) for row in _volumes(rows)]
+
+
+def _way(request: BuildInstance, row: BlockDevice, ports: Ports) -> tuple[BlockDevice, Way]:
+    attachment = _attachment(request, row, ports)
+    row = replace(row, attachment=attachment.id)
+    ports.devices.save(row)
+    connection = attachment.connection or ports.attachments.connect(
+        attachment.id, ports.connector.properties()
+    )
+    size = ports.volumes.show(row.its_volume).size
+    return row, Way(connection=connection, size=size)
+
+
+def _given(request: BuildInstance, volume: VolumeId) -> AttachmentId | None:
+    given = (disk for disk in request.block_devices if disk.volume_id == volume)
+    return next(given).attachment_id
+
+
+def _attachment(request: BuildInstance, row: BlockDevice, ports: Ports) -> Attachment:
+    """Return the caller's attachment, or the one there is, or a new one."""
+    given = _given(request, row.its_volume)
+    if given is not None:
+        return ports.attachments.get(given)
+    found = ports.attachments.find(row.its_volume, row.instance)
+    return found or ports.attachments.create(row.its_volume, row.instance)
+
+
+def _delete_attachments(rows: Sequence[BlockDevice], ports: Ports) -> None:
+    """Delete each attachment, looked up anew: a creation that timed out may have happened."""
+    for row in _volumes(rows):
+        found = ports.attachments.find(row.its_volume, row.instance)
+        if found is not None:
+            ports.attachments.delete(found.id)
+
+
+def _connected(
+    ways: Sequence[tuple[BlockDevice, Way]], ports: Ports
+) -> dict[BlockDeviceId, HostVolume]:
+    return {row.uuid: reach(row, way, ports)[1] for row, way in ways}
+
+
+def _disconnect_volumes(rows: Sequence[BlockDevice], ports: Ports) -> None:
+    for row in _volumes(rows):
+        let_go(row, ports)
+
+
+def _made(instance: Instance, ports: Ports) -> dict[BlockDeviceId, HostVolume]:
+    """Make the local disks; return where they are."""
+    disks = specification_of(instance).disks
+    return {disk.uuid: _made_disk(instance.uuid, disk, ports) for disk in disks}
+
+
+def _made_disk(instance: InstanceId, disk: LocalDisk, ports: Ports) -> HostVolume:
+    image = None if disk.image is None else ports.images.fetch(disk.image)
+    ports.local_disks.create(instance, disk, image)
+    found = ports.local_disks.find(instance, disk)
+    if found is None:
+        message = f"local disk {disk.uuid} is gone as soon as it was made"
+        raise LocalDiskUnavailable(message)
+    return found
+
+
+def _delete_local_disks(instance: Instance, ports: Ports) -> None:
+    for disk in specification_of(instance).disks:
+        ports.local_disks.delete(instance.uuid, disk.uuid)
+    ports.local_disks.clear(instance.uuid)
+
+
+def _config_drive(instance: Instance, ports: Ports) -> HostVolume | None:
+    if not specification_of(instance).config_drive:
+        return None
+    return ports.config_drives.write(instance.uuid, config_drive_files(instance))
+
+
+def _kernel(instance: Instance, ports: Ports) -> Kernel | None:
+    kept = specification_of(instance)
+    if kept.kernel is None:
+        return None
+    ramdisk = None if kept.ramdisk is None else ports.images.fetch(kept.ramdisk).path
+    return Kernel(
+        kernel=ports.images.fetch(kept.kernel).path,
+        ramdisk=ramdisk,
+        command_line=kept.command_line,
+    )

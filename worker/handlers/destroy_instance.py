@@ -1,0 +1,80 @@
+"""Destroy an instance: its guest, its machine, its local disks, its hold on volumes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from worker.errors import VolumeInUse
+from worker.handlers import host_volume
+from worker.model.block_device import BlockDevice
+from worker.model.ids import InstanceId
+from worker.model.instance import Instance
+from worker.ports import Ports
+
+DELETING = "deleting"
+"""The ``task_state`` of an instance of which things are gone already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestroyInstance:
+    """Operation: take an instance away for good, whatever state it is in."""
+
+    instance_uuid: InstanceId
+
+
+def destroy_instance(request: DestroyInstance, ports: Ports) -> None:
+    """Take the instance away; it only goes forward, and what is gone already is fine.
+
+    Files of an instance that was adopted are not ours and stay.
+    """
+    instance = ports.instances.get(request.instance_uuid)
+    rows = ports.devices.of_instance(instance.uuid)
+    ports.progress.pass_commit_point()
+    ports.instances.save(replace(instance, task_state=DELETING))
+
+    ports.power.cut(instance.uuid)
+    ports.machines.undefine(instance.uuid)
+
+    _disconnect(instance, ports)
+    _delete_attachments(instance, rows, ports)
+    _delete_volumes(rows, ports)
+    if instance.specification is not None:
+        ports.config_drives.delete(instance.uuid)
+        for disk in instance.specification.disks:
+            ports.local_disks.delete(instance.uuid, disk.uuid)
+        ports.local_disks.clear(instance.uuid)
+
+    for row in rows:
+        ports.devices.remove(row)
+    ports.instances.remove(instance.uuid)
+
+
+def _disconnect(instance: Instance, ports: Ports) -> None:
+    """Let go of every volume that this host has for the instance, by rows long removed too."""
+    for record in ports.connections.list():
+        if record.instance == instance.uuid:
+            host_volume.disconnect(record.device, record.volume, record.connection, ports)
+
+
+def _delete_attachments(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
+    """Delete those of our rows; an attach that was cut off may have made one unknown to its row."""
+    volumes = {row.volume for row in rows if row.volume is not None}
+    if not volumes:
+        return
+    held = ports.attachments.of_instance(instance.uuid)
+    for attachment in held:
+        if attachment.volume in volumes:
+            ports.attachments.delete(attachment.id)
+
+
+def _delete_volumes(rows: Sequence[BlockDevice], ports: Ports) -> None:
+    for row in rows:
+        if row.volume is not None and row.delete_on_termination:
+            _delete_volume(row, ports)
+
+
+def _delete_volume(row: BlockDevice, ports: Ports) -> None:
+    """One that another instance has as well is that one's from now on."""
+    try:
+        ports.pool.delete(row.its_volume)
+    except VolumeInUse:
+        return

@@ -1,0 +1,164 @@
+"""What of an instance that is asked for can be refused by its words alone."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from worker.errors import DeviceTypeUnsupported, SpecificationInvalid, TagTaken
+from worker.model.block_device import DeviceType, SourceType
+from worker.model.names import parse_bus
+from worker.model.specification import InterfaceKind
+from worker.model.wanted import Wanted, WantedDisk, WantedNetwork
+
+FILESYSTEMS = ("swap", "ext4", "vfat")
+SECTOR = 512
+SHOWN_BY_VIRTIO = 20
+"""So many characters of a serial a guest sees of a virtio disk."""
+
+MAX_BOOT_INDEX = 1000
+_NAME_BYTES = 200
+_NAME = re.compile(r"[^\x00-\x1f\x7f/\s](?:[^\x00-\x1f\x7f/]*[^\x00-\x1f\x7f/\s])?")
+_TAG = re.compile(r"[^\x00-\x1f\x7f/,]{1,60}")
+_MAC = re.compile(r"[0-9a-f][02468ace](?::[0-9a-f]{2}){5}")
+_MODEL = re.compile(r"[a-z0-9-]{1,32}")
+_HOST_INTERFACE = re.compile(r"[^\s/\x00-\x1f]{1,15}")
+_LINE = re.compile(r"[^\x00-\x1f\x7f]*")
+
+
+def check_wanted(wanted: Wanted) -> None:
+    """Raise SpecificationInvalid, TagTaken, BusUnsupported or DeviceTypeUnsupported.
+
+    The message names the field, or the disk by its place in the list.
+    """
+    _check_plain_fields(wanted)
+    for place, disk in enumerate(wanted.block_devices):
+        _check_disk(f"block_devices[{place}]", disk)
+    for place, network in enumerate(wanted.networks):
+        _check_network(f"networks[{place}]", network)
+    _check_root(wanted)
+    _check_unlike(wanted)
+
+
+def refuse(message: str) -> SpecificationInvalid:
+    """Return the error that says what cannot be."""
+    return SpecificationInvalid(message)
+
+
+def _check_plain_fields(wanted: Wanted) -> None:
+    if _NAME.fullmatch(wanted.name) is None or len(wanted.name.encode()) > _NAME_BYTES:
+        raise refuse(f"name is none: 1 to {_NAME_BYTES} bytes, no slash, no control character")
+    for field, number in _numbers(wanted):
+        if number is not None and number <= 0:
+            raise refuse(f"{field} is {number}; a positive number is meant")
+    if wanted.ramdisk_id is not None and wanted.kernel_id is None:
+        raise refuse("ramdisk_id is given without kernel_id")
+    if _LINE.fullmatch(wanted.command_line or "") is None:
+        raise refuse("command_line is no single line of text")
+
+
+def _numbers(wanted: Wanted) -> Iterator[tuple[str, int | None]]:
+    yield "vcpus", wanted.vcpus
+    yield "memory_mb", wanted.memory_mb
+    yield "root_gb", wanted.root_gb
+    yield "swap_mb", wanted.swap_mb
+    for place, size in enumerate(wanted.ephemeral_gb):
+        yield f"ephemeral_gb[{place}]", size
+
+
+def _check_disk(name: str, disk: WantedDisk) -> None:
+    if disk.source_type not in set(SourceType):
+        raise refuse(f"{name}.source_type is none of {', '.join(SourceType)}")
+    _check_source(name, disk)
+    if disk.size is not None and (disk.size <= 0 or disk.size % SECTOR):
+        raise refuse(f"{name}.size is {disk.size}; a positive multiple of {SECTOR} bytes is meant")
+    if disk.boot_index is not None and disk.boot_index > MAX_BOOT_INDEX:
+        raise refuse(f"{name}.boot_index is above {MAX_BOOT_INDEX}")
+    if disk.tag is not None and _TAG.fullmatch(disk.tag) is None:
+        raise refuse(f"{name}.tag is none: 1 to 60 characters, no slash, no comma")
+    if disk.disk_bus is not None:
+        parse_bus(disk.disk_bus)
+    _check_device_type(name, disk)
+
+
+def _check_source(name: str, disk: WantedDisk) -> None:
+    """Each source has the fields that say which, and none of another's."""
+    match SourceType(disk.source_type):
+        case SourceType.IMAGE:
+            needed, strange = {"image_id"}, {"volume_id", "attachment_id", "guest_format"}
+        case SourceType.VOLUME:
+            needed, strange = {"volume_id"}, {"image_id", "size", "guest_format"}
+        case SourceType.BLANK:
+            needed, strange = {"size"}, {"image_id", "volume_id", "attachment_id"}
+    for field in sorted(needed):
+        if getattr(disk, field) is None:
+            raise refuse(f"{name}.{field} is needed by a disk of source {disk.source_type}")
+    for field in sorted(strange):
+        if getattr(disk, field) is not None:
+            raise refuse(f"{name}.{field} says nothing of a disk of source {disk.source_type}")
+    if disk.guest_format is not None and disk.guest_format not in FILESYSTEMS:
+        raise refuse(f"{name}.guest_format is none of {', '.join(FILESYSTEMS)}")
+
+
+def _check_device_type(name: str, disk: WantedDisk) -> None:
+    kind = disk.device_type
+    if kind is None or kind in (DeviceType.DISK, DeviceType.CDROM, DeviceType.FLOPPY):
+        return
+    message = f"{name}.device_type is none of disk, cdrom, floppy"
+    raise DeviceTypeUnsupported(message)
+
+
+def _check_network(name: str, network: WantedNetwork) -> None:
+    if network.kind not in set(InterfaceKind):
+        raise refuse(f"{name}.kind is none of {', '.join(InterfaceKind)}")
+    user = network.kind == InterfaceKind.USER
+    if user and network.target is not None:
+        raise refuse(f"{name}.target says nothing of an interface in user mode")
+    if not user and _HOST_INTERFACE.fullmatch(network.target or "") is None:
+        raise refuse(f"{name}.target is no name of a {network.kind} of the host")
+    if network.mac is not None and _MAC.fullmatch(network.mac.lower()) is None:
+        raise refuse(f"{name}.mac is no unicast MAC address like 52:54:00:12:34:56")
+    if network.model is not None and _MODEL.fullmatch(network.model) is None:
+        raise refuse(f"{name}.model is no name of a network card")
+
+
+def _check_root(wanted: Wanted) -> None:
+    roots = [disk for disk in wanted.block_devices if disk.is_root]
+    if wanted.image_ref is None and not roots:
+        raise refuse("nothing to boot from: neither an image_ref nor a disk with boot_index 0")
+    others = [disk for disk in roots if disk.image_id is None or disk.image_id != wanted.image_ref]
+    if len(roots) > 1 or (wanted.image_ref is not None and others):
+        raise refuse("two disks have boot_index 0, that of image_ref counted")
+    if wanted.root_gb is None or not roots:
+        return
+    if roots[0].source_type != SourceType.IMAGE or roots[0].size is not None:
+        raise refuse("root_gb is given, and the disk with boot_index 0 has a size of its own")
+
+
+def _check_unlike(wanted: Wanted) -> None:
+    disks = wanted.block_devices
+    tag = _twice(disk.tag for disk in disks)
+    if tag is not None:
+        message = f"tag {tag!r} is given to two disks"
+        raise TagTaken(message)
+    order = [disk.boot_index for disk in disks if disk.boot_index is not None]
+    for what, name in (
+        (_twice(str(index) for index in order if index > 0), "boot_index"),
+        (_twice(disk.volume_id for disk in disks), "volume"),
+        (_twice(disk.attachment_id for disk in disks), "attachment"),
+        (_twice(network.port_id for network in wanted.networks), "port"),
+    ):
+        if what is not None:
+            raise refuse(f"{name} {what} is given twice")
+    _check_first_characters(disks)
+
+
+def _check_first_characters(disks: Sequence[WantedDisk]) -> None:
+    serials = (disk.volume_id[:SHOWN_BY_VIRTIO] for disk in disks if disk.volume_id is not None)
+    begin = _twice(serials)
+    if begin is not None:
+        raise refuse(f"two volumes' ids begin with {begin}, all that a guest may see of a serial")
+
+
+def _twice(values: Iterable[str | None]) -> str | None:
+    counted = Counter(value for value in values if value is not None)
+    return next((value for value, count in counted.items() if count > 1), None)
