@@ -33,6 +33,7 @@ LOOKS = frozenset(
         "guests.find",
         "insides.disks",
         "insides.in_doubt",
+        "insides.doubt",
         "machines.check",
         "power.wait_off",
         "images.show",

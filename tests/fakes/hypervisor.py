@@ -134,6 +134,9 @@ class FakeGuestInsides(GuestInsides):
         guest = self.world.guests.get(instance)
         return guest is not None and guest.doubted
 
+    def doubt(self, instance: InstanceId) -> None:
+        self.world.guests[instance].doubted = True
+
     def remove(self, instance: InstanceId, alias: str) -> None:
         guest = self.world.guests.get(instance)
         if guest is None or not guest.running:

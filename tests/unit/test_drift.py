@@ -148,6 +148,29 @@ def test_without_being_asked_to_qemu_is_not_touched() -> None:
     assert ALIAS in world.guests[INSTANCE].ghosts
 
 
+@pytest.mark.parametrize("qemu", [False, True])
+def test_a_disk_that_qemu_has_is_not_plugged_in_anew_whether_qemu_was_to_be_asked_or_not(
+    *, qemu: bool
+) -> None:
+    """The guest may be using it, and a plug would take it out first."""
+    world = drifts.ghost_of_an_attached_row()
+    before = copy.deepcopy(world)
+    assert repair(world, qemu=qemu).state is OperationState.SUCCEEDED
+    assert world.guests[INSTANCE].doubted is not qemu
+    assert kinds(world, qemu=False) == ["ghost"] or qemu
+    before.guests[INSTANCE].doubted = world.guests[INSTANCE].doubted
+    assert world == before
+
+
+def test_qemu_is_asked_before_a_plug_and_for_no_other_mend() -> None:
+    asked = Counting("insides.disks")
+    repair(drifts.persistent_missing(), asked, qemu=False)
+    assert asked.count == 0
+    world = drifts.live_missing()
+    assert repair(world, asked, qemu=False).state is OperationState.SUCCEEDED
+    assert (asked.count, found(world)) == (1, [])
+
+
 def test_a_guest_whose_hypervisor_died_is_asked_in_qemu_by_itself() -> None:
     world = drifts.ghost_left()
     world.guests[INSTANCE].doubted = True

@@ -25,7 +25,6 @@ from tests.unit.scenes import (
 from worker.handlers import host_volume
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
 from worker.model.operation import Operation, OperationState
-from worker.ports import Ports
 from worker.sharing import KEPT, LaneSharing
 
 GUESTS = {INSTANCE: DEVICE, OTHER_INSTANCE: OTHER_DEVICE}
@@ -106,7 +105,7 @@ class Meeting:
 
 
 def side_by_side(*calls: Callable[[], object]) -> None:
-    threads = [threading.Thread(target=call) for call in calls]
+    threads = [threading.Thread(target=call, daemon=True) for call in calls]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -118,14 +117,17 @@ def connection(world: World, device: BlockDeviceId) -> Any:  # noqa: ANN401 - of
     return world.connections[device]
 
 
-def who_asks_who_else_has_it(ports: Ports, asked: Callable[[], None]) -> Ports:
-    class Slow(type(ports.connections)):  # type: ignore[misc] # the fake, whose world it shares
-        def others(self, device: BlockDeviceId, volume: VolumeId) -> frozenset[BlockDeviceId]:
-            found: frozenset[BlockDeviceId] = super().others(device, volume)
-            asked()
-            return found
+class Slow(LaneSharing):
+    """Lets something happen between the answer who else has the volume and what follows from it."""
 
-    return replace(ports, connections=Slow(ports.connections.world))  # type: ignore[attr-defined]
+    def __init__(self, asked: Callable[[], None]) -> None:
+        super().__init__()
+        self._asked = asked
+
+    def still(self, devices: frozenset[BlockDeviceId]) -> frozenset[BlockDeviceId]:
+        found = super().still(devices)
+        self._asked()
+        return found
 
 
 def test_of_two_lanes_that_let_go_at_once_one_is_the_last(world: World) -> None:
@@ -133,7 +135,7 @@ def test_of_two_lanes_that_let_go_at_once_one_is_the_last(world: World) -> None:
     world.guests[INSTANCE].live.clear()
     world.guests[OTHER_INSTANCE].live.clear()
     meeting = Meeting("")
-    ports = who_asks_who_else_has_it(fakes.ports(world), meeting.meet)
+    ports = replace(fakes.ports(world), sharing=Slow(meeting.meet))
     kept = connection(world, DEVICE)
 
     def let_go(device: BlockDeviceId) -> None:
@@ -150,24 +152,20 @@ def test_what_one_lane_connects_is_not_pulled_away_by_another_that_was_the_last(
     world.guests[OTHER_INSTANCE].live.clear()
     kept = connection(world, OTHER_DEVICE)
     comes = replace(world.removed[DEVICE], deleted=False)
-    decided = threading.Event()
-    ports = fakes.ports(world)
+    decided, connected = threading.Event(), threading.Event()
 
     def asked() -> None:
         decided.set()
         connected.wait(A_MOMENT)
 
-    connected = threading.Event()
+    ports = replace(fakes.ports(world), sharing=Slow(asked))
 
     def come() -> None:
         assert decided.wait(LONG)
         host_volume.connect(comes, kept, ports)
         connected.set()
 
-    def go() -> None:
-        host_volume.disconnect(OTHER_DEVICE, VOLUME, kept, who_asks_who_else_has_it(ports, asked))
-
-    side_by_side(go, come)
+    side_by_side(lambda: host_volume.disconnect(OTHER_DEVICE, VOLUME, kept, ports), come)
     assert world.connected == {VOLUME}
 
 
@@ -202,18 +200,20 @@ def test_what_is_kept_in_mind_does_not_grow() -> None:
 
 def test_volumes_are_taken_in_one_order_whatever_they_are_named_in() -> None:
     """Otherwise two lanes could each wait for what the other has."""
-    sharing, inside = LaneSharing(), []
-    lock = threading.Lock()
+    sharing = LaneSharing()
 
     def take(*volumes: VolumeId) -> None:
-        for _ in range(200):
-            with sharing.alone(*volumes):
-                assert lock.acquire(blocking=False)
-                lock.release()
-            inside.append(volumes)
+        with sharing.alone(*volumes):
+            pass
 
-    side_by_side(lambda: take(VOLUME, OTHER_VOLUME), lambda: take(OTHER_VOLUME, VOLUME, VOLUME))
-    assert len(inside) == 400
+    waits = threading.Thread(target=take, args=(OTHER_VOLUME, VOLUME, VOLUME), daemon=True)
+    with sharing.alone(VOLUME):
+        waits.start()
+        waits.join(A_MOMENT)
+        assert waits.is_alive()
+        side_by_side(lambda: take(OTHER_VOLUME))
+    waits.join(LONG)
+    assert not waits.is_alive()
 
 
 def test_another_volume_is_not_waited_for() -> None:

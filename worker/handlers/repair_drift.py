@@ -69,7 +69,7 @@ def repair_drift(request: RepairDrift, ports: Ports) -> None:
 def _mend_all(request: RepairDrift, course: _Course, ports: Ports) -> list[Difference]:
     """Mend round by round, for some wait for others; return what could not be."""
     while True:
-        views = look(request.instance_uuid, ports, qemu=request.qemu)
+        views = _look(request, ports)
         offered = [each for each in compare(views).differences if each.safe]
         ready = [each for each in offered if not each.mend.waits]
         ready = [each for each in ready if course.tries[each.subject] < TRIES]
@@ -79,6 +79,24 @@ def _mend_all(request: RepairDrift, course: _Course, ports: Ports) -> list[Diffe
         ports.progress.pass_commit_point()
         for each, device in about:
             _try(each, device, views, course, ports)
+
+
+def _look(request: RepairDrift, ports: Ports) -> Views:
+    """Ask QEMU too before a disk is plugged in: it may have it, and its hypervisor deny it.
+
+    Then nothing is plugged in, and the next one who looks is to see why.
+    """
+    views = look(request.instance_uuid, ports, qemu=request.qemu)
+    if views.inner is not None or not any(map(_plugs, compare(views).differences)):
+        return views
+    views = look(request.instance_uuid, ports, qemu=True)
+    if any(each.kind is DriftKind.GHOST for each in compare(views).differences):
+        ports.insides.doubt(request.instance_uuid)
+    return views
+
+
+def _plugs(difference: Difference) -> bool:
+    return difference.safe and difference.kind is DriftKind.LIVE_MISSING
 
 
 def _try(

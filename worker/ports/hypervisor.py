@@ -63,6 +63,10 @@ class GuestInsides(ABC):
         """Tell whether the hypervisor died under the guest, so that QEMU is to be asked."""
 
     @abstractmethod
+    def doubt(self, instance: InstanceId) -> None:
+        """Put the guest in doubt until it stops: QEMU was seen to have what is denied."""
+
+    @abstractmethod
     def remove(self, instance: InstanceId, alias: str) -> None:
         """Take a disk that the hypervisor denies out of QEMU, and what QEMU opened for it.
 

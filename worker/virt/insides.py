@@ -77,6 +77,11 @@ class LibvirtGuestInsides(GuestInsides):
         """Tell whether libvirt died under the guest, so that QEMU is to be asked."""
         return self._connection.in_doubt(instance)
 
+    def doubt(self, instance: InstanceId) -> None:
+        """Put the guest in doubt, and tell the listeners; one that is in doubt stays so."""
+        if not self._connection.in_doubt(instance):
+            self._connection.doubt(instance)
+
     def remove(self, instance: InstanceId, alias: str) -> None:
         """Take a disk that libvirt denies out of QEMU, and what QEMU opened for it.
 
@@ -138,8 +143,7 @@ class LibvirtGuestInsides(GuestInsides):
     def _lay(self, domain: libvirt.virDomain, alias: str, ghosts: Sequence[Chain]) -> None:
         instance = InstanceId(domain.UUIDString())
         LOG.warning("ghost is removed: instance=%s alias=%s", instance, alias)
-        if not self._connection.in_doubt(instance):
-            self._connection.doubt(instance)
+        self.doubt(instance)
         if any(chain.device == alias for chain in ghosts):
             self._unplug(domain, alias)
         for chain in ghosts:
