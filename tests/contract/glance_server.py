@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,8 +16,8 @@ PASSWORD = "planted-password-77ab"
 class Glance:
     """What the server has, and what it has heard.
 
-    ``down`` answers 503; ``breaks_off`` closes the connection in mid-image; ``identity`` asks for
-    a token.
+    ``down`` answers 503; ``breaks_off`` closes the connection in mid-image, and ``stalls`` leaves
+    it open there; ``identity`` asks for a token.
     """
 
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -25,6 +25,9 @@ class Glance:
     identity: bool = False
     down: bool = False
     breaks_off: bool = False
+    stalls: bool = False
+    half_sent: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
     heard: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -74,7 +77,14 @@ class _Answers(BaseHTTPRequestHandler):
         if self.glance.breaks_off:
             self.close_connection = True
             content = content[: len(content) // 2]
-        self.wfile.write(content)
+        if self.glance.stalls:
+            half, content = content[: len(content) // 2], content[len(content) // 2 :]
+            self.wfile.write(half)
+            self.wfile.flush()
+            self.glance.half_sent.set()
+            self.glance.go_on.wait()
+        with suppress(ConnectionError):
+            self.wfile.write(content)
 
     def _send(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
         text = json.dumps(body).encode()
@@ -128,6 +138,7 @@ def served() -> Iterator[Glance]:
     try:
         yield glance
     finally:
+        glance.go_on.set()
         server.shutdown()
         server.server_close()
         thread.join()

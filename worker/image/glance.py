@@ -55,6 +55,10 @@ _OF_GLANCE = frozenset(
 """What Glance itself says of an image; every other key is a property that someone has set."""
 
 
+_WITHOUT_RETRIES: Any = {"image_status_code_retries": 0}
+"""An operation waits for Glance as for every other part, and says so meanwhile."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlanceSettings:
     """How Glance is reached; ``cloud``, a name in clouds.yaml, stands for all but the time.
@@ -118,7 +122,7 @@ class GlanceImages(ImageSource):
 def _connect(settings: GlanceSettings) -> Any:  # noqa: ANN401 - the SDK's connection
     if settings.cloud is not None:
         return openstack.connect(
-            cloud=settings.cloud, load_envvars=False, api_timeout=settings.timeout
+            cloud=settings.cloud, api_timeout=settings.timeout, **_WITHOUT_RETRIES
         )
     given: dict[str, Any] = {
         "image_endpoint_override": settings.endpoint,
@@ -133,6 +137,7 @@ def _connect(settings: GlanceSettings) -> Any:  # noqa: ANN401 - the SDK's conne
         auth=dict(settings.auth),
         image_api_version="2",
         api_timeout=settings.timeout,
+        **_WITHOUT_RETRIES,
         **given,
     )
 

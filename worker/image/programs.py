@@ -17,6 +17,8 @@ MAKE_SECONDS = 1800
 PATIENCE = 2
 """How much longer than its processor time a program may take in all."""
 
+_LINES = 3
+
 # As an ordinary user they are not in PATH everywhere.
 _SYSTEM_FOLDERS = "/usr/sbin:/sbin"
 
@@ -65,4 +67,5 @@ def _environment() -> dict[str, str]:
 
 def _words(error: ProcessExecutionError) -> str:
     said = (error.stderr or error.stdout or "").strip()
-    return said.splitlines()[-1] if said else f"exit status {error.exit_code}"
+    # mkfs begins with its version, qemu-img check may print a line for each cluster.
+    return "; ".join(said.splitlines()[-_LINES:]) if said else f"exit status {error.exit_code}"
