@@ -179,6 +179,19 @@ def test_a_guest_whose_hypervisor_died_is_asked_in_qemu_by_itself() -> None:
     assert ALIAS not in world.guests[INSTANCE].ghosts
 
 
+def test_of_two_records_that_are_let_go_the_last_is_looked_at_anew_before_it_disconnects() -> None:
+    """It was to be forgotten only, so QEMU was not asked what it has."""
+    world = drifts.detached_in_our_rows_only(live=False, persistent=False)
+    world.removed[OTHER_DEVICE] = replace(world.removed[DEVICE], uuid=OTHER_DEVICE, attachment=None)
+    world.connections[OTHER_DEVICE] = world.connections[DEVICE]
+    world.attachments.clear()
+    assert [each["safe"] for each in found(world, qemu=False)] == [True, True]
+
+    assert repair(world, qemu=False).state is OperationState.SUCCEEDED
+
+    assert (world.connected, len(world.connections)) == ({VOLUME}, 1)
+
+
 def test_nothing_is_taken_from_under_a_guest_whose_qemu_was_not_asked() -> None:
     world = drifts.detached_in_our_rows_only(live=False, persistent=False)
     world.guests[INSTANCE].ghosts.add(ALIAS)

@@ -190,6 +190,16 @@ def test_one_that_let_go_counts_no_more_before_that_is_durable(world: World) -> 
     assert world.sharing.still(both) == both
 
 
+def test_one_that_let_go_and_connects_again_counts_again(world: World) -> None:
+    """An attach that is retried does so, and a volume that is reached by another way."""
+    ports, kept = fakes.ports(world), connection(world, DEVICE)
+    host_volume.disconnect(DEVICE, VOLUME, kept, ports)
+    host_volume.connect(world.rows[DEVICE], kept, ports)
+    world.commit()
+    assert run(world, detach(OTHER_INSTANCE)).state is OperationState.SUCCEEDED
+    assert (world.connected, world.harm) == ({VOLUME}, [])
+
+
 def test_what_is_kept_in_mind_does_not_grow() -> None:
     sharing = LaneSharing()
     rows = [BlockDeviceId(f"row-{number}") for number in range(KEPT + 1)]

@@ -1,9 +1,11 @@
 """The schema's versions: alembic, run by us and not from a working directory.
 
 Two branches, which both go on: steps that *expand* are what a release needs and what older ones
-can live with; those that *contract* take away what only older releases used (ADR 14).
+can live with; those that *contract* take away what only older releases used (ADR 14). Which of the
+two a step of another release is, its name says: 0004 expands, c0002 contracts.
 """
 
+import re
 from pathlib import Path
 
 from alembic import command
@@ -24,16 +26,24 @@ SCRIPTS = Path(__file__).parent / "migrations"
 CONTRACT = "contract"
 """The label of the branch whose steps are taken only when asked for."""
 
+_EXPANDS = re.compile(r"\d{4}")
+_CONTRACTS = re.compile(r"c\d{4}")
+
 _MENDS = "run `blockworker db populate-uuids`, then this again"
 
 
 def upgrade(engine: Engine, *, contract: bool = False) -> None:
     """Bring the schema to this release's version; one that is there stays as it is.
 
-    With ``contract`` it takes the steps that no older release's worker can live with, too; raises
-    Conflict, and changes nothing, while a row is in their way. On SQLite and PostgreSQL a failed
-    upgrade changes nothing. Raises DatabaseUnavailable.
+    One that a newer release has expanded stays as it is too. With ``contract`` it takes the steps
+    that no older release's worker can live with; raises Conflict, and changes nothing, while a row
+    is in their way. So it does for what another release is to upgrade. On SQLite and PostgreSQL a
+    failed upgrade changes nothing. Raises DatabaseUnavailable.
     """
+    kept = _kept(engine)
+    if _is_ahead(kept) and not contract:
+        return
+    _check_no_step_is_anothers(kept)
     try:
         with engine.begin() as connection:
             begin_writing(connection)
@@ -48,12 +58,12 @@ def upgrade(engine: Engine, *, contract: bool = False) -> None:
 
 def version(engine: Engine) -> str | None:
     """Return the version that the schema was expanded to; None for an empty database."""
-    return "+".join(sorted(_kept(engine) - _revisions(contract=True))) or None
+    return "+".join(sorted(step for step in _kept(engine) if not _contracts(step))) or None
 
 
 def contracted(engine: Engine) -> str | None:
     """Return the last step of those that contract, or None if none was taken."""
-    return "+".join(sorted(_kept(engine) & _revisions(contract=True))) or None
+    return "+".join(filter(_contracts, sorted(_kept(engine)))) or None
 
 
 def head() -> str:
@@ -67,15 +77,40 @@ def contract_head() -> str:
 
 
 def check(engine: Engine) -> str | None:
-    """Return what is wrong with the schema's version and what mends it, or None."""
-    found, wanted = version(engine), head()
-    if found == wanted:
+    """Return what is wrong with the schema's version and what mends it, or None.
+
+    A schema that a newer release has expanded will do; one that it contracted will not.
+    """
+    kept, needed = _kept(engine), head()
+    expanded = "+".join(sorted(step for step in kept if not _contracts(step)))
+    unknown = sorted(filter(_contracts, kept - _revisions(contract=True)))
+    if unknown:
+        took = f"the schema was contracted to {unknown[0]} by a newer release"
+        return f"{took}, which took away what this one needs: run a newer one"
+    if expanded == needed or _is_ahead(kept):
         return None
-    if found is not None and found not in _revisions(contract=False):
-        return f"the schema is at {found}, of a newer release than this one, which needs {wanted}"
-    return (
-        f"the schema is at {found or 'nothing'}, needed is {wanted}: run `blockworker db upgrade`"
-    )
+    known = not expanded or expanded in _revisions(contract=False)
+    if known:
+        found = expanded or "nothing"
+        return f"the schema is at {found}, needed is {needed}: run `blockworker db upgrade`"
+    return f"the schema is at {expanded}, which is no step of this release, which needs {needed}"
+
+
+def _is_ahead(kept: set[str]) -> bool:
+    """Tell whether a newer release has expanded the schema: by a later step than any of ours."""
+    expanded = [step for step in kept if not _contracts(step)]
+    return len(expanded) == 1 and bool(_EXPANDS.fullmatch(expanded[0])) and expanded[0] > head()
+
+
+def _contracts(step: str) -> bool:
+    return _CONTRACTS.fullmatch(step) is not None
+
+
+def _check_no_step_is_anothers(kept: set[str]) -> None:
+    others = sorted(kept - _revisions(contract=False) - _revisions(contract=True))
+    if others:
+        message = f"the schema is at {'+'.join(others)}, of another release: have that upgrade it"
+        raise Conflict(message)
 
 
 def _check_no_row_is_empty(connection: Connection) -> None:

@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 import sys
@@ -84,11 +85,25 @@ def test_the_table_has_every_column_it_always_had(empty_engine: Engine) -> None:
     assert "deleted" not in nullable
 
 
-def test_a_database_of_a_newer_release_is_named_as_such(empty_engine: Engine) -> None:
+@pytest.mark.parametrize("step", ["0000", "later", "99999"])
+def test_a_step_that_says_not_what_it_does_is_refused(empty_engine: Engine, step: str) -> None:
     upgrade(empty_engine)
     with empty_engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    assert "newer release" in str(check(empty_engine))
+        connection.execute(text("UPDATE alembic_version SET version_num = :step"), {"step": step})
+    assert "no step of this release" in str(check(empty_engine))
+    for contract in (False, True):
+        with pytest.raises(Conflict, match="another release"):
+            upgrade(empty_engine, contract=contract)
+
+
+def test_each_step_says_by_its_name_whether_it_expands_or_contracts() -> None:
+    """An older release goes by it."""
+    for step in sorted((migrate.SCRIPTS / "versions").glob("*.py")):
+        text_of = step.read_text()
+        name = step.name.partition("_")[0]
+        assert f'revision = "{name}"' in text_of
+        contracts = 'down_revision = "c' in text_of or '"contract"' in text_of
+        assert re.fullmatch(r"c\d{4}" if contracts else r"\d{4}", name), step
 
 
 def test_no_file_of_the_working_directory_is_needed(tmp_path: Path) -> None:
@@ -242,7 +257,26 @@ def test_a_later_release_expands_a_schema_with_the_contract_step_and_without(
     assert not may_be_empty(engine)
     for revision in ("0999", "c0999"):
         releases.forget(revision)
-    assert "newer release" in str(check(engine))
+    assert "contracted to c0999" in str(check(engine))
+
+
+@pytest.mark.parametrize("contract", [False, True])
+def test_a_release_works_on_what_a_newer_one_has_expanded_and_leaves_the_rest_to_it(
+    empty_engine: Engine, releases: Releases, *, contract: bool
+) -> None:
+    upgrade(empty_engine, contract=contract)
+    step, last = contracted(empty_engine), head()
+    releases.add("0998", last)
+    releases.add("0999", "0998")
+    upgrade(empty_engine)
+    for revision in ("0999", "0998"):
+        releases.forget(revision)
+    assert check(empty_engine) is None
+    upgrade(empty_engine)
+    with pytest.raises(Conflict, match="0999, of another release"):
+        upgrade(empty_engine, contract=True)
+    assert (version(empty_engine), contracted(empty_engine)) == ("0999", step)
+    use_the_table(Repositories(Database(empty_engine), HOST, SteppedClock()), empty_engine)
 
 
 def test_a_contract_step_of_a_newer_release_is_named_as_such(
@@ -251,7 +285,9 @@ def test_a_contract_step_of_a_newer_release_is_named_as_such(
     releases.add("c0999", contract_head())
     upgrade(engine, contract=True)
     releases.forget("c0999")
-    assert "newer release" in str(check(engine))
+    assert "contracted to c0999 by a newer release" in str(check(engine))
+    with pytest.raises(Conflict, match="c0999, of another release"):
+        upgrade(engine)
 
 
 def test_an_old_schema_with_empty_rows_is_not_even_expanded(
