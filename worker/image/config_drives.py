@@ -1,7 +1,7 @@
 """Config drives: ISO 9660 images that a guest reads at boot, by their label ``config-2``."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +20,7 @@ FILE = "config-drive.iso"
 _READABLE_FILE = 0o100444
 _READABLE_FOLDER = 0o040555
 _LONGEST = 24
+_LONGEST_JOLIET = 64
 _NOT_ISO = re.compile(r"[^A-Z0-9_]")
 
 
@@ -35,6 +36,7 @@ class IsoConfigDrives(ConfigDrives):
     def write(self, instance: InstanceId, files: Mapping[str, bytes]) -> HostVolume:
         """Make the drive of these files, by path, or make it anew; raises NoRoom, DiskFailed."""
         path = self._path(instance)
+        _check_names(files)
         image = _image_of(files)
         with filesystem(path), appearing(path) as temporary:
             temporary.write_bytes(image)
@@ -60,6 +62,12 @@ class IsoConfigDrives(ConfigDrives):
 
 def _volume(path: Path) -> HostVolume:
     return HostVolume(source=FileSource(path=str(path)), options=DiskOptions(read_only=True))
+
+
+def _check_names(files: Iterable[str]) -> None:
+    for name in files:
+        if not all(is_plain(part) and len(part) <= _LONGEST_JOLIET for part in name.split("/")):
+            raise SpecificationInvalid(f"{name!r} is no path of a file on a config drive")
 
 
 def _image_of(files: Mapping[str, bytes]) -> bytes:

@@ -55,8 +55,8 @@ def _run(command: tuple[str, ...], seconds: int, fine: tuple[int, ...]) -> None:
     except ProcessExecutionError as error:
         raise ProgramFailed(f"{command[0]}: {_words(error)}") from error
     except subprocess.TimeoutExpired as error:
-        started[0].kill()
-        started[0].wait()
+        with started[0] as program:
+            program.kill()
         raise ProgramFailed(f"{command[0]} did not end in {error.timeout:.0f} s") from error
 
 
