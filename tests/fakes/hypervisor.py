@@ -17,9 +17,10 @@ def shown(disk: Disk) -> GuestDisk:
             return GuestDisk(
                 target=disk.target,
                 bus=disk.bus.value,
-                alias=disk.alias,
-                serial=disk.serial,
-                source=path,
+                # A disk of other hands has none; an empty drive has no source.
+                alias=disk.alias or None,
+                serial=disk.given_serial,
+                source=path or None,
                 address=disk.address,
                 device=disk.device_type.value,
                 boot_order=disk.boot_order,
@@ -58,7 +59,7 @@ class FakeGuests(Guests):
             name=guest.name,
             vm_state=guest.vm_state,
             live=layout(guest.live, guest.empty) if guest.running else None,
-            persistent=layout(guest.persistent, guest.empty),
+            persistent=None if guest.transient else layout(guest.persistent, guest.empty),
         )
 
     def find(self, name_or_uuid: str) -> Guest:

@@ -1,8 +1,13 @@
 """Machines and their switches, without a hypervisor."""
 
+import re
+from collections.abc import Mapping
+
+from tests.fakes.hypervisor import shown
 from tests.fakes.world import FakeGuest, World
 from worker.errors import DomainNotFound, DomainTaken, HypervisorRefused, MachineUnsupported
-from worker.model.controllers import empty_layout
+from worker.model.controllers import SCSI_UNITS, empty_layout, places
+from worker.model.disk import Disk
 from worker.model.ids import InstanceId
 from worker.model.instance import VmState
 from worker.model.machine import Machine
@@ -14,21 +19,25 @@ class FakeMachines(Machines):
         self.world = world
 
     def check(self, machine: Machine) -> None:
-        if machine.shape.machine_type not in ("q35", "pc"):
-            message = f"no machine {machine.shape.machine_type}"
-            raise MachineUnsupported(message)
+        _check_writable(machine)
+        _check_supported(machine)
         if machine.instance in self.world.guests:
             raise DomainTaken(machine.instance)
         self._check_name(machine)
 
     def define(self, machine: Machine) -> None:
-        if machine.instance in self.world.guests:
+        _check_writable(machine)
+        disks = {disk.alias: disk for disk in machine.disks}
+        kept = self.world.guests.get(machine.instance)
+        if kept is not None:
+            _check_same(kept, disks)
             return
         self._check_name(machine)
+        _check_aliases(disks)
         self.world.guests[machine.instance] = FakeGuest(
             name=machine.name,
             vm_state=VmState.STOPPED,
-            persistent={disk.alias: disk for disk in machine.disks},
+            persistent=disks,
             empty=empty_layout(machine.shape, len(machine.interfaces)),
         )
 
@@ -44,6 +53,40 @@ class FakeMachines(Machines):
     def _check_name(self, machine: Machine) -> None:
         if any(guest.name == machine.name for guest in self.world.guests.values()):
             raise DomainTaken(machine.name)
+
+
+def _check_writable(machine: Machine) -> None:
+    if not machine.name.isprintable():
+        message = f"no XML holds {machine.name!r}"
+        raise MachineUnsupported(message)
+
+
+def _check_supported(machine: Machine) -> None:
+    shape = machine.shape
+    if not re.fullmatch(r"q35|pc|pc-(q35|i440fx)-[1-9][\w.]*", shape.machine_type):
+        message = f"no machine {shape.machine_type}"
+        raise MachineUnsupported(message)
+    if shape.scsi_model is not None and shape.scsi_model not in SCSI_UNITS:
+        message = f"no scsi controller {shape.scsi_model}"
+        raise MachineUnsupported(message)
+    for disk in machine.disks:
+        if disk.bus not in places(shape):
+            message = f"disk {disk.target}: bus {disk.bus} is not there"
+            raise MachineUnsupported(message)
+
+
+def _check_aliases(disks: Mapping[str, Disk]) -> None:
+    bad = [alias for alias in disks if not re.fullmatch(r"ua-[A-Za-z0-9_-]+", alias)]
+    if bad:
+        message = f"the aliases {bad} are dropped"
+        raise HypervisorRefused(message)
+
+
+def _check_same(kept: FakeGuest, disks: Mapping[str, Disk]) -> None:
+    there = {shown(disk) for disk in kept.persistent.values()}
+    if not {shown(disk) for disk in disks.values()} <= there:
+        message = f"{kept.name} is there, and is another machine"
+        raise HypervisorRefused(message)
 
 
 class FakePower(Power):

@@ -134,10 +134,12 @@ def test_native_io_goes_with_an_uncached_disk_alone(
     assert (driver["cache"], driver.get("io")) == (cache, io)
 
 
-def test_a_lun_has_no_serial() -> None:
-    lun = replace(DISK, bus=Bus.SCSI, device_type=DeviceType.LUN)
-    assert parsed(lun).get("device") == "lun"
-    assert parsed(lun).find("serial") is None
+@pytest.mark.parametrize("device_type", DeviceType)
+def test_a_lun_and_a_floppy_have_no_serial(device_type: DeviceType) -> None:
+    element = parsed(replace(DISK, bus=Bus.SCSI, device_type=device_type))
+    has_one = device_type in {DeviceType.DISK, DeviceType.CDROM}
+    assert element.get("device") == device_type.value
+    assert (element.find("serial") is not None) is has_one
 
 
 @pytest.mark.parametrize("flag", ["read_only", "shareable"])

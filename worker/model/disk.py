@@ -6,6 +6,8 @@ from worker.model.address import Address
 from worker.model.block_device import BlockDevice, Bus, DeviceType
 from worker.model.source import DiskOptions, DiskSource, HostVolume
 
+_WITHOUT_SERIAL = frozenset({DeviceType.LUN, DeviceType.FLOPPY})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
@@ -24,10 +26,19 @@ class Disk:
     options: DiskOptions
     boot_order: int | None = None
 
+    @property
+    def given_serial(self) -> str | None:
+        """The serial that the guest's device has; None where QEMU's has none.
+
+        Its scsi-block passes commands through, and its floppy refuses to start with one.
+        """
+        return None if self.device_type in _WITHOUT_SERIAL else self.serial
+
 
 def disk_of(device: BlockDevice, volume: HostVolume) -> Disk:
-    """Join what the row decided with where the volume is on this host."""
+    """Join what the row decided with where the volume, or the file, is on this host."""
     shareable = volume.options.shareable or device.multiattach
+    read_only = volume.options.read_only or device.device_type is DeviceType.CDROM
     return Disk(
         alias=device.alias,
         target=device.target,
@@ -36,6 +47,6 @@ def disk_of(device: BlockDevice, volume: HostVolume) -> Disk:
         serial=device.serial,
         address=device.address,
         source=volume.source,
-        options=replace(volume.options, shareable=shareable),
+        options=replace(volume.options, shareable=shareable, read_only=read_only),
         boot_order=None if device.boot_index is None else device.boot_index + 1,
     )

@@ -90,7 +90,8 @@ class Machines(ABC):
     def define(self, machine: Machine) -> None:
         """Make the machine's persistent layout; one of its uuid that is there stays as it is.
 
-        Raises DomainTaken when another domain has its name, HypervisorRefused.
+        Afterwards every disk is as it was asked for. Raises DomainTaken when another domain has its
+        name, HypervisorRefused, also when the one that is there has a disk otherwise.
         """
 
     @abstractmethod

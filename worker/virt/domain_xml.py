@@ -9,11 +9,9 @@ from lxml import etree
 
 from worker.errors import HypervisorRefused
 from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
-from worker.model.block_device import DeviceType
 from worker.model.disk import Disk
 from worker.model.source import BlockSource, DiskFormat, DiskOptions, DiskSource, FileSource
 
-_WITHOUT_SERIAL = frozenset({DeviceType.LUN, DeviceType.FLOPPY})
 _UNCACHED = frozenset({"none", "directsync"})
 
 
@@ -38,9 +36,8 @@ def disk_tree(disk: Disk) -> etree._Element:
     etree.SubElement(element, "alias", {"name": disk.alias})
     etree.SubElement(element, "source", source)
     etree.SubElement(element, "target", {"dev": disk.target, "bus": disk.bus.value})
-    serial = serial_of(disk)
-    if serial is not None:
-        etree.SubElement(element, "serial").text = serial
+    if disk.given_serial is not None:
+        etree.SubElement(element, "serial").text = disk.given_serial
     if disk.boot_order is not None:
         etree.SubElement(element, "boot", {"order": str(disk.boot_order)})
     if disk.options.read_only:
@@ -50,14 +47,6 @@ def disk_tree(disk: Disk) -> etree._Element:
     if disk.address is not None:
         element.append(address_tree(disk.address))
     return element
-
-
-def serial_of(disk: Disk) -> str | None:
-    """Return the serial that the guest is given; None where QEMU's device has none.
-
-    Its scsi-block passes commands through, and its floppy refuses to start with one.
-    """
-    return None if disk.device_type in _WITHOUT_SERIAL else disk.serial
 
 
 def _source(source: DiskSource) -> tuple[str, dict[str, str]]:

@@ -2,14 +2,13 @@
 
 from worker.model.disk import Disk
 from worker.model.guest import GuestDisk
-from worker.virt.domain_xml import serial_of
 
 
 def differences(shown: GuestDisk, disk: Disk) -> list[str]:
     """Return in words what is otherwise than asked for; nothing if it is that disk."""
     pairs = [
         ("target", shown.target, disk.target),
-        ("serial", shown.serial, serial_of(disk)),
+        ("serial", shown.serial, disk.given_serial),
         ("bus", shown.bus, disk.bus.value),
         ("source", shown.source, disk.source.path),
     ]

@@ -1,14 +1,21 @@
 """The switches of libvirt's machines."""
 
+import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
-from worker.errors import DomainNotFound
+import libvirt
+
+from worker.errors import DomainNotFound, HypervisorUnavailable
 from worker.model.ids import InstanceId
 from worker.ports import Power
 from worker.virt.connection import LibvirtConnection
+from worker.virt.failures import connection_lost, not_running
 
-_POLL = 0.1
+LOG = logging.getLogger(__name__)
+
+_POLL = 0.2
 
 
 class LibvirtPower(Power):
@@ -18,31 +25,47 @@ class LibvirtPower(Power):
         self._connection = connection
 
     def start(self, instance: InstanceId) -> None:
-        """Start the guest from its persistent layout; one that runs is fine."""
+        """Start the guest from its persistent layout; one that runs, since when ever, is fine.
+
+        Raises DomainNotFound, HypervisorRefused, HypervisorUnavailable.
+        """
         with self._connection.domain(instance) as domain:
-            if not domain.isActive():
+            if domain.isActive():
+                return
+            try:
                 domain.create()
+            except libvirt.libvirtError as error:
+                # The start of a worker that died in it may have come first.
+                if connection_lost(error) or not domain.isActive():
+                    raise
 
     def ask_off(self, instance: InstanceId) -> None:
-        """Ask the guest to power itself off, and return at once; one that is off is fine."""
-        with suppress(DomainNotFound), self._connection.domain(instance) as domain:
-            if domain.isActive():
-                domain.shutdown()
+        """Press the guest's power button, and return at once; one that is off is fine.
+
+        Its agent is not asked, even if it has one: libvirt would wait for the answer.
+        """
+        self._switch_off(instance, _press)
 
     def wait_off(self, instance: InstanceId, seconds: float) -> bool:
-        """Wait until the guest is off; return whether it is. One that is not there is off."""
+        """Wait until the guest is off; return whether it is. One that is not there is off.
+
+        A libvirtd that is away meanwhile is waited for as well; HypervisorUnavailable is raised
+        if it still is at the end.
+        """
         end = time.monotonic() + seconds
-        while self._runs(instance):
-            if time.monotonic() >= end:
-                return False
-            time.sleep(_POLL)
-        return True
+        while (left := end - time.monotonic()) > 0:
+            with suppress(HypervisorUnavailable):
+                if not self._runs(instance):
+                    return True
+            time.sleep(min(_POLL, left))
+        return not self._runs(instance)
 
     def cut(self, instance: InstanceId) -> None:
-        """Take the power from the guest; one that is off, or not there, is fine."""
-        with suppress(DomainNotFound), self._connection.domain(instance) as domain:
-            if domain.isActive():
-                domain.destroy()
+        """Take the power from the guest; one that is off, or not there, is fine.
+
+        QEMU is asked to end before it is killed, so that it writes what it holds of its disks.
+        """
+        self._switch_off(instance, _destroy)
 
     def _runs(self, instance: InstanceId) -> bool:
         try:
@@ -50,3 +73,29 @@ class LibvirtPower(Power):
                 return bool(domain.isActive())
         except DomainNotFound:
             return False
+
+    def _switch_off(
+        self, instance: InstanceId, switch: Callable[[libvirt.virDomain], object]
+    ) -> None:
+        """Throw the switch of a guest that runs; one that went off meanwhile is no error."""
+        with suppress(DomainNotFound), self._connection.domain(instance) as domain:
+            try:
+                if domain.isActive():
+                    switch(domain)
+            except libvirt.libvirtError as error:
+                if not not_running(error) or domain.isActive():
+                    raise
+
+
+def _press(domain: libvirt.virDomain) -> None:
+    domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+
+def _destroy(domain: libvirt.virDomain) -> None:
+    try:
+        domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
+    except libvirt.libvirtError as error:
+        if connection_lost(error) or not_running(error):
+            raise
+        LOG.warning("guest is killed: instance=%s reason=%r", domain.UUIDString(), str(error))
+        domain.destroy()
