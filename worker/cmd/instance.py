@@ -4,6 +4,7 @@ import argparse
 
 from worker.cmd import asking
 from worker.cmd.commands import Subcommand, add_commands
+from worker.cmd.instance_build import build, build_options
 from worker.cmd.output import print_fields, print_rows
 
 COLUMNS = ("uuid", "name", "vm_state", "task_state")
@@ -18,6 +19,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         [
             Subcommand("list", "list the instances of this host", show_all),
             Subcommand("show", "show one instance", show, _instance),
+            Subcommand("build", "build an instance and start it", build, build_options),
+            Subcommand(
+                "destroy", "take an instance away for good, its local disks too", destroy, _instance
+            ),
             Subcommand(
                 "adopt", "take a libvirt domain into care; it is not changed", adopt, _domain
             ),
@@ -42,6 +47,14 @@ def adopt(arguments: argparse.Namespace) -> int:
     """Make the instance's row from the domain."""
     row = asking.ask(arguments, "adopt_instance", domain=arguments.domain)
     print_fields(row, as_json=arguments.json)
+    return asking.DONE
+
+
+def destroy(arguments: argparse.Namespace) -> int:
+    """Destroy the instance; files of one that was adopted stay."""
+    done = asking.carry_out(arguments, "destroy_instance", instance_uuid=arguments.instance)
+    if arguments.json:
+        print_fields(done, as_json=True)
     return asking.DONE
 
 

@@ -123,11 +123,11 @@ def _local_disks(
             filesystem=disk.guest_format,
             discard=discard,
         )
-        yield local if row.device_type is DeviceType.DISK else _read_only_medium(local)
+        yield local if row.device_type is DeviceType.DISK else _removable(local)
 
 
-def _read_only_medium(disk: LocalDisk) -> LocalDisk:
-    """A CD or floppy is as large as what is on it, and is never written to."""
+def _removable(disk: LocalDisk) -> LocalDisk:
+    """A CD or floppy is as large as what is on it."""
     size = disk.size if disk.image is None else UNKNOWN
     return replace(disk, size=size, format=DiskFormat.RAW, discard=None)
 

@@ -1,7 +1,7 @@
 """From what is kept of an instance to the machine that the hypervisor is asked to keep.
 
 Used once, when the instance is built; from then on the hypervisor's own persistent layout is
-edited and never rendered anew (docs/adr/0016).
+edited and never rendered anew (docs/adr/0017).
 """
 
 from collections.abc import Mapping, Sequence
