@@ -103,6 +103,10 @@ class Guest:
     domain: libvirt.virDomain
     console: GuestConsole
 
+    @property
+    def runs(self) -> bool:
+        return bool(self.domain.isActive())
+
     def wait_for_disk(self, device: str, timeout: float = 20.0) -> None:
         self.console.wait_for(lambda disks: device in disks, timeout)
 

@@ -120,6 +120,7 @@ def clear(stage: Stage, case: Case) -> None:
             volume_id=case.volume,
             bdm_uuid=case.row["uuid"],
         )
+        case = replace(case, running=case.guest.runs)
         wrong = views.differences(stage, case, views.gone(case))
         assert not wrong, f"after a detach that followed: {wrong}"
     stage.run("delete_volume", volume_id=case.volume)

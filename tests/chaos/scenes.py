@@ -1,7 +1,7 @@
 """The scenes of the matrix, as one table: an operation joins it by one entry."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import libvirt
@@ -10,6 +10,9 @@ from tests.chaos.stage import Case, Stage
 from tests.chaos.views import Views, attached, gone
 from worker.execution import Kind
 from worker.rpc.methods import OPERATIONS
+
+STOPS_WITHIN = 20
+"""Seconds; the guest takes one, on a machine that does nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,18 @@ def _lost(case: Case) -> Case:
 
 def _without_persistent(case: Case) -> Views:
     return attached(case) | {"persistent XML": []}
+
+
+def _on_it(case: Case, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {"instance_uuid": case.guest.uuid, **more}
+
+
+def _off(case: Case) -> Views:
+    return attached(replace(case, running=False))
+
+
+def _on(case: Case) -> Views:
+    return attached(replace(case, running=True))
 
 
 SCENES = (
@@ -86,9 +101,43 @@ SCENES = (
         before=attached,
         after=gone,
     ),
+    Scene(
+        name="start a guest",
+        method="start_instance",
+        prepare=lambda stage: stage.booted_from(running=False),
+        arguments=_on_it,
+        before=_off,
+        after=_on,
+    ),
+    Scene(
+        name="stop a guest",
+        method="stop_instance",
+        prepare=lambda stage: stage.booted_from(running=True),
+        arguments=lambda case: _on_it(case, timeout=STOPS_WITHIN),
+        before=_on,
+        after=_off,
+    ),
+    Scene(
+        name="reboot a guest",
+        method="reboot_instance",
+        prepare=lambda stage: stage.booted_from(running=True),
+        arguments=_on_it,
+        before=_on,
+        after=_on,
+    ),
+    Scene(
+        name="reboot a guest hard",
+        method="reboot_instance",
+        prepare=lambda stage: stage.booted_from(running=True),
+        arguments=lambda case: _on_it(case, hard=True),
+        before=_on,
+        after=_on,
+    ),
 )
 
 WITHOUT = {
+    "resume_instance": "starts the guest as start_instance does; nobody can ask for it",
+    "return_volume": "attaches as attach_volume does; nobody can ask for it",
     "sync_power_state": "reads the guest and changes a row of ours; nobody can ask for it",
     "release_lapsed_reservation": "makes no outside call; nobody can ask for it",
     "heal_ghost": "nobody can ask for it; the soak that kills libvirtd has its ghosts",

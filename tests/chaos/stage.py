@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from tests.chaos.bus import Bus, InWorker
 from tests.chaos.trouble import Orders
-from tests.guests import Guest, GuestMaker, remove_guests
+from tests.guests import BOOT_TIMEOUT, Guest, GuestMaker, remove_guests
 from tests.processes import SOON, Json, Served, configure
 from worker import conf as options
 from worker import wiring
 from worker.errors import OperationNotFound
 from worker.model.ids import new_uuid
 from worker.model.operation import OperationState
+from worker.persistence.schema import BLOCK_DEVICES
 
 SIZE = 4 << 20
 
@@ -87,7 +88,18 @@ class Stage:
             guest = self.make_guest(booted=running)
             self.served.client.call("adopt_instance", domain=guest.uuid)
             self._guests[running] = guest
-        return self._guests[running]
+        guest = self._guests[running]
+        if guest.runs is not running:
+            self._switch(guest, running=running)
+        return guest
+
+    def _switch(self, guest: Guest, *, running: bool) -> None:
+        """Put a guest back as it was, after an operation that has changed its power."""
+        if running:
+            self.run("start_instance", instance_uuid=guest.uuid)
+            guest.console.fresh(BOOT_TIMEOUT)
+        else:
+            self.run("stop_instance", instance_uuid=guest.uuid, clean_shutdown=False)
 
     def reserved(self, *, running: bool) -> Case:
         """Make a volume and a reservation for it."""
@@ -104,6 +116,14 @@ class Stage:
         self.run("attach_volume", instance_uuid=case.guest.uuid, bdm_uuid=case.row["uuid"])
         if running:
             case.guest.wait_for_disk(case.row["device_name"].removeprefix("/dev/"))
+        return case
+
+    def booted_from(self, *, running: bool) -> Case:
+        """Attach a volume, and have the guest boot from it, as far as the worker knows."""
+        case = self.attached(running=running)
+        which = BLOCK_DEVICES.c.uuid == case.row["uuid"]
+        with self.engine.begin() as connection:
+            connection.execute(update(BLOCK_DEVICES).where(which).values(boot_index=0))
         return case
 
     def run(self, method: str, **arguments: Any) -> Json:  # noqa: ANN401

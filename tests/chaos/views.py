@@ -16,6 +16,7 @@ from worker.cmd.demo.guest import GuestSilent
 from worker.persistence.schema import (
     BLOCK_DEVICES,
     CONNECTIONS,
+    INSTANCES,
     POOL_ATTACHMENTS,
     POOL_VOLUMES,
 )
@@ -31,6 +32,8 @@ def attached(case: Case) -> Views:
     """Return what all views are when the guest has the volume."""
     disk = {"target": case.row["device_name"].removeprefix("/dev/"), "serial": case.volume}
     return {
+        "runs": case.running,
+        "vm_state": "active" if case.running else "stopped",
         "row": "attached",
         "live XML": [disk] if case.running else [],
         "persistent XML": [disk],
@@ -47,7 +50,7 @@ def attached(case: Case) -> Views:
 
 def gone(case: Case) -> Views:
     """Return what all views are when nothing is left, the reservation included."""
-    return {name: _NOTHING.get(name) for name in attached(case)}
+    return {name: _NOTHING.get(name, wanted) for name, wanted in attached(case).items()}
 
 
 _NOTHING: Views = {
@@ -92,11 +95,13 @@ def select_all(stage: Stage, table: Table, where: ColumnElement[bool]) -> list[R
 
 
 def _rows(stage: Stage, case: Case) -> Views:
+    (instance,) = select_all(stage, INSTANCES, INSTANCES.c.uuid == case.guest.uuid)
     (row,) = select_all(stage, BLOCK_DEVICES, BLOCK_DEVICES.c.uuid == case.row["uuid"])
     (volume,) = select_all(stage, POOL_VOLUMES, POOL_VOLUMES.c.id == case.volume)
     held = select_all(stage, POOL_ATTACHMENTS, POOL_ATTACHMENTS.c.volume_id == case.volume)
     kept = select_all(stage, CONNECTIONS, CONNECTIONS.c.bdm_uuid == case.row["uuid"])
     return {
+        "vm_state": instance["vm_state"],
         "row": "removed" if row["deleted"] else row["status"],
         "volume": volume["status"],
         "attachments": [each["status"] for each in held],
@@ -107,10 +112,11 @@ def _rows(stage: Stage, case: Case) -> Views:
 
 def _libvirt(case: Case) -> Views:
     domain, alias = case.guest.domain, case.row["alias"]
-    live = _disks(domain.XMLDesc(0), alias) if case.running else []
+    live = _disks(domain.XMLDesc(0), alias) if case.guest.runs else []
     kept = _disks(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), alias)
     addresses = {json.dumps(_parts(disk, "address")) for disk in (*live, *kept)}
     return {
+        "runs": case.guest.runs,
         "live XML": [_identity(disk) for disk in live],
         "persistent XML": [_identity(disk) for disk in kept],
         "addresses": len(addresses),
@@ -132,7 +138,7 @@ def _identity(disk: etree._Element) -> Json:
 
 
 def _qemu(stage: Stage, case: Case) -> Views:
-    if not case.running:
+    if not case.guest.runs:
         return {"QEMU devices": 0, "QEMU opens its file": False}
     (volume,) = select_all(stage, POOL_VOLUMES, POOL_VOLUMES.c.id == case.volume)
     devices = _ask(case, "qom-list", path="/machine/peripheral")
@@ -154,7 +160,7 @@ def _ask(case: Case, command: str, **arguments: str) -> list[Json]:
 
 
 def _guest_sees(case: Case, *, wanted: bool) -> bool:
-    if not case.running:
+    if not case.guest.runs:
         return False
     serial = case.volume[:VIRTIO_SERIAL]
     try:

@@ -73,6 +73,10 @@ class FakeBlockDevices(BlockDevices):
             if row.status is DeviceStatus.RESERVED and self.world.reserved_at[row.uuid] < moment
         )
 
+    def missing(self) -> tuple[BlockDevice, ...]:
+        rows = self.world.rows.values()
+        return tuple(row for row in rows if row.status is DeviceStatus.MISSING)
+
     def insert(self, device: BlockDevice, tell: Update) -> None:
         if self.look(device.uuid) is not None:
             raise IdTaken(device.uuid)

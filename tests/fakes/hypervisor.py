@@ -88,7 +88,8 @@ class FakeGuestDisks(GuestDisks):
         guest = self.world.guests.get(instance)
         if guest is None:
             return
-        lay_ghost(guest, alias)
+        if guest.doubted:
+            lay_ghost(guest, alias)
         if alias in guest.live and guest.busy:
             message = f"the guest keeps {alias}"
             raise GuestBusy(message)

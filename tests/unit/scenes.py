@@ -130,6 +130,7 @@ def away(step: str) -> WorkerError:
     kinds = {
         "guests": HypervisorUnavailable,
         "disks": HypervisorUnavailable,
+        "power": HypervisorUnavailable,
         "connector": ConnectFailed,
     }
     return kinds.get(port, VolumeServiceUnavailable)(step)

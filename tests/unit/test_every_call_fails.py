@@ -14,7 +14,7 @@ import pytest
 
 from tests import fakes
 from tests.fakes.world import World
-from tests.unit import drifts, scenes
+from tests.unit import adopt_scenes, build_scenes, drifts, power_scenes, scenes
 from tests.unit.scenes import (
     DEVICE,
     INSTANCE,
@@ -37,11 +37,17 @@ from worker.steps import LOOKS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """``before`` is the world an operation that failed must leave: the caller's way back."""
+    """``before`` is the world an operation that failed must leave: the caller's way back.
+
+    ``without`` makes of a world the one in which a volume is missing, for an operation that goes
+    on without it; ``plain`` of the world of one that failed what is compared.
+    """
 
     start: Callable[[], World]
     before: Callable[[], World]
     asked: Operation
+    without: Callable[[World], World] | None = None
+    plain: Callable[[World], World] = lambda world: world
 
 
 def reserved() -> World:
@@ -104,6 +110,8 @@ def detached_but_kept_by_qemu() -> World:
     world.guests[INSTANCE].ghosts.add(f"ua-{VOLUME}")
     return world
 
+
+RETURN = operation("return_volume", instance_uuid=INSTANCE, bdm_uuid=power_scenes.DATA)
 
 SCENES = {
     "attach": Scene(
@@ -171,6 +179,108 @@ SCENES = {
         before=drifts.detached_in_our_rows_only,
         asked=operation("repair_drift", instance_uuid=INSTANCE, qemu=True),
     ),
+    "start on a host that was booted": Scene(
+        start=power_scenes.host_booted,
+        before=power_scenes.host_booted,
+        asked=operation("start_instance", instance_uuid=INSTANCE),
+        without=power_scenes.without,
+        plain=power_scenes.restored,
+    ),
+    "start without a volume": Scene(
+        start=power_scenes.booted_without_the_volume,
+        before=power_scenes.booted_without_the_volume,
+        asked=operation("start_instance", instance_uuid=INSTANCE),
+        without=power_scenes.without,
+        plain=power_scenes.restored,
+    ),
+    "start with a volume that is back": Scene(
+        start=power_scenes.missing,
+        before=power_scenes.off,
+        asked=operation("start_instance", instance_uuid=INSTANCE),
+        without=power_scenes.without,
+        plain=power_scenes.restored,
+    ),
+    "stop": Scene(
+        start=power_scenes.on,
+        before=power_scenes.on,
+        asked=operation("stop_instance", instance_uuid=INSTANCE),
+    ),
+    "stop a guest that is deaf": Scene(
+        start=power_scenes.deaf,
+        before=power_scenes.deaf,
+        asked=operation("stop_instance", instance_uuid=INSTANCE),
+    ),
+    "reboot": Scene(
+        start=power_scenes.on,
+        before=power_scenes.on,
+        asked=operation("reboot_instance", instance_uuid=INSTANCE),
+        without=power_scenes.without,
+    ),
+    "reboot a guest that is deaf": Scene(
+        start=power_scenes.deaf_without_volumes,
+        before=power_scenes.deaf_without_volumes,
+        asked=operation("reboot_instance", instance_uuid=INSTANCE),
+    ),
+    "reboot hard": Scene(
+        start=power_scenes.deaf_without_volumes,
+        before=power_scenes.deaf_without_volumes,
+        asked=operation("reboot_instance", instance_uuid=INSTANCE, hard=True),
+    ),
+    "bring back a guest that ran": Scene(
+        start=power_scenes.ran_before_the_boot,
+        before=power_scenes.ran_before_the_boot,
+        asked=operation("resume_instance", instance_uuid=INSTANCE),
+    ),
+    "give a volume back": Scene(
+        start=power_scenes.missing,
+        before=power_scenes.missing,
+        asked=RETURN,
+    ),
+    "give a volume back to a running guest": Scene(
+        start=power_scenes.missing_while_it_runs,
+        before=power_scenes.missing_while_it_runs,
+        asked=RETURN,
+    ),
+    "detach a volume that is missing": Scene(
+        start=power_scenes.missing_while_it_runs,
+        before=power_scenes.missing_while_it_runs,
+        asked=operation(
+            "detach_volume",
+            instance_uuid=INSTANCE,
+            volume_id=power_scenes.DATA_VOLUME,
+            bdm_uuid=power_scenes.DATA,
+        ),
+    ),
+    "destroy an adopted instance": Scene(
+        start=attached,
+        before=attached,
+        asked=operation("destroy_instance", instance_uuid=INSTANCE),
+    ),
+    "mark the disks of an adopted guest": Scene(
+        start=adopt_scenes.adopting,
+        before=adopt_scenes.guest_of_others,
+        asked=adopt_scenes.marking(),
+    ),
+    "mark the disks of an adopted guest that runs": Scene(
+        start=lambda: adopt_scenes.adopting(VmState.ACTIVE),
+        before=lambda: adopt_scenes.guest_of_others(VmState.ACTIVE),
+        asked=adopt_scenes.marking(),
+    ),
+    "forget an adopted guest": Scene(
+        start=adopt_scenes.adopted,
+        before=adopt_scenes.adopted,
+        asked=operation("forget_instance", instance_uuid=INSTANCE),
+    ),
+    "release an instance": Scene(
+        start=adopt_scenes.adopted,
+        before=adopt_scenes.adopted,
+        asked=operation("release_instance", instance_uuid=INSTANCE),
+    ),
+    "import an instance": Scene(
+        start=lambda: adopt_scenes.to_import()[0],
+        before=lambda: adopt_scenes.to_import()[0],
+        asked=adopt_scenes.import_asked(),
+    ),
     "read what a guest is doing": Scene(
         start=paused_by_other_hands,
         before=paused_by_other_hands,
@@ -210,18 +320,35 @@ def check(scene: Scene, world: World, ended: Operation, kind: Kind) -> None:
     """The promise: one end, and a world that agrees with it."""
     assert not world.pending
     assert not world.harm
+    assert all(guest.asked <= 1 for guest in world.guests.values())
     if ended.state is OperationState.SUCCEEDED:
-        assert without_ids(world) == without_ids(after(scene, kind))
+        check_one_of(world, after(scene, kind), scene)
     else:
         assert ended.state is OperationState.FAILED, ended
-        assert without_ids(world) == without_ids(scene.before())
+        check_one_of(scene.plain(world), scene.plain(scene.before()), scene)
     if kind.phases is not None:
         check_told(world, ended, kind)
 
 
+def check_one_of(world: World, wanted: World, scene: Scene) -> None:
+    """It is as wanted, or, said in the row, without the volume.
+
+    A host that could not let go of that one has a record of it, for later.
+    """
+    found, as_wanted = without_ids(world), without_ids(wanted)
+    if scene.without is None or found == as_wanted:
+        assert found == as_wanted
+        return
+    lacking = scene.without(found)
+    assert (found.rows, found.guests) == (lacking.rows, lacking.guests)
+    assert lacking == scene.without(as_wanted)
+
+
 def check_told(world: World, ended: Operation, kind: Kind) -> None:
     assert kind.phases is not None
+    phases = (kind.phases.start, kind.phases.end, kind.phases.error)
     told = [update.event for update in world.told if update.operation == ended.id]
+    told = [event for event in told if event in phases]
     end = kind.phases.end if ended.state is OperationState.SUCCEEDED else kind.phases.error
     assert told == [kind.phases.start, end]
 
@@ -276,7 +403,7 @@ def check_seen_or_stuck(scene: Scene, world: World, ended: Operation, kind: Kind
     if ended.state is OperationState.STUCK:
         assert not world.harm
         half = DeviceStatus.DETACHING if ended.past_commit_point else DeviceStatus.ERROR
-        assert world.rows[DEVICE].status is half
+        assert world.rows[scene.asked.block_device or DEVICE].status is half
         assert world.connected or world.attachments
     else:
         check(scene, world, ended, kind)

@@ -24,4 +24,28 @@ OPTIONS = [
         help="How often a guest is asked to let go of a disk before the detach fails with"
         " block_device.guest_busy.",
     ),
+    cfg.FloatOpt(
+        "shutdown_timeout",
+        default=60.0,
+        min=0.0,
+        mutable=True,
+        help="Seconds that a guest gets to power itself off, when it is stopped or rebooted,"
+        " before its power is cut. stop_instance may ask for another time.",
+    ),
+    cfg.BoolOpt(
+        "resume_guests_on_start",
+        default=True,
+        help="After a boot of the host, start the guests that ran before it, their volumes"
+        " connected anew. libvirt's own autostart would start them without their volumes, so"
+        " it is not for guests that hold some.",
+    ),
+    cfg.FloatOpt(
+        "missing_volume_interval",
+        default=60.0,
+        min=1.0,
+        mutable=True,
+        help="Seconds after which it is tried again to reach a volume that could not be reached"
+        " when its guest started. Once it can, the guest gets it back under its old name and"
+        " address.",
+    ),
 ]

@@ -9,6 +9,7 @@ from worker.errors import (
 )
 from worker.handlers.detach_volume import DetachVolume
 from worker.handlers.heal_ghost import HealGhost, ghosts_of
+from worker.handlers.resume_instance import ResumeInstance
 from worker.handlers.sync_power_state import FOLLOWED, SyncPowerState
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.guest import Guest
@@ -17,26 +18,30 @@ from worker.model.instance import Instance, VmState
 from worker.model.operation import OperationState
 from worker.ports import Ports
 
-Wanted = SyncPowerState | DetachVolume | HealGhost
+Wanted = SyncPowerState | ResumeInstance | DetachVolume | HealGhost
 
 DETACH = "detach_volume"
 ASKED = (GuestBusy.code, HypervisorRefused.code, HypervisorUnavailable.code)
 """What a detach ends with whose guest was asked, or may have been, and kept the device so far."""
 
 
-def look_at_guest(instance: InstanceId, ports: Ports) -> tuple[Wanted, ...]:
+def look_at_guest(
+    instance: InstanceId, ports: Ports, *, resume: bool = False
+) -> tuple[Wanted, ...]:
     """Return the worker's own operations that the guest's present state calls for.
 
     They are journaled and run like any other; a guest that is as the rows say needs none. A
-    domain that is not in this worker's care is none of its business.
+    domain that is not in this worker's care is none of its business. With ``resume`` the host was
+    booted since the rows were written: a guest that ran is brought back, and not called stopped.
     """
     try:
         found = ports.instances.get(instance)
     except InstanceNotFound:
         return ()
     guest = _guest(instance, ports)
-    power = (SyncPowerState(instance_uuid=instance),) if _changed(found, guest) else ()
-    return power + tuple(_finish(row) for row in _let_go(found, guest, ports))
+    return _power(found, guest, resume=resume) + tuple(
+        _finish(row) for row in _let_go(found, guest, ports)
+    )
 
 
 def _guest(instance: InstanceId, ports: Ports) -> Guest | None:
@@ -44,6 +49,15 @@ def _guest(instance: InstanceId, ports: Ports) -> Guest | None:
         return ports.guests.describe(instance)
     except DomainNotFound:
         return None
+
+
+def _power(instance: Instance, guest: Guest | None, *, resume: bool) -> tuple[Wanted, ...]:
+    if not _changed(instance, guest):
+        return ()
+    ran = resume and instance.vm_state is VmState.ACTIVE
+    if ran and guest is not None and guest.live is None:
+        return (ResumeInstance(instance_uuid=instance.uuid),)
+    return (SyncPowerState(instance_uuid=instance.uuid),)
 
 
 def _changed(instance: Instance, guest: Guest | None) -> bool:

@@ -1,9 +1,11 @@
 """An instance: the guest of one domain, in this worker's care."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from worker.errors import InstanceWrongState
 from worker.model.ids import InstanceId
 from worker.model.specification import Specification
 
@@ -17,6 +19,26 @@ class VmState(StrEnum):
     STOPPED = "stopped"
     RESCUED = "rescued"
     ERROR = "error"
+
+
+class PowerChange(StrEnum):
+    """What can be asked of an instance's power."""
+
+    START = "start"
+    STOP = "stop"
+    SOFT_REBOOT = "soft reboot"
+    HARD_REBOOT = "hard reboot"
+
+
+_AT_REST = frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED, VmState.ERROR})
+
+TAKEN_FROM: Mapping[PowerChange, frozenset[VmState]] = {
+    PowerChange.START: _AT_REST - {VmState.PAUSED},
+    PowerChange.STOP: _AT_REST,
+    PowerChange.SOFT_REBOOT: frozenset({VmState.ACTIVE}),
+    PowerChange.HARD_REBOOT: _AT_REST,
+}
+"""From which state each is taken; what asks for what is there already is done at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +68,9 @@ class Instance:
             "project_id": self.project_id,
             "user_id": self.user_id,
         }
+
+    def check_takes(self, change: PowerChange) -> None:
+        """Raise InstanceWrongState unless the change can be made from its present state."""
+        if self.vm_state not in TAKEN_FROM[change]:
+            message = f"instance {self.uuid} is {self.vm_state}, and takes no {change} now"
+            raise InstanceWrongState(message)

@@ -70,18 +70,23 @@ _HOLDING = Query(
     .where(TABLE.c.attachment_id == bindparam("attachment"))
     .order_by((TABLE.c.deleted == 0).desc(), TABLE.c.id.desc())
 )
-_RESERVED = Query(
+_OF_HOST = (
     select(TABLE)
     .join(INSTANCES, INSTANCES.c.uuid == TABLE.c.instance_uuid)
     .where(
         INSTANCES.c.host == bindparam("worker"),
         INSTANCES.c.deleted == 0,
         TABLE.c.deleted == 0,
-        TABLE.c.status == DeviceStatus.RESERVED.value,
-        TABLE.c.created_at < bindparam("moment"),
     )
     .order_by(TABLE.c.id)
 )
+_RESERVED = Query(
+    _OF_HOST.where(
+        TABLE.c.status == DeviceStatus.RESERVED.value,
+        TABLE.c.created_at < bindparam("moment"),
+    )
+)
+_MISSING = Query(_OF_HOST.where(TABLE.c.status == DeviceStatus.MISSING.value))
 _INSERT = Change(insert(TABLE))
 _SAVE = Change(update(TABLE).where(*_IS_LIVE))
 _MOVE = Change(update(TABLE).where(*_IS_LIVE, TABLE.c.status == bindparam("seen")))
@@ -130,6 +135,11 @@ class SqlBlockDevices(BlockDevices):
         rows = rows_of(self._unit, _RESERVED, worker=self._unit.host, moment=moment)
         return tuple(_device(row) for row in rows)
 
+    def missing(self) -> tuple[BlockDevice, ...]:
+        """Return the rows of this host's instances whose volume is missing."""
+        rows = rows_of(self._unit, _MISSING, worker=self._unit.host)
+        return tuple(_device(row) for row in rows)
+
     def insert(self, device: BlockDevice, tell: Update) -> None:
         """Add a row and tell it, at once."""
         now = self._unit.clock.now()
@@ -173,14 +183,14 @@ def _add(device: BlockDevice, values: dict[str, Any], connection: SqlConnection)
     try:
         _INSERT.run(connection, values)
     except IntegrityError as error:
-        raise _refusal(device, error) from error
+        raise refusal_of(device, error) from error
 
 
 def _save(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> None:
     try:
         _SAVE.run(connection, values)
     except IntegrityError as error:
-        raise _refusal(device, error) from error
+        raise refusal_of(device, error) from error
 
 
 def _move(values: dict[str, Any], connection: SqlConnection) -> None:
@@ -199,7 +209,8 @@ def _release(which: dict[str, Any], connection: SqlConnection) -> None:
         raise DeviceWrongState(message)
 
 
-def _refusal(device: BlockDevice, error: IntegrityError) -> Exception:
+def refusal_of(device: BlockDevice, error: IntegrityError) -> Exception:
+    """Return what it means that the database refused the row."""
     said = str(error.orig)
     for key, column, refusal, message in REFUSALS:
         if key in said or f"{TABLE.name}{column}" in said:

@@ -7,6 +7,7 @@ undoes accepts that there is nothing to undo. Errors are those of ``worker.error
 
 from dataclasses import dataclass
 
+from worker.model.source import DiskFormat
 from worker.ports.clock import Clock
 from worker.ports.hypervisor import GuestDisks, GuestInsides, Guests, Machines, Power
 from worker.ports.images import ConfigDrives, Images, LocalDisks
@@ -54,10 +55,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """All of the outside world that one request may touch."""
+    """All of the outside world that one request may touch.
+
+    ``shutdown_timeout`` is how many seconds a guest gets to power itself off; local disks of new
+    instances are made in the ``local_disk_format``.
+    """
 
     host: str
     max_disk_devices: int
+    shutdown_timeout: float = 60.0
+    local_disk_format: DiskFormat = DiskFormat.QCOW2
     guests: Guests
     disks: GuestDisks
     insides: GuestInsides

@@ -42,6 +42,10 @@ class BlockDevices(ABC):
         """Return the rows of this host's instances that are only reserved, since before then."""
 
     @abstractmethod
+    def missing(self) -> tuple[BlockDevice, ...]:
+        """Return the rows of this host's instances whose volume is missing."""
+
+    @abstractmethod
     def insert(self, device: BlockDevice, tell: Update) -> None:
         """Add a row and tell it.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from worker.execution import Kind
+from worker.execution import Kind, Scope
 from worker.handlers.abandon_operation import AbandonOperation, abandon_operation
 from worker.handlers.adopt_instance import AdoptInstance, adopt_instance
 from worker.handlers.attach_volume import AttachVolume, attach_volume
@@ -27,6 +27,7 @@ from worker.handlers.list_instances import ListInstances, list_instances
 from worker.handlers.list_operations import ListOperations, list_operations
 from worker.handlers.list_volumes import ListVolumes, list_volumes
 from worker.handlers.ping import Ping, ping
+from worker.handlers.reboot_instance import RebootInstance, reboot_instance
 from worker.handlers.release_block_device import ReleaseBlockDevice, release_block_device
 from worker.handlers.release_lapsed_reservation import (
     ReleaseLapsedReservation,
@@ -37,9 +38,20 @@ from worker.handlers.reserve_block_device_name import (
     ReserveBlockDeviceName,
     reserve_block_device_name,
 )
+from worker.handlers.resume_instance import ResumeInstance, resume_instance
 from worker.handlers.retry_operation import RetryOperation, retry_operation
+from worker.handlers.return_volume import ReturnVolume, return_volume
+from worker.handlers.start_instance import StartInstance, start_instance
+from worker.handlers.stop_instance import StopInstance, stop_instance
 from worker.handlers.sync_power_state import SyncPowerState, sync_power_state
-from worker.model.update import ATTACH_PHASES, DETACH_PHASES, Phases
+from worker.model.update import (
+    ATTACH_PHASES,
+    DETACH_PHASES,
+    REBOOT_PHASES,
+    START_PHASES,
+    STOP_PHASES,
+    Phases,
+)
 from worker.ports import Ports
 
 VERSION = "1.0"
@@ -94,6 +106,29 @@ OPERATIONS: Mapping[str, Kind] = {
         phases=DETACH_PHASES,
         pin=name_the_row,
     ),
+    "start_instance": Kind(
+        request=StartInstance,
+        handler=start_instance,
+        phases=START_PHASES,
+        blocks=Scope.INSTANCE,
+    ),
+    "stop_instance": Kind(
+        request=StopInstance, handler=stop_instance, phases=STOP_PHASES, blocks=Scope.INSTANCE
+    ),
+    "reboot_instance": Kind(
+        request=RebootInstance,
+        handler=reboot_instance,
+        phases=REBOOT_PHASES,
+        blocks=Scope.INSTANCE,
+    ),
+    "resume_instance": Kind(
+        request=ResumeInstance,
+        handler=resume_instance,
+        phases=START_PHASES,
+        own_only=True,
+        blocks=Scope.INSTANCE,
+    ),
+    "return_volume": Kind(request=ReturnVolume, handler=return_volume, own_only=True),
     "repair_drift": Kind(request=RepairDrift, handler=repair_drift),
     "create_volume": Kind(request=CreateVolume, handler=create_volume),
     "delete_volume": Kind(request=DeleteVolume, handler=delete_volume),

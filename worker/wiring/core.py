@@ -1,5 +1,6 @@
 """The core on real adapters: what reads and acts, before there is a bus."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from oslo_config import cfg
 
 from worker.errors import Invalid
 from worker.execution import Page, tell_nobody
+from worker.model.instance import Instance
 from worker.model.operation import Operation, StepOutcome
+from worker.model.source import DiskFormat
 from worker.persistence import migrate
 from worker.persistence.database import Database
 from worker.persistence.repositories import Repositories, RequestRepositories
@@ -29,10 +32,13 @@ from worker.steps import Bound, Recorder, Watch, wrap_outside
 from worker.virt.connection import LibvirtConnection
 from worker.virt.memory import Memory
 from worker.watchman import Watchman
+from worker.wiring.boots import Boots
 from worker.wiring.looks import Looks
 from worker.wiring.outside import make_outside
 from worker.wiring.settings import PRIVATE, known_uri, make_database, state_path
 from worker.wiring.waiting import Waiting
+
+LOG = logging.getLogger(__name__)
 
 CALL_SECONDS = 2.0
 """What a call may take outside the database, for a caller waits (DESIGN section 2)."""
@@ -100,9 +106,19 @@ class Core:
         self.runner.recover(unfinished)
         with self.open_call() as ports:
             known = ports.instances.list()
+        self._resume(known)
         for instance in known:
             self._looks.enter(instance.uuid)
         self.libvirt.subscribe(self._looks.on_event)
+
+    def _resume(self, known: Sequence[Instance]) -> None:
+        """After a boot of the host, bring back what ran; remembered when all of it is journaled."""
+        boots = Boots(state_path(self._conf))
+        wanted = self._conf.hypervisor.resume_guests_on_start and boots.another()
+        ran = [instance.uuid for instance in known if wanted]
+        if ran:
+            LOG.info("host was booted: looking for guests that ran: instances=%d", len(ran))
+        self._looks.resume(ran, boots.keep)
 
     def _doubt_guests_of(self, unfinished: Sequence[Operation]) -> None:
         """Where a worker died while it changed a disk, libvirtd may have died with it, unseen."""
@@ -154,6 +170,8 @@ class Core:
         return Ports(
             host=self._conf.host,
             max_disk_devices=self._conf.max_disk_devices,
+            shutdown_timeout=self._conf.hypervisor.shutdown_timeout,
+            local_disk_format=DiskFormat(self._conf.image.local_disks),
             guests=self.outside.guests,
             disks=self.outside.disks,
             insides=self.outside.insides,

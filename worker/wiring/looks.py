@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import partial
@@ -22,6 +22,10 @@ LOOK_AGAIN = 5.0
 """Seconds after which a guest that could not be looked at is looked at again."""
 
 
+def nothing_more() -> None:
+    """Do nothing: there is no guest to be brought back."""
+
+
 class Looks:
     """One look at a time for each guest; what happens before it comes is seen by it."""
 
@@ -36,7 +40,19 @@ class Looks:
         self._runner = runner
         self._dispatcher = dispatcher
         self._awaited: dict[InstanceId, bool] = {}
+        self._to_resume: set[InstanceId] = set()
+        self._all_resumed = nothing_more
         self._lock = threading.Lock()
+
+    def resume(self, instances: Sequence[InstanceId], then: Callable[[], None]) -> None:
+        """Have those brought back that ran, by the next look at each; ``then`` when all are seen.
+
+        To be said before any look is entered.
+        """
+        if not instances:
+            then()
+            return
+        self._to_resume, self._all_resumed = set(instances), then
 
     def on_event(self, event: GuestEvent) -> None:
         """Have the guest looked at that something happened to."""
@@ -54,7 +70,8 @@ class Looks:
         with self._lock:
             in_doubt = self._awaited.pop(instance, False)
         try:
-            self._take(instance, look_at_guest)
+            self._take(instance, partial(look_at_guest, resume=instance in self._to_resume))
+            self._seen(instance)
             if in_doubt:
                 self._take(instance, look_for_ghosts)
         except Unavailable as error:
@@ -62,6 +79,14 @@ class Looks:
             again = threading.Timer(LOOK_AGAIN, partial(self.enter, instance, in_doubt=in_doubt))
             again.daemon = True
             again.start()
+
+    def _seen(self, instance: InstanceId) -> None:
+        """What it takes to bring the guest back is in the journal."""
+        with self._lock:
+            last = self._to_resume == {instance}
+            self._to_resume.discard(instance)
+        if last:
+            self._all_resumed()
 
     def _take(
         self, instance: InstanceId, look: Callable[[InstanceId, Ports], tuple[Wanted, ...]]

@@ -25,6 +25,7 @@ from worker.steps import Watch
 from worker.wiring.core import CALL_SECONDS, Core, SystemClock
 from worker.wiring.health import Ends, Health, note_drift
 from worker.wiring.holder import owner
+from worker.wiring.missing import MissingVolumes
 from worker.wiring.places import socket_path
 from worker.wiring.reservations import Reservations
 from worker.wiring.settings import (
@@ -144,8 +145,14 @@ class Worker:
             lambda: self._conf.reservation_ttl,
             ends.intake.backlog_taken,
         )
-        stack.callback(reservations.stop)
-        reservations.start()
+        missing = MissingVolumes(
+            core.open_call,
+            core.dispatcher,
+            lambda: self._conf.hypervisor.missing_volume_interval,
+        )
+        for sweep in (reservations, missing):
+            stack.callback(sweep.stop)
+            sweep.start()
         stack.callback(self._leave, local, self._health)
 
     def _stop_health(self) -> None:

@@ -29,8 +29,8 @@ WAITED_FOR = (
 )
 """What may come back by itself. The pool's own folder does not: a full disk stays full."""
 
-NOT_WAITED_FOR = frozenset({"volumes.begin_detaching", "volumes.roll_detaching"})
-"""What only spares others a surprise: a detach goes on without it."""
+NOT_WAITED_FOR = frozenset({"volumes.begin_detaching", "volumes.roll_detaching", "power.ask_off"})
+"""What only spares others a surprise, a detach goes on without it; and what is asked once."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
 

@@ -1,0 +1,27 @@
+"""Take a guest off, cleanly if it will."""
+
+from worker.model.guest import Guest
+from worker.model.instance import VmState
+from worker.ports import Ports
+
+
+def power_off(guest: Guest, ports: Ports, *, clean: bool, seconds: float) -> None:
+    """Have the guest off: asked once if ``clean``, its power cut if it runs on after that time.
+
+    There is no way back to a guest that was asked or cut, so this is a commit point. It is asked
+    at most once, however often the operation is run: the second time might be another guest's,
+    started in between. One that is paused hears nothing, and is not asked.
+    """
+    if guest.live is None:
+        return
+    ports.progress.pass_commit_point()
+    if not (clean and _asked_off(guest, ports, seconds)):
+        ports.power.cut(guest.instance)
+
+
+def _asked_off(guest: Guest, ports: Ports, seconds: float) -> bool:
+    if guest.vm_state is VmState.PAUSED:
+        return False
+    if not ports.progress.reached("power.ask_off"):
+        ports.power.ask_off(guest.instance)
+    return ports.power.wait_off(guest.instance, seconds)

@@ -1,0 +1,23 @@
+"""Bring a guest back that ran when its host went down."""
+
+from dataclasses import dataclass
+
+from worker.handlers.power_on import power_on
+from worker.handlers.reach_volume import Ways
+from worker.model.ids import InstanceId
+from worker.model.instance import VmState
+from worker.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeInstance:
+    """The worker's own operation: the host was booted, and the guest ran before."""
+
+    instance_uuid: InstanceId
+
+
+def resume_instance(request: ResumeInstance, ports: Ports) -> None:
+    """Start the guest, unless what was asked before in its lane has made it stay off."""
+    instance = ports.instances.get(request.instance_uuid)
+    if instance.vm_state is VmState.ACTIVE or ports.progress.past_commit_point:
+        power_on(instance, Ways(ports), ports)
