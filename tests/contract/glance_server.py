@@ -126,12 +126,18 @@ class _Answers(BaseHTTPRequestHandler):
         """Say nothing: ``heard`` has it."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that are killed; anything else is seen by the client."""
+
+
 @contextmanager
 def served() -> Iterator[Glance]:
     """Lend a Glance that answers at its ``url``."""
     glance = Glance()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answers", (_Answers,), {"glance": glance}))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), type("Answers", (_Answers,), {"glance": glance}))
     glance.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

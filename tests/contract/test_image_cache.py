@@ -17,6 +17,8 @@ from tests.contract.glance_server import Glance, served
 from tests.contract.image_labs import HUGE, MIB, FolderLab, GlanceLab
 from worker.errors import ImageRefused, ImagesUnavailable, NoRoom
 from worker.image.bases import bases
+from worker.image.cache import CachedImages, CacheSettings
+from worker.image.folder import FolderImages
 from worker.image.local_disks import FileLocalDisks
 from worker.model.ids import BlockDeviceId, ImageId, InstanceId, new_uuid
 from worker.model.specification import LocalDisk
@@ -186,10 +188,30 @@ def test_a_copy_that_became_evil_is_not_used_while_the_service_is_away(
 
 
 def test_holes_stay_holes(folder: FolderLab) -> None:
-    image = folder.give(bytes(8 * MIB) + b"end" + bytes(8 * MIB))
-    found = Path(folder.images.fetch(image).path).stat()
-    assert found.st_size == 16 * MIB + 3
-    assert found.st_blocks * 512 < MIB
+    for middle in (b"odd", b"even".ljust(MIB, b"\0")):
+        content = bytes(8 * MIB) + middle + bytes(8 * MIB)
+        path = Path(folder.images.fetch(folder.give(content)).path)
+        assert path.read_bytes() == content
+        assert path.stat().st_blocks * 512 < MIB
+
+
+class Endless(FolderImages):
+    """Yields more than it promises; ``given`` counts the pieces."""
+
+    given = 0
+
+    def read(self, image: ImageId) -> Iterator[bytes]:
+        for _ in range(64):
+            self.given += 1
+            yield from super().read(image)
+
+
+def test_a_source_that_never_ends_does_not_fill_the_disk(folder: FolderLab) -> None:
+    source = Endless(folder.folder)
+    images = CachedImages(source, CacheSettings(folder=folder.cached), set)
+    with pytest.raises(ImageRefused, match="more bytes"):
+        images.fetch(folder.give(b"disk" * 512))
+    assert source.given == 2
 
 
 def test_new_content_under_an_old_id_is_refused_while_the_old_may_be_in_use(
@@ -222,6 +244,23 @@ def test_without_room_the_longest_unused_copies_go_and_needed_ones_stay(
     assert kept == {needed, young}
     notes = {name for name in copies(folder) if name.startswith(".")}
     assert notes == {f".{needed}.json", f".{young}.json"}
+
+
+def test_nothing_is_evicted_from_a_folder_that_another_worker_has_too(
+    folder: FolderLab,
+) -> None:
+    image = folder.give(b"disk" * 512)
+    folder.images.fetch(image)
+    grow_old(folder, image)
+    other = CachedImages(
+        folder.source(), CacheSettings(folder=folder.cached, owner="../other/host"), set
+    )
+    other.fetch(folder.give(b"another" * 512))
+    folder.rebuild().evict()
+    assert image in copies(folder)
+    next((folder.cached / "workers").glob("*other*")).unlink()
+    folder.rebuild().evict()
+    assert image not in copies(folder)
 
 
 def test_no_more_is_evicted_than_it_takes(folder: FolderLab) -> None:

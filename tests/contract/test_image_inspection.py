@@ -34,7 +34,7 @@ def test_an_evil_image_is_refused_and_nothing_kept_of_it(
         lab.images.fetch(image)
     assert image in str(refused.value)
     left = {found.name for found in lab.cached.iterdir()}
-    assert left == {"locks"}
+    assert left == {"locks", "workers"}
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ OPTIONS = [
         "cache_path",
         sample_default="<state_path>/image-cache",
         help="Folder of this host's copies of images. Disks are made copy-on-write over them, so"
-        " never remove one by hand. Workers may share it if they share a database as well.",
+        " never remove one by hand. Workers may share it; then none is ever removed.",
     ),
     cfg.FloatOpt(
         "cache_keep",

@@ -1,7 +1,8 @@
 """This host's copies of images: fetched once, looked into, and whole or not there.
 
-In the folder lie ``<id>``, the content; ``<id>.json``, what was found in it; and ``locks/<id>``,
-held by who fetches it. The content comes last, at once. It stays as it is: disks are made over it.
+In the folder lie ``<id>``, the content; ``.<id>.json``, what was found in it; ``locks/<id>``, held
+by who fetches it; and ``workers/<name>``, one for each that has the folder. The content comes last,
+at once. It stays as it is: disks are made over it.
 """
 
 import json
@@ -10,10 +11,11 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from worker.errors import ImageRefused, ImagesUnavailable, NoRoom
 from worker.image.download import download
-from worker.image.files import appearing, check_room, filesystem
+from worker.image.files import PRIVATE_FILE, appearing, check_room, filesystem, make_folder
 from worker.image.inspection import Content, check_whole, inspect
 from worker.image.locks import held
 from worker.image.source import ImageSource, check_id
@@ -23,13 +25,18 @@ from worker.model.source import DiskFormat
 from worker.ports import Images
 
 _HOUR = 3600.0
+_WORKERS = "workers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSettings:
-    """``reserve`` is in bytes; ``keep``, for copies that nobody needs, in hours."""
+    """``reserve`` is in bytes; ``keep``, for copies that nobody needs, in hours.
+
+    ``owner`` is the worker's name among those who have the folder, too.
+    """
 
     folder: Path
+    owner: str = "worker"
     reserve: int = 0
     keep: float = 24.0
 
@@ -70,6 +77,7 @@ class CachedImages(Images):
         check_id(image)
         path = self._settings.folder / image
         with filesystem(path), held(self._lock_of(image)):
+            self._sign()
             note = self._present_or_fetched(path)
             # By this, and by nothing else, a copy is known to have been asked for lately.
             os.utime(path)
@@ -81,7 +89,12 @@ class CachedImages(Images):
         )
 
     def evict(self, *, until: Callable[[], bool] = lambda: False) -> None:
-        """Remove copies that nobody needs, the longest unused first, until that is enough."""
+        """Remove copies that nobody needs, the longest unused first, until that is enough.
+
+        None is removed from a folder that other workers have, too: what they need is not known.
+        """
+        if self._is_shared():
+            return
         needed = self._needed()
         for path in sorted(_copies(self._settings.folder), key=_last_asked):
             if until():
@@ -146,6 +159,15 @@ class CachedImages(Images):
         except NoRoom:
             return False
         return True
+
+    def _sign(self) -> None:
+        """Let the others know that this worker's disks may be made over what is here."""
+        mark = self._settings.folder / _WORKERS / quote(self._settings.owner, safe="")
+        make_folder(mark.parent)
+        mark.touch(PRIVATE_FILE)
+
+    def _is_shared(self) -> bool:
+        return len(list((self._settings.folder / _WORKERS).iterdir())) > 1
 
     def _lock_of(self, image: ImageId) -> Path:
         return self._settings.folder / "locks" / image

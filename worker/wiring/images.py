@@ -24,7 +24,10 @@ def make_images(conf: cfg.ConfigOpts, instances: Callable[[], Iterable[Instance]
     """Return the images and their cache; ``instances`` tells whose copies must stay."""
     cache, disks = cache_path(conf), instances_path(conf)
     settings = CacheSettings(
-        folder=cache, reserve=conf.image.reserve * MIB, keep=conf.image.cache_keep
+        folder=cache,
+        owner=conf.host,
+        reserve=conf.image.reserve * MIB,
+        keep=conf.image.cache_keep,
     )
     return CachedImages(
         _source(conf), settings, lambda: bases(disks, cache).union(*map(_images_of, instances()))
