@@ -48,6 +48,14 @@ class LocalDisks(ABC):
     def delete(self, instance: InstanceId, disk: BlockDeviceId) -> None:
         """Delete the disk's file, half-made ones too; one that is not there is fine."""
 
+    @abstractmethod
+    def console(self, instance: InstanceId) -> str:
+        """Return the file that the guest's console may be written to, in a folder that is there."""
+
+    @abstractmethod
+    def clear(self, instance: InstanceId) -> None:
+        """Delete the console's file, and the instance's folder with the last file in it."""
+
 
 class ConfigDrives(ABC):
     """The config drives of this host's instances: files that a guest reads at boot."""

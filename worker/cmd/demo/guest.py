@@ -19,7 +19,7 @@ _POLL = 0.02
 _MEMORY_MIB = 160
 # The second half saves a fifth of the boot under emulation: no self-tests, no second kernel copy,
 # no search for ports and timers that are known.
-_KERNEL_ARGUMENTS = (
+KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet loglevel=0 panic=1 "
     "cryptomgr.notests nokaslr 8250.nr_uarts=1 tsc=reliable no_timer_check"
 )
@@ -169,7 +169,7 @@ def _boot(domain: etree._Element, image: GuestImage, machine: str) -> None:
     _text(boot, "type", "hvm", arch="x86_64", machine=machine)
     _text(boot, "kernel", str(image.kernel))
     _text(boot, "initrd", str(image.initrd))
-    _text(boot, "cmdline", _KERNEL_ARGUMENTS)
+    _text(boot, "cmdline", KERNEL_ARGUMENTS)
     # Without ACPI the guest would hear neither of a new disk nor of the power button.
     etree.SubElement(etree.SubElement(domain, "features"), "acpi")
     etree.SubElement(domain, "cpu", mode="maximum")
