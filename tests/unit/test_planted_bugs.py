@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit import test_every_call_fails as matrix
 from worker.execution import Kind
-from worker.handlers import attach_volume, detach_volume
+from worker.handlers import attach_volume, build_instance, detach_volume
 from worker.rpc.methods import OPERATIONS
 
 
@@ -87,9 +87,15 @@ def handler(source: str, name: str) -> Callable[..., Any]:
     return found
 
 
+WITH_WAYS_BACK = {
+    "attach_volume": attach_volume,
+    "build_instance": build_instance,
+    "detach_volume": detach_volume,
+}
+
 MUTANTS = [
     pytest.param(method, source, id=f"{method}: {name}")
-    for method, module in (("attach_volume", attach_volume), ("detach_volume", detach_volume))
+    for method, module in WITH_WAYS_BACK.items()
     for name, source in mutants(module)
 ]
 

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from worker.errors import RequestMalformed, VersionUnsupported
 from worker.handlers.attach_volume import AttachVolume
+from worker.handlers.build_instance import BuildInstance
 from worker.handlers.create_volume import CreateVolume
 from worker.handlers.detach_volume import DetachVolume
 from worker.handlers.list_operations import ListOperations
 from worker.handlers.reserve_block_device_name import ReserveBlockDeviceName
+from worker.model.plain import built, plain
 from worker.model.update import Event, OutboxEntry
 from worker.rpc import wire
 from worker.rpc.methods import CALLS, OPERATIONS
@@ -86,6 +88,58 @@ def test_an_operation_id_or_expiry_is_readable_or_refused(arguments: dict[str, A
             read({name: next(iter(arguments.values()), None)})
         except RequestMalformed:
             continue
+
+
+def test_a_problem_within_an_argument_is_named_by_the_way_to_it() -> None:
+    wanted = {
+        "instance_uuid": INSTANCE,
+        "name": "web",
+        "vcpus": 1,
+        "memory_mb": 64,
+        "ephemeral_gb": [1, "2"],
+        "block_devices": [
+            {"source_type": "blank"},
+            {"size": True, "colour": 1},
+            "vdb",
+            {"source_type": "image", "image_id": "../etc/passwd"},
+        ],
+        "networks": {},
+        "metadata": {"role": 7, "a": "b"},
+    }
+    with pytest.raises(RequestMalformed) as caught:
+        request_from(BuildInstance, wanted)
+    assert str(caught.value).split("; ") == [
+        "ephemeral_gb[1] must be an integer, not a string",
+        "block_devices[1].'colour' is unknown",
+        "block_devices[1].source_type is missing",
+        "block_devices[1].size must be an integer, not a boolean",
+        "block_devices[2] must be a mapping, not a string",
+        "block_devices[3].image_id is no id of an image: 36 letters, digits, '.', '_', '-' at most",
+        "networks must be a list, not a mapping",
+        "metadata['role'] must be a string, not a number",
+    ]
+    with pytest.raises(RequestMalformed, match="64 are the most"):
+        request_from(BuildInstance, wanted | {"block_devices": [{}] * 65})
+    with pytest.raises(RequestMalformed, match="metadata must be a mapping"):
+        request_from(BuildInstance, wanted | {"metadata": []})
+
+
+def test_a_request_with_parts_is_the_same_after_the_journal() -> None:
+    wanted = {
+        "instance_uuid": INSTANCE,
+        "name": "web",
+        "vcpus": 1,
+        "memory_mb": 64,
+        "ephemeral_gb": [1, 2],
+        "block_devices": [{"source_type": "volume", "volume_id": VOLUME.upper()}],
+        "networks": [{"port_id": INSTANCE, "kind": "user"}],
+        "metadata": {"role": "web"},
+    }
+    request = request_from(BuildInstance, wanted)
+    kept = json.loads(json.dumps(plain(request)))
+    assert kept == plain(request)
+    assert built(BuildInstance, kept) == request
+    assert request.block_devices[0].volume_id == VOLUME
 
 
 def test_every_problem_is_named_at_once() -> None:

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.persistence.scenes import SteppedClock, an_instance
-from worker.errors import InstanceNotFound, InstanceTaken
+from tests.contract.persistence.scenes import SteppedClock, a_device, an_instance
+from worker.errors import IdTaken, InstanceNotFound, InstanceTaken
 from worker.model.ids import BlockDeviceId, InstanceId, PortId, new_uuid
 from worker.model.instance import VmState
 from worker.model.source import DiskFormat
@@ -52,6 +52,23 @@ def test_an_instance_is_adopted_once(repositories: Repositories) -> None:
     repositories.for_call().instances.insert(instance)
     with pytest.raises(InstanceTaken):
         repositories.for_call().instances.insert(instance)
+
+
+def test_an_instance_and_its_rows_are_added_together_or_not_at_all(
+    repositories: Repositories,
+) -> None:
+    instance, other = an_instance(), an_instance()
+    rows = [
+        a_device(instance=instance.uuid, volume=None, device_name=f"/dev/vd{letter}")
+        for letter in "ab"
+    ]
+    call = repositories.for_call()
+    call.instances.insert(instance, rows)
+    found = repositories.for_call().devices.of_instance(instance.uuid)
+    assert [(row.uuid, row.volume) for row in found] == [(row.uuid, None) for row in rows]
+    with pytest.raises(IdTaken):
+        repositories.for_call().instances.insert(other, [replace(rows[0], instance=other.uuid)])
+    assert repositories.for_call().instances.list() == (instance,)
 
 
 def test_an_instance_of_another_host_is_not_ours(
