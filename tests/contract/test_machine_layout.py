@@ -24,6 +24,7 @@ from worker.model.machine import Machine
 from worker.model.source import DiskFormat
 from worker.model.specification import Firmware, Shape
 from worker.virt.connection import LibvirtConnection
+from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.layout import addresses, read_layout
 from worker.virt.power import LibvirtPower
 
@@ -158,6 +159,39 @@ def test_what_libvirt_saved_beside_a_machine_goes_with_it(yard: LibvirtYard) -> 
     yard.machines.define(machine)
     with yard.connection.domain(machine.instance) as domain:
         assert (domain.hasManagedSaveImage(), domain.snapshotNum()) == (0, 0)
+
+
+def test_the_disk_that_is_booted_from_comes_back_as_that(yard: LibvirtYard) -> None:
+    machine = yard.machine([(Bus.VIRTIO, DISK), (Bus.SCSI, DISK)])
+    disks = LibvirtGuestDisks(yard.connection)
+    yard.machines.define(machine)
+    before = kept(yard, machine)
+    root = machine.disks[0]
+
+    disks.forget(machine.instance, root.alias)
+    assert "<boot dev='hd'/>" in kept(yard, machine)
+    disks.attach(machine.instance, root)
+
+    assert sorted(kept(yard, machine).splitlines()) == sorted(before.splitlines())
+    yard.power.start(machine.instance)
+    yard.power.cut(machine.instance)
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_a_boot_list_of_other_hands_stays(yard: LibvirtYard, *, running: bool) -> None:
+    machine = yard.machine()
+    yard.machines.define(machine)
+    listed = "<boot dev='cdrom'/><boot dev='hd'/>"
+    with yard.connection.use() as connection:
+        connection.defineXML(kept(yard, machine).replace("<boot dev='hd'/>", listed))
+    if running:
+        yard.power.start(machine.instance)
+    (disk,) = yard.disks([(Bus.VIRTIO, DISK)], machine.shape, 0)
+    LibvirtGuestDisks(yard.connection).attach(machine.instance, disk)
+    for layout in yard.guests.describe(machine.instance).layouts:
+        assert [(each.alias, each.boot_order) for each in layout.disks] == [(disk.alias, None)]
+    assert "<boot dev='cdrom'/>" in kept(yard, machine)
+    yard.power.cut(machine.instance)
 
 
 def _seen_by_libvirtd(yard: LibvirtYard, path: Path) -> bool:

@@ -1,6 +1,8 @@
 """What every hypervisor promises of its machines and their switches, the fake one included."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -28,6 +30,7 @@ Q35: tuple[Kind, ...] = (
 )
 PC = tuple((Bus.IDE if bus is Bus.SATA else bus, device) for bus, device in Q35)
 MIXES = {"q35": Q35, "pc": PC}
+HANDS = 4
 
 
 @pytest.fixture(scope="module", params=YARDS)
@@ -191,6 +194,25 @@ def test_switches_may_be_thrown_twice(yard: Yard) -> None:
         yard.power.cut(machine.instance)
         assert yard.power.wait_off(machine.instance, 0)
     assert yard.guests.describe(machine.instance).vm_state is VmState.STOPPED
+
+
+@pytest.mark.parametrize("switch", ["start", "cut"])
+def test_a_switch_may_be_thrown_by_many_at_once(yard: Yard, switch: str) -> None:
+    machine = yard.machine()
+    yard.machines.define(machine)
+    if switch == "cut":
+        yard.power.start(machine.instance)
+    together = threading.Barrier(HANDS)
+
+    def throw(_hand: int) -> None:
+        together.wait()
+        getattr(yard.power, switch)(machine.instance)
+
+    with ThreadPoolExecutor(HANDS) as hands:
+        list(hands.map(throw, range(HANDS)))
+
+    assert yard.power.wait_off(machine.instance, 0) is (switch == "cut")
+    yard.power.cut(machine.instance)
 
 
 def test_a_deaf_guest_runs_on(yard: Yard) -> None:

@@ -12,7 +12,6 @@ from worker.model.guest import GuestDisk, Layout
 from worker.model.ids import InstanceId
 from worker.ports import GuestDisks
 from worker.virt.connection import LibvirtConnection
-from worker.virt.domain_xml import disk_element
 from worker.virt.events import Outcome
 from worker.virt.failures import (
     connection_lost,
@@ -24,6 +23,7 @@ from worker.virt.failures import (
 from worker.virt.guests import disk_of, live_layout, persistent_layout
 from worker.virt.insides import LibvirtGuestInsides
 from worker.virt.likeness import differences
+from worker.virt.plugging import plug
 
 LOG = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class LibvirtGuestDisks(GuestDisks):
 def _refusal(domain: libvirt.virDomain, disk: Disk, where: int) -> libvirt.libvirtError | None:
     """Plug the disk in; return why libvirt did not. Raises if libvirt is gone."""
     try:
-        domain.attachDeviceFlags(disk_element(disk), where)
+        plug(domain, disk, where)
     except libvirt.libvirtError as error:
         if connection_lost(error):
             raise

@@ -70,6 +70,12 @@ def place_taken_by_ghost(error: libvirt.libvirtError) -> bool:
     return _says(error, "in use by ") or _says(error, "already used by ")
 
 
+def two_boot_orders(error: libvirt.libvirtError) -> bool:
+    """Tell whether a device was refused for its number in the boot order, beside a list."""
+    unsupported = error.get_error_code() == libvirt.VIR_ERR_CONFIG_UNSUPPORTED
+    return unsupported and "per-device boot elements cannot be used together" in str(error)
+
+
 def translated(error: libvirt.libvirtError, uri: str) -> WorkerError:
     """Return our error for libvirt's; the message is libvirt's own."""
     if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
