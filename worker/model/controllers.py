@@ -5,6 +5,7 @@ https://libvirt.org/pci-hotplug.html
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import islice
 
 from worker.errors import NoFreePort
@@ -77,6 +78,7 @@ def empty_layout(shape: Shape, interfaces: int) -> Layout:
     )
 
 
+@lru_cache
 def places(shape: Shape) -> Mapping[Bus, tuple[Address, ...]]:
     """Return the places of each bus that the machine has, in the order to try them."""
     found: dict[Bus, tuple[Address, ...]] = {Bus.VIRTIO: _slots(shape)}
@@ -106,6 +108,7 @@ def _slot(shape: Shape, position: int) -> PciAddress:
     return slots[position]
 
 
+@lru_cache
 def _slots(shape: Shape) -> tuple[PciAddress, ...]:
     if shape.pcie:
         ports = range(1, len(root_ports(shape)) + 1)
