@@ -299,7 +299,7 @@ def test_the_disks_themselves_say_over_which_copies_they_are_made(
     disks.create(instance, disk, folder.images.fetch(image))
     disks.create(instance, LocalDisk(uuid=BlockDeviceId(new_uuid()), size=MIB), None)
     (tmp_path / "instances" / instance / "console.log").write_text("QFI")
-    assert bases(tmp_path / "instances", folder.cached) == {image}
+    assert bases(tmp_path / "instances") == {image}
     disks.delete(instance, uuid)
-    assert bases(tmp_path / "instances", folder.cached) == set()
-    assert bases(tmp_path / "nowhere", folder.cached) == set()
+    assert bases(tmp_path / "instances") == set()
+    assert bases(tmp_path / "nowhere") == set()

@@ -334,27 +334,27 @@ def test_a_deleted_disk_takes_what_is_half_made_with_it(real: Lab) -> None:
     assert not folder.exists()
 
 
+SOON, NEVER = 2, 600
+"""For how many times its processor time a program is waited for."""
+
 MISBEHAVED = {
-    "no space": ('echo "qemu-img: $5: No space left on device" >&2; exit 1', NoRoom, "No space"),
-    "failed": ('echo "qemu-img: it is Sunday" >&2; exit 1', DiskFailed, "it is Sunday"),
-    "silent": ("exit 3", DiskFailed, "exit status 3"),
-    "hung": ("exec sleep 600", DiskFailed, "did not end"),
-    "busy": ("while :; do :; done", DiskFailed, "exit status -"),
-    "greedy": (f"exec {sys.executable} -c 'bytearray(2 << 30)'", DiskFailed, "MemoryError"),
+    "no space": ('echo "qemu-img: $5: No space left on device" >&2; exit 1', "No space", NEVER),
+    "failed": ('echo "qemu-img: it is Sunday" >&2; exit 1', "it is Sunday", NEVER),
+    "silent": ("exit 3", "exit status 3", NEVER),
+    "hung": ("exec sleep 600", "did not end", SOON),
+    "busy": ("while :; do :; done", "exit status -", NEVER),
+    "greedy": (f"exec {sys.executable} -c 'bytearray(2 << 30)'", "MemoryError", NEVER),
 }
 
 
-@pytest.mark.parametrize(("script", "error", "words"), MISBEHAVED.values(), ids=MISBEHAVED)
+@pytest.mark.parametrize(("script", "words", "patience"), MISBEHAVED.values(), ids=MISBEHAVED)
 def test_a_program_that_misbehaves_is_bounded_and_leaves_nothing(
-    real: Lab,
-    monkeypatch: pytest.MonkeyPatch,
-    script: str,
-    error: type[Exception],
-    words: str,
+    real: Lab, monkeypatch: pytest.MonkeyPatch, script: str, words: str, patience: int
 ) -> None:
     monkeypatch.setattr(programs, "MAKE_SECONDS", 1)
+    monkeypatch.setattr(programs, "PATIENCE", patience)
     in_place_of("qemu-img", real.folder / "bin", script, monkeypatch)
-    with pytest.raises(error, match=words):
+    with pytest.raises(NoRoom if words == "No space" else DiskFailed, match=words):
         real.disks.create(INSTANCE, a_disk(), None)
     assert names(real) == set()
 

@@ -10,14 +10,28 @@ import pytest
 from worker import conf
 from worker.cmd.main import main
 from worker.errors import Invalid
+from worker.model.ids import BlockDeviceId, ImageId, InstanceId
+from worker.model.instance import Instance, VmState
+from worker.model.specification import LocalDisk, Specification
 from worker.wiring.images import (
     cache_path,
     check_images,
+    images_of,
     instances_path,
     make_config_drives,
     make_images,
     make_local_disks,
 )
+
+
+def an_instance(made_as: Specification | None) -> Instance:
+    return Instance(
+        uuid=InstanceId("instance"),
+        host="host",
+        name="guest",
+        vm_state=VmState.ACTIVE,
+        specification=made_as,
+    )
 
 
 def check(state: Path, **options: object) -> None:
@@ -112,3 +126,16 @@ def test_openstacksdk_is_loaded_for_glance_alone() -> None:
         [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_copies_that_instances_or_their_disks_name_are_needed(tmp_path: Path) -> None:
+    made_as = Specification(
+        vcpus=1,
+        memory=64,
+        image=ImageId("root"),
+        kernel=ImageId("kernel"),
+        ramdisk=ImageId("ramdisk"),
+        disks=(LocalDisk(uuid=BlockDeviceId("row"), size=512, image=ImageId("other")),),
+    )
+    instances = [an_instance(made_as), an_instance(None)]
+    assert images_of(instances) == {"root", "kernel", "ramdisk", "other"}

@@ -11,14 +11,16 @@ _HEADER = struct.Struct(">4sIQI")
 """Magic, version, offset and length of the base's name: the beginning of a qcow2 file."""
 
 
-def bases(instances: Path, cache: Path) -> frozenset[ImageId]:
-    """Return the images in the cache over which any file of an instance is made."""
+def bases(instances: Path) -> frozenset[ImageId]:
+    """Return the images over whose copies any file of an instance is made.
+
+    They go by name alone: the folder may have been reached by another path once.
+    """
     return frozenset(
         ImageId(base.name)
         for path in instances.glob("*/*")
         if path.is_file()
         for base in _base(path)
-        if base.parent == cache
     )
 
 

@@ -90,13 +90,13 @@ class FolderImages(ImageSource):
         # Not to wait, should it be a pipe.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            file = os.fdopen(os.open(self._folder / name, flags), "rb")
+            descriptor = os.open(self._folder / name, flags)
         except OSError as error:
             raise self._trouble(image, name, error) from error
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            file.close()
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
             raise ImageRefused(f"image {image}: {self._folder / name} is no regular file")
-        return file
+        return os.fdopen(descriptor, "rb")
 
     def _trouble(
         self, image: ImageId, name: str, error: OSError

@@ -1,7 +1,7 @@
 """Images and the files made of them, as the configuration asks for them."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -29,9 +29,7 @@ def make_images(conf: cfg.ConfigOpts, instances: Callable[[], Iterable[Instance]
         reserve=conf.image.reserve * MIB,
         keep=conf.image.cache_keep,
     )
-    return CachedImages(
-        _source(conf), settings, lambda: bases(disks, cache).union(*map(_images_of, instances()))
-    )
+    return CachedImages(_source(conf), settings, lambda: bases(disks) | images_of(instances()))
 
 
 def make_local_disks(conf: cfg.ConfigOpts) -> FileLocalDisks:
@@ -52,6 +50,11 @@ def cache_path(conf: cfg.ConfigOpts) -> Path:
 def instances_path(conf: cfg.ConfigOpts) -> Path:
     """Return the folder of local disks and config drives."""
     return _folder(conf, conf.image.instances_path, "instances")
+
+
+def images_of(instances: Iterable[Instance]) -> frozenset[ImageId]:
+    """Return the images that any of the instances was built of."""
+    return frozenset(image for instance in instances for image in _built_of(instance))
 
 
 def check_images(conf: cfg.ConfigOpts) -> None:
@@ -157,9 +160,8 @@ def _check_apart(folders: dict[str, Path]) -> None:
                 )
 
 
-def _images_of(instance: Instance) -> Iterable[ImageId]:
+def _built_of(instance: Instance) -> Iterator[ImageId]:
     made_as = instance.specification
-    if made_as is None:
-        return frozenset()
-    every = (made_as.image, made_as.kernel, made_as.ramdisk, *(d.image for d in made_as.disks))
-    return frozenset(image for image in every if image is not None)
+    if made_as is not None:
+        every = (made_as.image, made_as.kernel, made_as.ramdisk, *(d.image for d in made_as.disks))
+        yield from (image for image in every if image is not None)
