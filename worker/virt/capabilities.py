@@ -34,7 +34,7 @@ def check_supported(connection: libvirt.virConnect, machine: Machine, domain_typ
     _check_family(machine.shape, capabilities)
     _check_vcpus(machine.vcpus, capabilities)
     if machine.firmware is Firmware.UEFI:
-        _check_among("firmware", "efi", _values(capabilities, "os/enum[@name='firmware']"))
+        _check_uefi(capabilities)
     if machine.shape.scsi_model is not None:
         _check_among("scsi controller", machine.shape.scsi_model, SCSI_UNITS)
     for disk in machine.disks:
@@ -73,6 +73,13 @@ def _check_vcpus(vcpus: int, capabilities: etree._Element) -> None:
     most = number(capabilities.find("vcpu"), "max")
     if most is not None and vcpus > most:
         raise MachineUnsupported(f"{vcpus} vCPUs: this machine type has {most} at most")
+
+
+def _check_uefi(capabilities: etree._Element) -> None:
+    if "efi" not in _values(capabilities, "os/enum[@name='firmware']"):
+        machine = capabilities.findtext("machine", "")
+        message = f"QEMU has no UEFI firmware for {machine} (Debian package: ovmf)"
+        raise MachineUnsupported(message)
 
 
 def _check_disk(disk: Disk, shape: Shape, capabilities: etree._Element) -> None:
