@@ -271,6 +271,10 @@ NOT_MENDED = {
         lambda: change_row(attached(), status=DeviceStatus.DETACHING),
         K.UNSETTLED,
     ),
+    "its volume is missing": (
+        lambda: change_row(attached(), status=DeviceStatus.MISSING),
+        K.MISSING,
+    ),
     "only reserved, and in the guest": (reserved_with_a_disk, K.UNSETTLED),
     "the domain is gone": (domain_gone, K.DOMAIN_GONE),
     "another serial, live": (

@@ -5,6 +5,7 @@ import argparse
 from worker.cmd import asking
 from worker.cmd.commands import Subcommand, add_commands
 from worker.cmd.instance_build import build, build_options
+from worker.cmd.instance_power import reboot, reboot_options, start, stop, stop_options
 from worker.cmd.output import print_fields, print_rows
 
 COLUMNS = ("uuid", "name", "vm_state", "task_state")
@@ -20,6 +21,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
             Subcommand("list", "list the instances of this host", show_all),
             Subcommand("show", "show one instance", show, _instance),
             Subcommand("build", "build an instance and start it", build, build_options),
+            Subcommand("start", "start an instance, its volumes connected anew", start, _instance),
+            Subcommand("stop", "stop an instance, cleanly if it will", stop, stop_options),
+            Subcommand("reboot", "stop an instance and start it anew", reboot, reboot_options),
             Subcommand(
                 "destroy", "take an instance away for good, its local disks too", destroy, _instance
             ),

@@ -6,6 +6,7 @@ from tests.contract.persistence.scenes import (
     START,
     SteppedClock,
     a_device,
+    an_instance,
     insert,
     released,
     reserved,
@@ -202,6 +203,26 @@ def test_save_does_not_touch_a_removed_row(repositories: Repositories) -> None:
     call.devices.save(replace(device, tag="late"))
     call.unit.commit()
     assert call.devices.get(device.uuid).tag is None
+
+
+def test_what_is_missing_is_found_on_its_host_alone(
+    repositories: Repositories, database: Database, clock: SteppedClock
+) -> None:
+    here, there = an_instance(), an_instance(host="host-2")
+    repositories.for_call().instances.insert(here)
+    Repositories(database, "host-2", clock).for_call().instances.insert(there)
+    mine, other = a_device(instance=here.uuid), a_device(instance=there.uuid)
+    for device in (mine, other, a_device(instance=here.uuid)):
+        insert(repositories, device)
+    for device in (mine, other):
+        call = repositories.for_call()
+        call.devices.save(replace(device, status=DeviceStatus.MISSING))
+        call.unit.commit()
+    assert [row.uuid for row in repositories.for_call().devices.missing()] == [mine.uuid]
+    gone = repositories.for_call()
+    gone.devices.remove(mine)
+    gone.unit.commit()
+    assert repositories.for_call().devices.missing() == ()
 
 
 def test_a_value_too_long_is_refused_as_one_where_lengths_count(

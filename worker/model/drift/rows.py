@@ -15,9 +15,11 @@ from worker.model.drift.sight import (
 )
 from worker.model.drift.words import Difference, DriftKind, Mend, Views
 from worker.model.guest import Layout
+from worker.model.lookup import unmarked
 from worker.model.placement import HOT_PLUGGED
 from worker.model.volume import AttachmentStatus, VolumeStatus
 
+AWAY = "the volume could not be reached when the guest started; it is tried again by itself"
 UNDECIDED = "no operation is at work on it, so nobody can tell what was meant; detach the volume"
 
 
@@ -32,6 +34,8 @@ def of_row(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
             return _of_attached(row, views)
         case DeviceStatus.RESERVED:
             return _of_reserved(row, views)
+        case DeviceStatus.MISSING:
+            return (_difference(DriftKind.MISSING, row, views, Mend(why_not=AWAY)),)
         case _:
             return (_difference(DriftKind.UNSETTLED, row, views, Mend(why_not=UNDECIDED)),)
 
@@ -124,7 +128,8 @@ def _guest(row: BlockDevice, views: Views, outside: tuple[Difference, ...]) -> I
         yield _difference(DriftKind.GHOST, row, views, Mend(why_not=why_not))
     live, persistent = views.guest.live, views.guest.persistent
     mend = _plug(row, views, outside)
-    if live is not None and not ghost:
+    # What was adopted bears its marks from the next cold start on.
+    if live is not None and not ghost and unmarked(views.guest, row) is None:
         yield from _layout(row, views, live, DriftKind.LIVE_MISSING, mend)
     if persistent is not None:
         yield from _layout(row, views, persistent, DriftKind.PERSISTENT_MISSING, mend)

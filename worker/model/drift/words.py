@@ -19,6 +19,7 @@ class DriftKind(StrEnum):
     DOMAIN_GONE = "domain_gone"
     STUCK = "stuck"
     UNSETTLED = "unsettled"
+    MISSING = "missing"
     LIVE_MISSING = "live_missing"
     LIVE_DIFFERS = "live_differs"
     LIVE_LEFT = "live_left"
