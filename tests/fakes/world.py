@@ -61,7 +61,7 @@ class FakeGuest:
     live: dict[str, Disk] = field(default_factory=dict)
     persistent: dict[str, Disk] = field(default_factory=dict)
     ghosts: set[str] = field(default_factory=set)
-    doubted: bool = False
+    doubted: bool = field(default=False, compare=False)
     busy: bool = False
     deaf: bool = False
     transient: bool = False
@@ -100,6 +100,9 @@ class World:
     files: dict[str, LocalDisk] = field(default_factory=dict)
     config_drives: dict[InstanceId, dict[str, bytes]] = field(default_factory=dict)
     consoles: set[InstanceId] = field(default_factory=set)
+    labels: dict[str, str] = field(default_factory=dict)
+    other_files: set[str] = field(default_factory=set)
+    texts: dict[str, FakeGuest] = field(default_factory=dict, compare=False)
     room: int = 1 << 50
     cached: set[ImageId] = field(default_factory=set, compare=False)
     images_away: bool = False

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import libvirt_qemu
 import pytest
 from lxml import etree
 
-from tests.guests import BOTH, Guest, GuestMaker
+from tests.guests import BOTH, Guest, GuestMaker, qemu_of
 from tests.processes import Json, Served, configure
 from worker.model.ids import new_uuid
 
@@ -115,6 +115,15 @@ def qmp(guest: Guest, command: str, **arguments: object) -> None:
     assert "error" not in answer, answer
 
 
+def files_of(guest: Guest) -> set[Path]:
+    """Return what the guest's QEMU has open."""
+    found = set()
+    for entry in Path(f"/proc/{qemu_of(guest)}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(entry.readlink())
+    return found
+
+
 def plant_ghost(guest: Guest, row: Json, file: Path) -> None:
     """Leave what a libvirtd leaves that dies in mid-attach: QEMU has the disk, libvirt does not."""
     name = "libvirt-99-format"
@@ -159,9 +168,38 @@ def test_what_a_running_guest_lost_is_found_and_put_back(
     assert (done.returncode, "no drift" in done.stdout) == (0, True)
     assert "disks or attachments are not ours" in done.stdout
 
+    guest.domain.detachDeviceAlias(row["alias"], LIVE)
+    guest.wait_for_no_disk("vda")
+    (file,) = (served.state / "volumes").iterdir()
+    plant_ghost(guest, row, file)
+    guest.wait_for_disk("vda")
+    assert kinds(served) == ["live_missing"]
+    assert served.command("drift", "--repair").returncode == 3
+    assert kinds(served) == ["ghost"]
+    assert file in files_of(guest)
+
     ended = served.run("detach_volume", instance_uuid=guest.uuid, volume_id=row["volume_id"])
     assert ended["state"] == "succeeded", ended
     assert aliases(guest) == ({theirs}, {theirs})
+    guest.wait_for_no_disk("vda")
+
+
+def test_a_detach_takes_out_what_libvirt_has_lost_and_qemu_has_not(
+    served: Served, guest: Guest
+) -> None:
+    row = attach(served, guest)
+    guest.wait_for_disk("vda")
+    guest.domain.detachDeviceAlias(row["alias"], LIVE)
+    guest.wait_for_no_disk("vda")
+    (file,) = (served.state / "volumes").iterdir()
+    plant_ghost(guest, row, file)
+    guest.wait_for_disk("vda")
+
+    ended = served.run("detach_volume", instance_uuid=guest.uuid, volume_id=row["volume_id"])
+
+    assert ended["state"] == "succeeded", ended
+    guest.wait_for_no_disk("vda")
+    assert file not in files_of(guest)
 
 
 def test_what_the_volume_service_and_the_host_forgot_is_made_again(

@@ -125,6 +125,29 @@ def test_a_guest_that_was_busy_may_be_asked_again(world: World) -> None:
     assert run(world, asked(AGAIN)).state is OperationState.SUCCEEDED
 
 
+@pytest.mark.parametrize("doubted", [False, True])
+def test_a_disk_that_only_qemu_has_is_taken_out_too(world: World, *, doubted: bool) -> None:
+    """A hypervisor that lost it denies it, and would call the unplug a success."""
+    guest, alias = world.guests[INSTANCE], world.rows[DEVICE].alias
+    del guest.live[alias]
+    guest.ghosts.add(alias)
+    guest.doubted = doubted
+    assert run(world, asked()).state is OperationState.SUCCEEDED
+    assert guest.ghosts == set()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_guest_that_has_the_disk_or_let_go_late_is_not_in_doubt(
+    world: World, *, own: bool
+) -> None:
+    """To ask QEMU marks a guest for good."""
+    guest = world.guests[INSTANCE]
+    if own:
+        del guest.live[world.rows[DEVICE].alias]
+    assert run(world, replace(asked(), own=own)).state is OperationState.SUCCEEDED
+    assert not guest.doubted
+
+
 @pytest.mark.parametrize("gone_from", ["live", "persistent", "both"])
 def test_a_disk_that_is_gone_already_is_a_success(world: World, gone_from: str) -> None:
     guest = world.guests[INSTANCE]

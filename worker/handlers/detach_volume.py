@@ -59,7 +59,7 @@ def detach_volume(request: DetachVolume, ports: Ports) -> BlockDevice:
     _check_state(device)
     _check_attachment(request, device)
     if device.status not in BEGUN:
-        _check_not_anothers(device, ports)
+        _look_at_guest(device, ports)
     try:
         _detach(request, device, ports)
     except DatabaseUnavailable:
@@ -169,11 +169,21 @@ def _unplug_once_more(device: BlockDevice, ports: Ports) -> None:
         ports.disks.unplug(device.instance, device.alias)
 
 
-def _check_not_anothers(device: BlockDevice, ports: Ports) -> None:
+def _look_at_guest(device: BlockDevice, ports: Ports) -> None:
+    """Refuse what is another's disk; doubt a running guest that is said not to have its own.
+
+    Its QEMU may have it all the same, and then nothing else would take it out. A guest that let go
+    after it had refused is no such case: that detach is the worker's own.
+    """
     try:
-        check_not_anothers(ports.guests.describe(device.instance), device)
+        guest = ports.guests.describe(device.instance)
     except DomainNotFound:
         return
+    check_not_anothers(guest, device)
+    denied = guest.live is not None and disk_in(guest.live, device) is None
+    asked = ports.progress.operation
+    if denied and device.status is DeviceStatus.ATTACHED and asked is not None and not asked.own:
+        ports.insides.doubt(device.instance)
 
 
 def _check_kept(device: BlockDevice, ports: Ports) -> None:
