@@ -28,6 +28,7 @@ from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.layout import addresses, read_layout
 from worker.virt.power import LibvirtPower
 
+PATIENCE = 0.2
 CODE = ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_CODE.fd")
 
 
@@ -203,7 +204,7 @@ def _seen_by_libvirtd(yard: LibvirtYard, path: Path) -> bool:
 
 def test_waiting_for_a_guest_outlasts_its_libvirtd(guest_image: GuestImage, tmp_path: Path) -> None:
     with victim() as libvirtd:
-        connection = LibvirtConnection(libvirtd.start(), patience=0.2)
+        connection = LibvirtConnection(libvirtd.start(), patience=PATIENCE)
         yard = LibvirtYard(tmp_path, connection, guest_image)
         machine = yard.machine()
         yard.machines.define(machine)
@@ -216,6 +217,9 @@ def test_waiting_for_a_guest_outlasts_its_libvirtd(guest_image: GuestImage, tmp_
             target=lambda: answers.append(yard.power.wait_off(machine.instance, 60))
         )
         waits.start()
+        # Long enough that who waits has found libvirtd away.
+        waits.join(5 * PATIENCE)
+        assert waits.is_alive()
         other = LibvirtConnection(libvirtd.start(), patience=20)
         LibvirtPower(other).cut(machine.instance)
         waits.join()
