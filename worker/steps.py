@@ -9,7 +9,7 @@ see the calls, a histogram, a warning that one is slow, a test that kills the wo
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -72,15 +72,19 @@ class Recorder:
         number = self._record.open_step(name, look=name in LOOKS)
         begun = time.monotonic()
         try:
-            with ExitStack() as stack:
-                for watch in self._watches:
-                    stack.enter_context(watch(name))
-                result = call()
+            result = _within(self._watches, name, call)
         except Exception as error:
             self._record.close_step(number, time.monotonic() - begun, fault_of(error))
             raise
         self._record.close_step(number, time.monotonic() - begun, None)
         return result
+
+
+def _within(watches: Sequence[Watch], name: str, call: Callable[[], ResultT]) -> ResultT:
+    if not watches:
+        return call()
+    with watches[0](name):
+        return _within(watches[1:], name, call)
 
 
 class Bound:

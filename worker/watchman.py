@@ -3,8 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,12 +30,19 @@ class _Run:
 
 @dataclass(slots=True, kw_only=True)
 class _Call:
-    """One step of it under way."""
+    """One step of it, under way while it is entered."""
 
     run: _Run
     step: str
     since: float
+    under_way: dict[int, "_Call"]
     said_slow: bool = False
+
+    def __enter__(self) -> None:
+        self.under_way[id(self)] = self
+
+    def __exit__(self, *_error: object) -> None:
+        del self.under_way[id(self)]
 
 
 class Watchman:
@@ -101,21 +108,11 @@ class Watchman:
                 LOG.exception("watchman looks again")
 
     def _around(self, run: _Run, step: str) -> AbstractContextManager[object]:
-        return self._noted(_Call(run=run, step=step, since=time.monotonic()))
-
-    @contextmanager
-    def _noted(self, call: _Call) -> Iterator[None]:
-        with self._lock:
-            self._calls[id(call)] = call
-        try:
-            yield
-        finally:
-            with self._lock:
-                del self._calls[id(call)]
+        return _Call(run=run, step=step, since=time.monotonic(), under_way=self._calls)
 
     def _under_way(self) -> tuple[_Call, ...]:
-        with self._lock:
-            return tuple(self._calls.values())
+        # A copy in one go: lanes begin and end their calls meanwhile, without a lock.
+        return tuple(self._calls.copy().values())
 
     def _mark(self, run: _Run) -> None:
         try:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from prometheus_client import (
@@ -54,6 +54,7 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
+        self._by_step: dict[str, Mapping[StepOutcome, Histogram]] = {}
         self._drift: int | None = None
         build = Gauge(
             "blockworker_build_info", "The worker's release.", ["version"], registry=self._registry
@@ -73,16 +74,19 @@ class Metrics:
         """Keep how many differences the last look for drift found on this host."""
         self._drift = found
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: str) -> AbstractContextManager[object]:
         """Time one outside call; a ``steps.Watch``."""
-        begun, outcome = time.monotonic(), StepOutcome.FAILED
-        try:
-            yield
-            outcome = StepOutcome.DONE
-        finally:
-            took = time.monotonic() - begun
-            self._steps.labels(step=name, outcome=outcome.value).observe(took)
+        return _Timed(self._steps_of(name))
+
+    def _steps_of(self, name: str) -> Mapping[StepOutcome, Histogram]:
+        """Return the histograms of a step: to find one by its labels takes longer than to count."""
+        found = self._by_step.get(name)
+        if found is None:
+            found = self._by_step[name] = {
+                outcome: self._steps.labels(step=name, outcome=outcome.value)
+                for outcome in (StepOutcome.DONE, StepOutcome.FAILED)
+            }
+        return found
 
     def _drift_readings(self) -> Iterator[Reading]:
         if self._drift is not None:
@@ -92,6 +96,22 @@ class Metrics:
     def text(self) -> bytes:
         """Return all of it as Prometheus reads it."""
         return generate_latest(self._registry)
+
+
+class _Timed:
+    """Counts how long it was entered, and whether it ended well."""
+
+    def __init__(self, histograms: Mapping[StepOutcome, Histogram]) -> None:
+        self._histograms = histograms
+        self._begun = 0.0
+
+    def __enter__(self) -> None:
+        self._begun = time.monotonic()
+
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        took = time.monotonic() - self._begun
+        outcome = StepOutcome.DONE if kind is None else StepOutcome.FAILED
+        self._histograms[outcome].observe(took)
 
 
 class _Readings(Collector):

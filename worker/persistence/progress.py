@@ -92,7 +92,16 @@ class SqlOperationRecord(OperationRecord):
     def close_step(self, number: int, seconds: float, fault: Fault | None) -> None:
         """Write down, with the next commit, how the step ended."""
         outcome = StepOutcome.DONE if fault is None else StepOutcome.FAILED
-        closed = replace(self._steps[number], seconds=seconds, outcome=outcome, fault=fault)
+        begun = self._steps[number]
+        closed = Step(
+            number=number,
+            attempt=begun.attempt,
+            name=begun.name,
+            started_at=begun.started_at,
+            seconds=seconds,
+            outcome=outcome,
+            fault=fault,
+        )
         self._steps[number] = closed
         if number in self._unwritten:
             self._unit.note(_Looked(self._operation.id, closed))
