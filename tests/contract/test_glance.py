@@ -133,3 +133,14 @@ def test_a_download_that_stands_still_is_an_outage(lab: GlanceLab, tmp_path: Pat
     )
     with pytest.raises(ImagesUnavailable):
         impatient.fetch(image)
+
+
+def test_the_sdk_does_not_wait_on_its_own(lab: GlanceLab) -> None:
+    """Operations do, and say so; what is asked once is heard once."""
+    image = lab.give(b"disk" * 512)
+    lab.images.show(image)
+    lab.glance.heard.clear()
+    lab.go_away()
+    with pytest.raises(ImagesUnavailable):
+        lab.images.show(image)
+    assert lab.glance.heard == [f"GET /v2/images/{image}"]

@@ -19,7 +19,9 @@ from tests.fakes.world import World
 from tests.rings import require
 from worker.errors import DiskFailed, NoRoom, SpecificationInvalid
 from worker.image import programs
+from worker.image.filesystems import MAKERS
 from worker.image.local_disks import FileLocalDisks
+from worker.model.build_checks import FILESYSTEMS
 from worker.model.ids import BlockDeviceId, ImageId, InstanceId, new_uuid
 from worker.model.image import ImageFile
 from worker.model.source import DiskFormat, FileSource
@@ -216,6 +218,10 @@ def test_a_blank_disk_is_formatted_and_bears_the_rows_uuid(
         assert content[0x36:0x3B] == b"FAT16"
         assert content[0x27:0x2B] == uuid[:4][::-1]
     assert names(real) == {disk.uuid}
+
+
+def test_what_a_build_may_ask_for_can_be_made() -> None:
+    assert set(FILESYSTEMS) == set(MAKERS)
 
 
 @pytest.mark.parametrize("filesystem", ["ntfs", "../../sh", ""])
