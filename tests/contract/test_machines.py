@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.yards import CDROM, DISK, FLOPPY, YARDS, Kind, Yard
+from tests.contract.yards import CDROM, DISK, FLOPPY, SIZE, YARDS, Kind, Yard
 from tests.fakes.hypervisor import shown
 from worker.errors import (
     DomainNotFound,
@@ -247,8 +247,8 @@ def test_a_guest_sees_its_disks_and_goes_off_when_it_is_asked(yard: Yard) -> Non
     before = persistent(yard, machine)
 
     yard.power.start(machine.instance)
-    serials = {disk.target: (disk.serial or "")[:20] for disk in machine.disks}
-    assert yard.wait_until_booted(machine) == serials
+    wanted = {disk.target: ((disk.serial or "")[:20], SIZE) for disk in machine.disks}
+    assert yard.wait_until_booted(machine) == wanted
 
     yard.power.ask_off(machine.instance)
     assert yard.power.wait_off(machine.instance, 60)

@@ -30,7 +30,7 @@ from worker.virt.guests import LibvirtGuests
 from worker.virt.machines import LibvirtMachines
 from worker.virt.power import LibvirtPower
 
-MIB = 1 << 20
+SIZE = 8 << 20
 KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet loglevel=0 panic=1 "
     "cryptomgr.notests nokaslr 8250.nr_uarts=1 tsc=reliable no_timer_check"
@@ -108,9 +108,9 @@ class Yard(ABC):
         path = self.folder / name
         if disk_format is DiskFormat.RAW:
             with path.open("wb") as file:
-                file.truncate(8 * MIB)
+                file.truncate(SIZE)
         else:
-            command = ["qemu-img", "create", "-q", "-f", disk_format.value, str(path), "8M"]
+            command = ["qemu-img", "create", "-q", "-f", disk_format.value, str(path), str(SIZE)]
             subprocess.run(command, check=True)
         return FileSource(path=str(path), format=disk_format)
 
@@ -123,8 +123,8 @@ class Yard(ABC):
         """Return the machine with a system that hears its power button."""
 
     @abstractmethod
-    def wait_until_booted(self, machine: Machine) -> Mapping[str, str]:
-        """Return the serials that the guest sees, by device name; fails if it never boots."""
+    def wait_until_booted(self, machine: Machine) -> Mapping[str, tuple[str, int]]:
+        """Return the serial and size that the guest sees of each disk; fails if it never boots."""
 
 
 class FakeYard(Yard):
@@ -141,9 +141,9 @@ class FakeYard(Yard):
     def bootable(self, machine: Machine) -> Machine:
         return machine
 
-    def wait_until_booted(self, machine: Machine) -> Mapping[str, str]:
+    def wait_until_booted(self, machine: Machine) -> Mapping[str, tuple[str, int]]:
         live = self.world.guests[machine.instance].live.values()
-        return {disk.target: (disk.serial or "")[:20] for disk in live}
+        return {disk.target: ((disk.serial or "")[:20], SIZE) for disk in live}
 
 
 class LibvirtYard(Yard):
@@ -166,10 +166,10 @@ class LibvirtYard(Yard):
         )
         return replace(machine, memory=160, kernel=kernel)
 
-    def wait_until_booted(self, machine: Machine) -> Mapping[str, str]:
+    def wait_until_booted(self, machine: Machine) -> Mapping[str, tuple[str, int]]:
         console = GuestConsole(Path(machine.console or ""))
         seen = console.wait_for(lambda disks: len(disks) >= len(machine.disks), BOOT_TIMEOUT)
-        return {disk.device: disk.serial for disk in seen.values()}
+        return {disk.device: (disk.serial, disk.size) for disk in seen.values()}
 
 
 def _interface(number: int) -> Interface:
