@@ -16,6 +16,7 @@ from tests.fakes.database import (
 from tests.fakes.hypervisor import FakeGuestDisks, FakeGuestInsides, FakeGuests
 from tests.fakes.images import FakeConfigDrives, FakeImages, FakeLocalDisks
 from tests.fakes.machines import FakeMachines, FakePower
+from tests.fakes.moving import FakeDefinitions, FakeHostFiles, FakeMoves, FakeOwnOperations
 from tests.fakes.volume_service import (
     FakeAttachments,
     FakeConnector,
@@ -63,6 +64,8 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         insides=FakeGuestInsides(world),
         machines=FakeMachines(world),
         power=FakePower(world),
+        definitions=FakeDefinitions(world),
+        host_files=FakeHostFiles(world),
         images=FakeImages(world),
         local_disks=FakeLocalDisks(world),
         config_drives=FakeConfigDrives(world),
@@ -74,6 +77,8 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         devices=FakeBlockDevices(world),
         connections=FakeConnections(world),
         instances=FakeInstances(world),
+        moves=FakeMoves(world),
+        own_operations=FakeOwnOperations(world),
         updates=FakeUpdates(world),
         operations=FakeOperations(world),
         stuck=FakeStuckOperations(world),

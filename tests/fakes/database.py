@@ -186,10 +186,15 @@ class FakeInstances(Instances):
     def list(self) -> tuple[Instance, ...]:
         return tuple(sorted(self.world.instances.values(), key=lambda found: found.name))
 
-    def insert(self, instance: Instance) -> None:
+    def insert(self, instance: Instance, devices: Sequence[BlockDevice] = ()) -> None:
         if instance.uuid in self.world.instances:
             raise InstanceTaken(instance.uuid)
+        for device in devices:
+            if device.uuid in {**self.world.rows, **self.world.removed}:
+                raise IdTaken(device.uuid)
+        self.world.commit()
         self.world.instances[instance.uuid] = instance
+        self.world.rows.update({device.uuid: device for device in devices})
 
     def save(self, instance: Instance) -> None:
         self.world.pending.append(lambda: self._save(instance))

@@ -16,7 +16,7 @@ def shown(disk: Disk) -> GuestDisk:
         case BlockSource(path=path) | FileSource(path=path):
             return GuestDisk(
                 target=disk.target,
-                bus=disk.bus.value,
+                bus=str(disk.bus),
                 # A disk of other hands has none; an empty drive has no source.
                 alias=disk.alias or None,
                 serial=disk.given_serial,

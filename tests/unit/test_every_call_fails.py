@@ -251,6 +251,36 @@ SCENES = {
             bdm_uuid=power_scenes.DATA,
         ),
     ),
+    "build": Scene(
+        start=build_scenes.empty,
+        before=build_scenes.empty,
+        asked=operation("build_instance", **build_scenes.arguments()),
+    ),
+    "build an instance that boots from a volume": Scene(
+        start=build_scenes.empty,
+        before=build_scenes.empty,
+        asked=operation("build_instance", **build_scenes.from_volume()),
+    ),
+    "destroy": Scene(
+        start=build_scenes.built,
+        before=build_scenes.built,
+        asked=operation("destroy_instance", instance_uuid=INSTANCE),
+    ),
+    "destroy an instance that boots from a volume": Scene(
+        start=build_scenes.built_from_volume,
+        before=build_scenes.built_from_volume,
+        asked=operation("destroy_instance", instance_uuid=INSTANCE),
+    ),
+    "destroy an instance that is off": Scene(
+        start=build_scenes.built_and_shut_off,
+        before=build_scenes.built_and_shut_off,
+        asked=operation("destroy_instance", instance_uuid=INSTANCE),
+    ),
+    "destroy what was built half": Scene(
+        start=build_scenes.half_built,
+        before=build_scenes.half_built,
+        asked=operation("destroy_instance", instance_uuid=INSTANCE),
+    ),
     "destroy an adopted instance": Scene(
         start=attached,
         before=attached,

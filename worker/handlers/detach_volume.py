@@ -17,7 +17,7 @@ from worker.errors import (
 from worker.handlers import host_volume
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
-from worker.model.lookup import check_not_anothers, disk_in
+from worker.model.lookup import check_marked, check_not_anothers, disk_in
 from worker.ports import Ports
 from worker.undo import Undo
 
@@ -180,6 +180,7 @@ def _look_at_guest(device: BlockDevice, ports: Ports) -> None:
     except DomainNotFound:
         return
     check_not_anothers(guest, device)
+    check_marked(guest, device)
     denied = guest.live is not None and disk_in(guest.live, device) is None
     asked = ports.progress.operation
     if denied and device.status is DeviceStatus.ATTACHED and asked is not None and not asked.own:

@@ -7,6 +7,7 @@ from typing import Any
 
 from worker.errors import InstanceWrongState
 from worker.model.ids import InstanceId
+from worker.model.marks import Adoption
 from worker.model.specification import Specification
 
 
@@ -45,7 +46,8 @@ TAKEN_FROM: Mapping[PowerChange, frozenset[VmState]] = {
 class Instance:
     """One row of ``instances``; ``specification`` is frozen when the row is made.
 
-    An adopted one has none: its domain was made by other hands.
+    An adopted one has none, for its domain was made by other hands: ``adoption``, frozen too, says
+    what its disks were before.
     """
 
     uuid: InstanceId
@@ -56,6 +58,7 @@ class Instance:
     project_id: str | None = None
     user_id: str | None = None
     specification: Specification | None = None
+    adoption: Adoption | None = None
 
     def public(self) -> dict[str, Any]:
         """Return the fields that may leave the worker."""

@@ -39,6 +39,18 @@ class Event(StrEnum):
     DESTROY_START = "instance.destroy.start"
     DESTROY_END = "instance.destroy.end"
     DESTROY_ERROR = "instance.destroy.error"
+    ADOPT_START = "instance.adopt.start"
+    ADOPT_END = "instance.adopt.end"
+    ADOPT_ERROR = "instance.adopt.error"
+    FORGET_START = "instance.forget.start"
+    FORGET_END = "instance.forget.end"
+    FORGET_ERROR = "instance.forget.error"
+    RELEASE_START = "instance.release.start"
+    RELEASE_END = "instance.release.end"
+    RELEASE_ERROR = "instance.release.error"
+    IMPORT_START = "instance.import.start"
+    IMPORT_END = "instance.import.end"
+    IMPORT_ERROR = "instance.import.error"
     MISSING = "block_device.missing"
     RETURNED = "block_device.returned"
     GHOST = "block_device.ghost"
@@ -71,6 +83,10 @@ START_PHASES = Phases(start=Event.START_START, end=Event.START_END, error=Event.
 STOP_PHASES = Phases(start=Event.STOP_START, end=Event.STOP_END, error=Event.STOP_ERROR)
 REBOOT_PHASES = Phases(start=Event.REBOOT_START, end=Event.REBOOT_END, error=Event.REBOOT_ERROR)
 DESTROY_PHASES = Phases(start=Event.DESTROY_START, end=Event.DESTROY_END, error=Event.DESTROY_ERROR)
+ADOPT_PHASES = Phases(start=Event.ADOPT_START, end=Event.ADOPT_END, error=Event.ADOPT_ERROR)
+FORGET_PHASES = Phases(start=Event.FORGET_START, end=Event.FORGET_END, error=Event.FORGET_ERROR)
+RELEASE_PHASES = Phases(start=Event.RELEASE_START, end=Event.RELEASE_END, error=Event.RELEASE_ERROR)
+IMPORT_PHASES = Phases(start=Event.IMPORT_START, end=Event.IMPORT_END, error=Event.IMPORT_ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

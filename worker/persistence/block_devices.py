@@ -34,7 +34,7 @@ from worker.persistence.connection_json import connection_of, json_of
 from worker.persistence.prepared import Change, Query
 from worker.persistence.schema import BLOCK_DEVICES as TABLE
 from worker.persistence.schema import INSTANCES
-from worker.persistence.unit_of_work import UnitOfWork
+from worker.persistence.unit_of_work import UnitOfWork, Write
 from worker.persistence.uuids import LACKS_MARKS, rows_of
 from worker.ports import BlockDevices
 
@@ -142,10 +142,9 @@ class SqlBlockDevices(BlockDevices):
 
     def insert(self, device: BlockDevice, tell: Update) -> None:
         """Add a row and tell it, at once."""
-        now = self._unit.clock.now()
-        values = _identity(device) | _values(device) | {"created_at": now, "updated_at": now}
+        add = adding(device, self._unit.clock.now())
         try:
-            self._unit.commit(partial(_add, device, values), self._unit.telling(tell))
+            self._unit.commit(add, self._unit.telling(tell))
         except Conflict as error:
             # Databases check keys in an order of their own; that of the id tells a repetition.
             if self.look(device.uuid) is not None:
@@ -177,6 +176,17 @@ class SqlBlockDevices(BlockDevices):
         """Delete the row, with the next commit; one that is gone is fine."""
         which = {"which": device.uuid, "at": self._unit.clock.now()}
         self._unit.append(partial(_remove, which))
+
+
+def adding(device: BlockDevice, now: datetime) -> Write:
+    """Return the write that adds a row, as a Conflict if a constraint refuses it."""
+    values = row_values(device) | {"created_at": now, "updated_at": now}
+    return partial(_add, device, values)
+
+
+def row_values(device: BlockDevice) -> dict[str, Any]:
+    """Return the columns of a live row, but for its times."""
+    return _identity(device) | _values(device)
 
 
 def _add(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> None:

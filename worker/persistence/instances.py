@@ -1,18 +1,22 @@
 """The rows of ``instances``."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.errors import InstanceNotFound, InstanceTaken
+from worker.model.block_device import BlockDevice
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
+from worker.persistence.block_devices import adding
 from worker.persistence.prepared import Query
 from worker.persistence.schema import INSTANCES as TABLE
-from worker.persistence.specification_json import json_of, specification_of
+from worker.persistence.specification_json import adoption_of, json_of, specification_of
 from worker.persistence.telling import highest
 from worker.persistence.unit_of_work import UnitOfWork
 from worker.ports import Instances
@@ -49,25 +53,19 @@ class SqlInstances(Instances):
         if row is None:
             message = f"no instance {instance} on host {self._unit.host}"
             raise InstanceNotFound(message)
-        return _instance(row)
+        return instance_of(row)
 
     def list(self) -> tuple[Instance, ...]:
         """Return the instances of this host, by name."""
         which = {"worker": self._unit.host}
         rows = self._unit.read(lambda connection: connection.execute(_OF_HOST, which).all())
-        return tuple(sorted((_instance(row) for row in rows), key=lambda one: one.name))
+        return tuple(sorted((instance_of(row) for row in rows), key=lambda one: one.name))
 
-    def insert(self, instance: Instance) -> None:
-        """Add a row, at once; raises InstanceTaken."""
+    def insert(self, instance: Instance, devices: Sequence[BlockDevice] = ()) -> None:
+        """Add a row, and those of its disks, at once; raises InstanceTaken, IdTaken."""
         now = self._unit.clock.now()
-        made = {
-            "uuid": instance.uuid,
-            "specification": json_of(instance.specification),
-            "created_at": now,
-            "updated_at": now,
-            "deleted": 0,
-        }
-        self._unit.commit(partial(_add, made | _values(instance)))
+        rows = (adding(device, now) for device in devices)
+        self._unit.commit(partial(adding_instance, instance_values(instance, now)), *rows)
 
     def save(self, instance: Instance) -> None:
         """Keep the row as given, but for its specification, with the next commit."""
@@ -81,8 +79,19 @@ class SqlInstances(Instances):
         self._unit.append(partial(_remove, which))
 
 
-def _add(values: dict[str, Any], connection: SqlConnection) -> None:
-    """Updates told of an instance before it had a row, or a new one, keep their numbers."""
+def instance_values(instance: Instance, now: datetime) -> dict[str, Any]:
+    """Return the columns of a new row."""
+    return _values(instance) | {
+        "uuid": instance.uuid,
+        "specification": json_of(instance.specification, instance.adoption),
+        "created_at": now,
+        "updated_at": now,
+        "deleted": 0,
+    }
+
+
+def adding_instance(values: dict[str, Any], connection: SqlConnection) -> None:
+    """Add a row; updates told of the instance before it had one keep their numbers."""
     last = highest(connection, instance=values["uuid"], worker=values["host"])
     try:
         connection.execute(_INSERT, values | {"update_sequence": last})
@@ -110,7 +119,8 @@ def _values(instance: Instance) -> dict[str, Any]:
     }
 
 
-def _instance(row: Row[Any]) -> Instance:
+def instance_of(row: Any) -> Instance:  # noqa: ANN401 - a row of the table
+    """Read an instance."""
     return Instance(
         uuid=row.uuid,
         host=row.host,
@@ -120,4 +130,5 @@ def _instance(row: Row[Any]) -> Instance:
         project_id=row.project_id,
         user_id=row.user_id,
         specification=specification_of(row.specification),
+        adoption=adoption_of(row.specification),
     )

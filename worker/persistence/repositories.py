@@ -9,6 +9,7 @@ from worker.persistence.connections import SqlConnections
 from worker.persistence.database import Database
 from worker.persistence.instances import SqlInstances
 from worker.persistence.journal import SqlOperations
+from worker.persistence.moving import SqlMoves, SqlOwnOperations
 from worker.persistence.outbox import SqlOutbox
 from worker.persistence.pool_records import SqlPoolRecords
 from worker.persistence.progress import SqlOperationRecord, SqlProgress
@@ -29,6 +30,8 @@ class RequestRepositories:
     devices: SqlBlockDevices
     connections: SqlConnections
     instances: SqlInstances
+    moves: SqlMoves
+    own_operations: SqlOwnOperations
     updates: SqlUpdates
     stuck: SqlStuckOperations
     progress: SqlProgress
@@ -67,6 +70,8 @@ class Repositories:
             devices=SqlBlockDevices(unit),
             connections=SqlConnections(unit),
             instances=SqlInstances(unit),
+            moves=SqlMoves(unit),
+            own_operations=SqlOwnOperations(unit),
             updates=SqlUpdates(unit),
             stuck=SqlStuckOperations(unit, self.operations),
             progress=SqlProgress(record, operation),

@@ -20,6 +20,7 @@ from worker.ports.journal import (
     StuckOperations,
     Updates,
 )
+from worker.ports.moving import Definitions, HostFiles, Moves, OwnOperations
 from worker.ports.records import BlockDevices, Connections, Instances
 from worker.ports.volumes import Attachments, Connector, PoolRecords, PoolVolumes, Sharing, Volumes
 
@@ -30,16 +31,20 @@ __all__ = [
     "ConfigDrives",
     "Connections",
     "Connector",
+    "Definitions",
     "GuestDisks",
     "GuestInsides",
     "Guests",
+    "HostFiles",
     "Images",
     "Instances",
     "LocalDisks",
     "Machines",
+    "Moves",
     "OperationRecord",
     "Operations",
     "Outbox",
+    "OwnOperations",
     "PoolRecords",
     "PoolVolumes",
     "Ports",
@@ -70,6 +75,8 @@ class Ports:
     insides: GuestInsides
     machines: Machines
     power: Power
+    definitions: Definitions
+    host_files: HostFiles
     images: Images
     local_disks: LocalDisks
     config_drives: ConfigDrives
@@ -81,6 +88,8 @@ class Ports:
     devices: BlockDevices
     connections: Connections
     instances: Instances
+    moves: Moves
+    own_operations: OwnOperations
     updates: Updates
     operations: Operations
     stuck: StuckOperations

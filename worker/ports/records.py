@@ -1,6 +1,7 @@
 """The rows: block devices, connections, instances."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from datetime import datetime
 
 from worker.model.block_device import BlockDevice, DeviceStatus
@@ -109,8 +110,8 @@ class Instances(ABC):
         """Return the instances of this host, by name."""
 
     @abstractmethod
-    def insert(self, instance: Instance) -> None:
-        """Add a row, at once; raises InstanceTaken."""
+    def insert(self, instance: Instance, devices: Sequence[BlockDevice] = ()) -> None:
+        """Add a row, and those of its disks, at once; raises InstanceTaken, IdTaken."""
 
     @abstractmethod
     def save(self, instance: Instance) -> None:

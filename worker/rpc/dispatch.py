@@ -12,6 +12,7 @@ from worker.errors import (
     WorkerError,
 )
 from worker.execution import Kind
+from worker.model.begun import Begun
 from worker.model.ids import OperationId
 from worker.model.operation import Operation
 from worker.model.update import Event, Update
@@ -105,6 +106,8 @@ class Dispatcher:
             return self._resume(call, request).public()
         with self._open_call() as ports:
             answer = call.handler(request, ports)
+        if call.begins:
+            answer = self._begun(answer)
         self.on_answer(message, answer)
         return answer
 
@@ -139,6 +142,12 @@ class Dispatcher:
             self._was_in_doubt(operation.id)
         self._submit(operation)
         return operation
+
+    def _begun(self, begun: Begun) -> Mapping[str, Any]:
+        """Have the operation run that the call has begun; return the call's answer."""
+        if begun.operation is not None:
+            self._submit(begun.operation)
+        return begun.answer
 
     def _resumed_in_doubt(self, operation: OperationId) -> Operation | None:
         """Return an operation that is unfinished and that nobody runs, for no answer said so."""

@@ -12,16 +12,23 @@ from worker.execution import Kind, Scope
 from worker.handlers.abandon_operation import AbandonOperation, abandon_operation
 from worker.handlers.adopt_instance import AdoptInstance, adopt_instance
 from worker.handlers.attach_volume import AttachVolume, attach_volume
+from worker.handlers.build_instance import BuildInstance, build_instance
+from worker.handlers.check_import import CheckImport, check_import
+from worker.handlers.complete_adoption import CompleteAdoption, complete_adoption
 from worker.handlers.create_volume import CreateVolume, create_volume
 from worker.handlers.delete_volume import DeleteVolume, delete_volume
+from worker.handlers.destroy_instance import DestroyInstance, destroy_instance
 from worker.handlers.detach_volume import DetachVolume, detach_volume, name_the_row
+from worker.handlers.export_instance import ExportInstance, export_instance
 from worker.handlers.find_drift import FindDrift, find_drift
+from worker.handlers.forget_instance import ForgetInstance, forget_instance
 from worker.handlers.get_block_device import GetBlockDevice, get_block_device
 from worker.handlers.get_instance import GetInstance, get_instance
 from worker.handlers.get_operation import GetOperation, get_operation
 from worker.handlers.get_volume import GetVolume, get_volume
 from worker.handlers.get_volume_connector import GetVolumeConnector, get_volume_connector
 from worker.handlers.heal_ghost import HealGhost, heal_ghost
+from worker.handlers.import_instance import ImportInstance, import_instance
 from worker.handlers.list_block_devices import ListBlockDevices, list_block_devices
 from worker.handlers.list_instances import ListInstances, list_instances
 from worker.handlers.list_operations import ListOperations, list_operations
@@ -29,6 +36,7 @@ from worker.handlers.list_volumes import ListVolumes, list_volumes
 from worker.handlers.ping import Ping, ping
 from worker.handlers.reboot_instance import RebootInstance, reboot_instance
 from worker.handlers.release_block_device import ReleaseBlockDevice, release_block_device
+from worker.handlers.release_instance import ReleaseInstance, release_instance
 from worker.handlers.release_lapsed_reservation import (
     ReleaseLapsedReservation,
     release_lapsed_reservation,
@@ -45,9 +53,15 @@ from worker.handlers.start_instance import StartInstance, start_instance
 from worker.handlers.stop_instance import StopInstance, stop_instance
 from worker.handlers.sync_power_state import SyncPowerState, sync_power_state
 from worker.model.update import (
+    ADOPT_PHASES,
     ATTACH_PHASES,
+    BUILD_PHASES,
+    DESTROY_PHASES,
     DETACH_PHASES,
+    FORGET_PHASES,
+    IMPORT_PHASES,
     REBOOT_PHASES,
+    RELEASE_PHASES,
     START_PHASES,
     STOP_PHASES,
     Phases,
@@ -63,12 +77,14 @@ class Call:
     """A method that answers at once; its handler returns plain JSON.
 
     That of one that ``resumes`` returns an operation of the journal instead: it is run, in its
-    lane, and is the answer.
+    lane, and is the answer. That of one that ``begins`` returns its answer together with the
+    operation, if any, that it has put into the journal.
     """
 
     request: type[Any]
     handler: Callable[[Any, Ports], Any]
     resumes: bool = False
+    begins: bool = False
 
 
 def _phases_of(method: str) -> Phases | None:
@@ -91,7 +107,9 @@ CALLS: Mapping[str, Call] = {
     ),
     "list_instances": Call(request=ListInstances, handler=list_instances),
     "get_instance": Call(request=GetInstance, handler=get_instance),
-    "adopt_instance": Call(request=AdoptInstance, handler=adopt_instance),
+    "adopt_instance": Call(request=AdoptInstance, handler=adopt_instance, begins=True),
+    "export_instance": Call(request=ExportInstance, handler=export_instance),
+    "check_import": Call(request=CheckImport, handler=check_import),
     "find_drift": Call(request=FindDrift, handler=find_drift),
     "list_volumes": Call(request=ListVolumes, handler=list_volumes),
     "get_volume": Call(request=GetVolume, handler=get_volume),
@@ -105,6 +123,19 @@ OPERATIONS: Mapping[str, Kind] = {
         handler=detach_volume,
         phases=DETACH_PHASES,
         pin=name_the_row,
+    ),
+    "build_instance": Kind(
+        request=BuildInstance,
+        handler=build_instance,
+        phases=BUILD_PHASES,
+        blocks=Scope.INSTANCE,
+    ),
+    "destroy_instance": Kind(
+        request=DestroyInstance,
+        handler=destroy_instance,
+        phases=DESTROY_PHASES,
+        blocks=Scope.INSTANCE,
+        unblocked=True,
     ),
     "start_instance": Kind(
         request=StartInstance,
@@ -129,6 +160,31 @@ OPERATIONS: Mapping[str, Kind] = {
         blocks=Scope.INSTANCE,
     ),
     "return_volume": Kind(request=ReturnVolume, handler=return_volume, own_only=True),
+    "complete_adoption": Kind(
+        request=CompleteAdoption,
+        handler=complete_adoption,
+        phases=ADOPT_PHASES,
+        own_only=True,
+        blocks=Scope.INSTANCE,
+    ),
+    "forget_instance": Kind(
+        request=ForgetInstance,
+        handler=forget_instance,
+        phases=FORGET_PHASES,
+        blocks=Scope.INSTANCE,
+    ),
+    "release_instance": Kind(
+        request=ReleaseInstance,
+        handler=release_instance,
+        phases=RELEASE_PHASES,
+        blocks=Scope.INSTANCE,
+    ),
+    "import_instance": Kind(
+        request=ImportInstance,
+        handler=import_instance,
+        phases=IMPORT_PHASES,
+        blocks=Scope.INSTANCE,
+    ),
     "repair_drift": Kind(request=RepairDrift, handler=repair_drift),
     "create_volume": Kind(request=CreateVolume, handler=create_volume),
     "delete_volume": Kind(request=DeleteVolume, handler=delete_volume),

@@ -6,15 +6,18 @@ from pathlib import Path
 
 from oslo_config import cfg
 
+from worker.image.host_files import LocalHostFiles
 from worker.model.instance import Instance
 from worker.persistence.repositories import Repositories
 from worker.ports import (
     Attachments,
     ConfigDrives,
     Connector,
+    Definitions,
     GuestDisks,
     GuestInsides,
     Guests,
+    HostFiles,
     Images,
     LocalDisks,
     Machines,
@@ -23,6 +26,7 @@ from worker.ports import (
     Volumes,
 )
 from worker.virt.connection import LibvirtConnection
+from worker.virt.definitions import LibvirtDefinitions
 from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.guests import LibvirtGuests
 from worker.virt.insides import LibvirtGuestInsides
@@ -45,6 +49,8 @@ class Outside:
     insides: GuestInsides
     machines: Machines
     power: Power
+    definitions: Definitions
+    host_files: HostFiles
     images: Images
     local_disks: LocalDisks
     config_drives: ConfigDrives
@@ -73,6 +79,8 @@ def make_outside(
         ),
         machines=LibvirtMachines(connection),
         power=LibvirtPower(connection),
+        definitions=LibvirtDefinitions(connection),
+        host_files=LocalHostFiles(),
         images=make_images(conf, partial(_instances, repositories)),
         local_disks=make_local_disks(conf),
         config_drives=make_config_drives(conf),

@@ -23,6 +23,7 @@ WAITED_FOR = (
     "insides.",
     "machines.",
     "power.",
+    "definitions.",
     "images.",
     "volumes.",
     "attachments.",

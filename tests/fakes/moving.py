@@ -1,0 +1,137 @@
+"""Texts of machines, files of other hands, and moves, without any of what they need."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tests.fakes.hypervisor import shown
+from tests.fakes.world import FakeGuest, World
+from worker.errors import (
+    DeviceAmbiguous,
+    DomainNotFound,
+    DomainTaken,
+    HypervisorRefused,
+    IdTaken,
+    InstanceTaken,
+)
+from worker.model.block_device import BlockDevice
+from worker.model.carried import RELEASED
+from worker.model.disk import Disk
+from worker.model.ids import InstanceId
+from worker.model.instance import Instance, VmState
+from worker.model.marking import MarkChange, marks_of
+from worker.model.operation import Operation
+from worker.ports.moving import Definitions, HostFiles, Moves, NewSources, OwnOperations
+
+
+class FakeDefinitions(Definitions):
+    """A text is a name, under which the world keeps the guest as it was."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def mark(self, instance: InstanceId, changes: Sequence[MarkChange]) -> None:
+        guest = self._persistent(instance)
+        disks = dict(guest.persistent)
+        for change in changes:
+            if change.changes:
+                key = _meant(disks, change)
+                wanted = change.wanted
+                disks[key] = replace(disks[key], alias=wanted.alias or "", serial=wanted.serial)
+        guest.persistent = {disk.alias or f"?{disk.target}": disk for disk in disks.values()}
+
+    def read(self, instance: InstanceId) -> str:
+        guest = self._persistent(instance)
+        text = f"{instance} {len(self.world.texts)}"
+        self.world.texts[text] = replace(guest, persistent=dict(guest.persistent), live={})
+        return text
+
+    def define(self, instance: InstanceId, text: str, sources: NewSources) -> None:
+        if text.split(maxsplit=1)[0] != instance:
+            message = f"the text is not of {instance}"
+            raise HypervisorRefused(message)
+        if instance in self.world.guests:
+            return
+        kept = self.world.texts[text]
+        if any(guest.name == kept.name for guest in self.world.guests.values()):
+            raise DomainTaken(kept.name)
+        made = replace(kept, vm_state=VmState.STOPPED, persistent=dict(kept.persistent), live={})
+        self.world.guests[instance] = made
+        self.renew(instance, sources)
+
+    def renew(self, instance: InstanceId, sources: NewSources) -> None:
+        guest = self._persistent(instance)
+        for alias, disk in guest.persistent.items():
+            if alias in sources:
+                guest.persistent[alias] = replace(disk, source=sources[alias])
+
+    def drop(self, instance: InstanceId) -> None:
+        guest = self.world.guests.get(instance)
+        if guest is None:
+            return
+        if guest.running:
+            message = f"{instance} runs"
+            raise HypervisorRefused(message)
+        del self.world.guests[instance]
+
+    def _persistent(self, instance: InstanceId) -> FakeGuest:
+        guest = self.world.guests.get(instance)
+        if guest is None:
+            message = f"no domain {instance}"
+            raise DomainNotFound(message)
+        if guest.transient:
+            message = f"{instance} is transient"
+            raise HypervisorRefused(message)
+        return guest
+
+
+def _meant(disks: dict[str, Disk], change: MarkChange) -> str:
+    for key, disk in disks.items():
+        marks = marks_of(shown(disk))
+        if change.fits(shown(disk)) and marks in (change.former, change.wanted):
+            return key
+    raise DeviceAmbiguous(change.target)
+
+
+class FakeHostFiles(HostFiles):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def exists(self, path: str) -> bool:
+        return path in self.world.other_files or path in self.world.files
+
+    def label(self, path: str) -> str | None:
+        return self.world.labels.get(path)
+
+
+class FakeMoves(Moves):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def find(self, instance: InstanceId) -> Instance | None:
+        return self.world.instances.get(instance)
+
+    def bring_in(self, instance: Instance, devices: Sequence[BlockDevice]) -> None:
+        known = self.find(instance.uuid)
+        if known is not None and known.task_state != RELEASED:
+            raise InstanceTaken(instance.uuid)
+        rows = {**self.world.rows, **self.world.removed}
+        for device in devices:
+            other = rows.get(device.uuid)
+            if other is not None and other.instance != device.instance:
+                raise IdTaken(device.uuid)
+        self.world.commit()
+        self.world.instances[instance.uuid] = instance
+        for device in devices:
+            self.world.removed.pop(device.uuid, None)
+            self.world.rows[device.uuid] = device
+
+
+class FakeOwnOperations(OwnOperations):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def begin(self, operation: Operation) -> None:
+        def keep() -> None:
+            self.world.operations[operation.id] = replace(operation, accepted_at=self.world.tick())
+
+        self.world.pending.append(keep)

@@ -1,0 +1,130 @@
+"""Forget: an adopted guest is as it was before, and nobody's again."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes.world import World
+from tests.unit import adopt_scenes, scenes
+from tests.unit.adopt_scenes import adopted, adopting, guest_of_others
+from tests.unit.scenes import (
+    INSTANCE,
+    OTHER_DEVICE,
+    OTHER_VOLUME,
+    Refusing,
+    Trouble,
+    operation,
+    run,
+)
+from worker.errors import HypervisorUnavailable
+from worker.model.carried import RELEASED
+from worker.model.instance import VmState
+from worker.model.operation import Fault, Operation, OperationState
+from worker.model.specification import Specification
+
+
+def forget(world: World, number: int = 1) -> Operation:
+    return run(world, operation("forget_instance", number, instance_uuid=INSTANCE))
+
+
+def code_of(fault: Fault | None) -> str | None:
+    return None if fault is None else fault.code
+
+
+@pytest.mark.parametrize("state", [VmState.STOPPED, VmState.ACTIVE])
+def test_the_layout_is_as_it_was_and_no_row_is_left(state: VmState) -> None:
+    world = adopted(state)
+    assert forget(world).fault is None
+    assert world == guest_of_others(state)
+    assert world.events()[-2:] == ["instance.forget.start", "instance.forget.end"]
+
+
+def test_marks_that_other_hands_changed_stay() -> None:
+    world = adopted()
+    guest = world.guests[INSTANCE]
+    (root,) = [disk for disk in guest.persistent.values() if disk.target == "vda"]
+    guest.persistent[root.alias] = replace(root, serial="THEIRS")
+    assert forget(world).fault is None
+    (left,) = [disk for disk in guest.persistent.values() if disk.target == "vda"]
+    assert (left.alias, left.serial) == ("", "THEIRS")
+
+
+def test_a_disk_that_other_hands_took_away_is_no_hindrance() -> None:
+    world = adopted()
+    guest = world.guests[INSTANCE]
+    guest.persistent = {
+        alias: disk for alias, disk in guest.persistent.items() if disk.target != "vda"
+    }
+    assert forget(world).fault is None
+    assert not world.rows
+
+
+def test_a_domain_that_is_gone_is_forgotten_all_the_same() -> None:
+    world = adopted()
+    del world.guests[INSTANCE]
+    assert forget(world).fault is None
+    assert (world.rows, world.instances) == ({}, {})
+
+
+def test_a_guest_that_cannot_be_looked_at_at_all_is_left_to_an_operator() -> None:
+    ended = run(
+        adopted(),
+        operation("forget_instance", instance_uuid=INSTANCE),
+        Refusing("guests.describe"),
+    )
+    assert ended.state is OperationState.STUCK
+
+
+def test_a_domain_that_went_meanwhile_needs_no_marks_again() -> None:
+    world = adopted()
+
+    def lose(step: str) -> Exception:
+        world.guests.clear()
+        return HypervisorUnavailable(step)
+
+    asked = operation("forget_instance", instance_uuid=INSTANCE)
+    ended = run(world, asked, Trouble(at=1, error=lose))
+    assert ended.state is OperationState.FAILED
+    assert len(world.rows) == 3
+
+
+def build_it(world: World) -> None:
+    instance = world.instances[INSTANCE]
+    built = replace(instance, specification=Specification(vcpus=1, memory=64), adoption=None)
+    world.instances[INSTANCE] = built
+
+
+def attach_to_it(world: World) -> None:
+    scenes.attach(world, OTHER_VOLUME, OTHER_DEVICE)
+
+
+def attach_to_one_of_an_older_release(world: World) -> None:
+    world.instances[INSTANCE] = replace(world.instances[INSTANCE], adoption=None)
+
+
+@pytest.mark.parametrize("become", [build_it, attach_to_it, attach_to_one_of_an_older_release])
+def test_what_we_made_is_not_forgotten(become: Callable[[World], None]) -> None:
+    world = adopted()
+    become(world)
+    before = world.copy()
+    assert code_of(forget(world).fault) == "instance.wrong_state"
+    assert world == before
+
+
+def test_an_operation_that_has_not_ended_is_waited_for() -> None:
+    world = adopting()
+    asked = replace(adopt_scenes.marking(), id=operation("x", 77).id)
+    world.operations[asked.id] = asked
+    before = world.copy()
+    assert code_of(forget(world).fault) == "operation.blocked"
+    assert world == before
+
+
+def test_one_that_moved_is_forgotten_whoever_made_it() -> None:
+    world = adopted()
+    build_it(world)
+    adopt_scenes.release(world)
+    assert world.instances[INSTANCE].task_state == RELEASED
+    assert forget(world).fault is None
+    assert (world.rows, world.instances) == ({}, {})

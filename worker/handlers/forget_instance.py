@@ -1,0 +1,96 @@
+"""Let an adopted instance go as it came, or the rows of one that moved to another host."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worker.errors import DomainNotFound, InstanceWrongState, OperationBlocked
+from worker.model.block_device import BlockDevice
+from worker.model.carried import RELEASED
+from worker.model.guest import Layout
+from worker.model.ids import InstanceId
+from worker.model.instance import Instance
+from worker.model.marking import MarkChange, changes_between, ways_back
+from worker.model.marks import Adoption
+from worker.model.operation import OperationState
+from worker.ports import Ports
+from worker.undo import Undo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetInstance:
+    """Operation: let an instance go; its guest goes on as it is."""
+
+    instance_uuid: InstanceId
+
+
+UNSETTLED = (OperationState.QUEUED, OperationState.RUNNING, OperationState.STUCK)
+
+
+def forget_instance(request: ForgetInstance, ports: Ports) -> None:
+    """Take out of the domain the marks that the adoption gave it, then remove the rows.
+
+    Marks that other hands have changed since stay as they are. What the host is connected to
+    stays so: the guest goes on with it.
+    """
+    check_alone(request.instance_uuid, ports)
+    instance = ports.instances.get(request.instance_uuid)
+    rows = ports.devices.of_instance(instance.uuid)
+    _check_may_go(instance, rows)
+    with Undo(ports.progress) as undo:
+        undo.by(_mark_again, instance, rows, ports)
+        _take_marks(instance, rows, ports)
+        undo.commit_point()
+
+        for row in rows:
+            ports.connections.drop(row.uuid)
+            ports.devices.remove(row)
+        ports.instances.remove(instance.uuid)
+
+
+def check_alone(instance: InstanceId, ports: Ports) -> None:
+    """Raise OperationBlocked while another operation on the instance has not ended, or is stuck."""
+    own = ports.progress.operation
+    for other in ports.operations.list(instance=instance, states=UNSETTLED):
+        if own is None or other.id != own.id:
+            message = f"operation {other.id} ({other.method}) is {other.state}; wait for its end"
+            raise OperationBlocked(message)
+
+
+def _check_may_go(instance: Instance, rows: Sequence[BlockDevice]) -> None:
+    if instance.task_state == RELEASED:
+        return
+    if instance.specification is not None:
+        message = f"instance {instance.uuid} was built, not adopted; destroy it instead"
+        raise InstanceWrongState(message)
+    adopted = instance.adoption or Adoption()
+    for row in rows:
+        if adopted.marks_of(row.uuid) is None:
+            message = (
+                f"volume {row.volume} came to instance {instance.uuid} by this worker, as"
+                f" {row.device_name}, and is {row.status}; detach or release it first"
+            )
+            raise InstanceWrongState(message)
+
+
+def _take_marks(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
+    layout = _persistent(instance, ports)
+    if layout is not None:
+        _mark(instance, ways_back(layout, rows, instance.adoption or Adoption()), ports)
+
+
+def _mark_again(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
+    layout = _persistent(instance, ports)
+    if layout is not None:
+        _mark(instance, changes_between(layout, rows, instance.adoption or Adoption()), ports)
+
+
+def _mark(instance: Instance, changes: Sequence[MarkChange], ports: Ports) -> None:
+    if changes:
+        ports.definitions.mark(instance.uuid, changes)
+
+
+def _persistent(instance: Instance, ports: Ports) -> Layout | None:
+    try:
+        return ports.guests.describe(instance.uuid).persistent
+    except DomainNotFound:
+        return None

@@ -1,0 +1,82 @@
+"""Take in an instance that another host's worker has exported."""
+
+from dataclasses import dataclass, replace
+
+from worker.errors import RequestMalformed
+from worker.handlers.check_import import CheckImport, check_import, disk_sources
+from worker.handlers.reach_volume import Ways, reach
+from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.carried import IMPORTING, Carried, read
+from worker.model.ids import InstanceId
+from worker.model.volume import Attachment, AttachmentStatus
+from worker.ports import Ports
+from worker.undo import Undo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportInstance:
+    """Operation: take in an instance; ``document`` is what its export has answered, as JSON."""
+
+    instance_uuid: InstanceId
+    document: str
+
+
+def import_instance(request: ImportInstance, ports: Ports) -> None:
+    """Define the domain as it was, every mark kept, and connect its volumes to this host.
+
+    The commit point is that the rows are here. Each volume gets a new attachment, the old one,
+    where the volume service still has it, is deleted first: it is for the other host.
+    """
+    carried = read(request.document, ports.host)
+    if carried.instance.uuid != request.instance_uuid:
+        message = f"the document is of instance {carried.instance.uuid}"
+        raise RequestMalformed(message)
+    if not _rows_are_in(carried, ports):
+        _define(request, carried, ports)
+    for row in ports.devices.of_instance(carried.instance.uuid):
+        if not row.local and row.status is DeviceStatus.MISSING:
+            _connect(row, carried, ports)
+    ports.instances.save(replace(carried.instance, task_state=None))
+
+
+def _rows_are_in(carried: Carried, ports: Ports) -> bool:
+    """An earlier run may have come to the commit point without having written it down."""
+    found = ports.moves.find(carried.instance.uuid)
+    ours = found is not None and found.host == ports.host and found.task_state == IMPORTING
+    if ours:
+        ports.progress.pass_commit_point()
+    return ours
+
+
+def _define(request: ImportInstance, carried: Carried, ports: Ports) -> None:
+    instance = carried.instance
+    with Undo(ports.progress) as undo:
+        undo.earlier("definitions.define", ports.definitions.drop, instance.uuid)
+        if not ports.progress.reached("definitions.define"):
+            check_import(CheckImport(document=request.document), ports)
+
+        undo.by(ports.definitions.drop, instance.uuid)
+        ports.definitions.define(instance.uuid, carried.text, disk_sources(carried, ports))
+
+        ports.moves.bring_in(instance, carried.rows)
+        undo.commit_point()
+
+
+def _connect(row: BlockDevice, carried: Carried, ports: Ports) -> None:
+    """Bring one volume to this host; each step looks whether an earlier run has done it."""
+    attachment = _attachment(row, carried, ports)
+    row = replace(row, attachment=attachment.id)
+    ports.devices.save(row)
+    row, volume = reach(row, Ways(ports).to(row), ports)
+    ports.definitions.renew(row.instance, {row.alias: volume.source})
+    if attachment.status is not AttachmentStatus.ATTACHED:
+        ports.attachments.complete(attachment.id)
+    ports.devices.save(replace(row, status=DeviceStatus.ATTACHED))
+
+
+def _attachment(row: BlockDevice, carried: Carried, ports: Ports) -> Attachment:
+    found = ports.attachments.find(row.its_volume, row.instance)
+    if found is not None and found.id == carried.held.get(row.uuid):
+        ports.attachments.delete(found.id)
+        found = None
+    return found or ports.attachments.create(row.its_volume, row.instance)

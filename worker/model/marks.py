@@ -1,0 +1,32 @@
+"""The marks of a disk, alias and serial, and what an adoption changed of them."""
+
+from dataclasses import dataclass
+
+from worker.model.ids import BlockDeviceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What a persistent layout says of a disk; None for nothing."""
+
+    alias: str | None = None
+    serial: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Former:
+    """An adopted row, and the marks that its disk had before."""
+
+    device: BlockDeviceId
+    marks: Marks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """What an adopted instance was before, kept as long as its row."""
+
+    former: tuple[Former, ...] = ()
+
+    def marks_of(self, device: BlockDeviceId) -> Marks | None:
+        """Return the former marks of an adopted row's disk; None for a row that was not adopted."""
+        return next((one.marks for one in self.former if one.device == device), None)

@@ -1,0 +1,92 @@
+"""What it takes to adopt a machine, to let it go again, and to carry it to another host."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from worker.model.block_device import BlockDevice
+from worker.model.ids import InstanceId
+from worker.model.instance import Instance
+from worker.model.marking import MarkChange
+from worker.model.operation import Operation
+from worker.model.source import DiskSource
+
+NewSources = Mapping[str, DiskSource]
+"""Where the disk of an alias is now."""
+
+
+class Definitions(ABC):
+    """The hypervisor, seen as the texts that it keeps of its machines.
+
+    A text is edited and never made anew: what other hands put there stays. No method touches a
+    running guest; what is changed counts from its next cold start.
+    """
+
+    @abstractmethod
+    def mark(self, instance: InstanceId, changes: Sequence[MarkChange]) -> None:
+        """Give disks of the persistent layout other marks, all or none.
+
+        One that bears the wanted marks already is fine; so is a change of nothing. Raises
+        DeviceAmbiguous when no disk is as a change says, DomainNotFound, HypervisorRefused.
+        """
+
+    @abstractmethod
+    def read(self, instance: InstanceId) -> str:
+        """Return the persistent layout's text, without secrets.
+
+        Raises DomainNotFound, HypervisorRefused for a transient domain.
+        """
+
+    @abstractmethod
+    def define(self, instance: InstanceId, text: str, sources: NewSources) -> None:
+        """Make a domain of the text, its disks' sources renewed; one that is there stays.
+
+        Raises HypervisorRefused for a text that is not of this instance, or no domain at all;
+        DomainTaken when another domain has its name.
+        """
+
+    @abstractmethod
+    def renew(self, instance: InstanceId, sources: NewSources) -> None:
+        """Have the persistent layout say where disks are now, and change nothing else of them."""
+
+    @abstractmethod
+    def drop(self, instance: InstanceId) -> None:
+        """Have the hypervisor forget a machine that is off; files stay, its NVRAM included.
+
+        One that is not there is fine; one that runs is HypervisorRefused.
+        """
+
+
+class HostFiles(ABC):
+    """Files of this host that are not ours."""
+
+    @abstractmethod
+    def exists(self, path: str) -> bool:
+        """Tell whether there is a file or device at the path."""
+
+    @abstractmethod
+    def label(self, path: str) -> str | None:
+        """Return the label of the file system in a file, ISO 9660 or FAT; None for no such."""
+
+
+class Moves(ABC):
+    """Instances that come from another host's worker, or go to one."""
+
+    @abstractmethod
+    def find(self, instance: InstanceId) -> Instance | None:
+        """Return the instance, whichever host of this database has it."""
+
+    @abstractmethod
+    def bring_in(self, instance: Instance, devices: Sequence[BlockDevice]) -> None:
+        """Make the instance and its rows this host's, at once and together.
+
+        Rows of it that are there, released or removed, become as given. Raises InstanceTaken when
+        a host has it and has not released it, IdTaken, AddressTaken and the like.
+        """
+
+
+class OwnOperations(ABC):
+    """What a call has the worker do after it."""
+
+    @abstractmethod
+    def begin(self, operation: Operation) -> None:
+        """Keep the operation in the journal, with the next durable change."""

@@ -1,0 +1,97 @@
+"""The texts that libvirt keeps of its domains."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import libvirt
+
+from worker.errors import DomainNotFound, DomainTaken, HypervisorRefused
+from worker.model.ids import InstanceId
+from worker.model.marking import MarkChange
+from worker.ports.moving import Definitions, NewSources
+from worker.virt.connection import LibvirtConnection
+from worker.virt.layout import read_layout
+from worker.virt.marks import parsed, remarked, sourced, unmarked
+
+_KEPT = libvirt.VIR_DOMAIN_XML_INACTIVE
+_WHOLE = _KEPT | libvirt.VIR_DOMAIN_XML_SECURE
+"""With the passwords of consoles: a text without them, defined again, would take them away."""
+
+
+class LibvirtDefinitions(Definitions):
+    """Persistent layouts by the uuid of their domain."""
+
+    def __init__(self, connection: LibvirtConnection) -> None:
+        self._connection = connection
+
+    def mark(self, instance: InstanceId, changes: Sequence[MarkChange]) -> None:
+        """Give disks of the persistent layout other marks, all or none."""
+        wanted = [change for change in changes if change.changes]
+        with self._persistent(instance) as domain:
+            before = domain.XMLDesc(_WHOLE)
+            after = remarked(before, wanted)
+            if after != before:
+                _redefine(domain, before, after)
+
+    def read(self, instance: InstanceId) -> str:
+        """Return the persistent layout's text, without secrets."""
+        with self._persistent(instance) as domain:
+            text: str = domain.XMLDesc(_KEPT)
+            return text
+
+    def define(self, instance: InstanceId, text: str, sources: NewSources) -> None:
+        """Make a domain of the text, its disks' sources renewed; one that is there stays."""
+        domain = parsed(text)
+        if domain.findtext("uuid") != instance:
+            message = f"the text is of domain {domain.findtext('uuid')}, not of {instance}"
+            raise HypervisorRefused(message)
+        with self._connection.use() as connection:
+            if not _is_there(connection, instance, domain.findtext("name") or ""):
+                connection.defineXML(sourced(text, sources))
+
+    def renew(self, instance: InstanceId, sources: NewSources) -> None:
+        """Have the persistent layout say where disks are now, and change nothing else of them."""
+        with self._persistent(instance) as domain:
+            before = domain.XMLDesc(_WHOLE)
+            after = sourced(before, sources)
+            if after != before:
+                domain.connect().defineXML(after)
+
+    def drop(self, instance: InstanceId) -> None:
+        """Have the hypervisor forget a machine that is off; files stay, its NVRAM included."""
+        with suppress(DomainNotFound), self._connection.domain(instance) as domain:
+            if domain.isActive():
+                # libvirt would make it a transient one, and let it run.
+                message = f"domain {domain.name()} runs"
+                raise HypervisorRefused(message)
+            domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
+
+    @contextmanager
+    def _persistent(self, instance: InstanceId) -> Iterator[libvirt.virDomain]:
+        with self._connection.domain(instance) as domain:
+            if not domain.isPersistent():
+                message = f"domain {domain.name()} is transient: it has no text that is kept"
+                raise HypervisorRefused(message)
+            yield domain
+
+
+def _redefine(domain: libvirt.virDomain, before: str, after: str) -> None:
+    """Define it and read it back: libvirt drops what it does not like without a word."""
+    connection = domain.connect()
+    connection.defineXML(after)
+    kept = domain.XMLDesc(_WHOLE)
+    same = unmarked(kept) == unmarked(before)
+    if not same or read_layout(kept).disks != read_layout(after).disks:
+        connection.defineXML(before)
+        message = f"libvirt did not keep the marks of domain {domain.name()} as they were given"
+        raise HypervisorRefused(message)
+
+
+def _is_there(connection: libvirt.virConnect, instance: InstanceId, name: str) -> bool:
+    domains = connection.listAllDomains()
+    if any(domain.UUIDString() == instance for domain in domains):
+        return True
+    if any(domain.name() == name for domain in domains):
+        message = f"a domain named {name} is there already"
+        raise DomainTaken(message)
+    return False
