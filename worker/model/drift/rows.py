@@ -15,6 +15,7 @@ from worker.model.drift.sight import (
 )
 from worker.model.drift.words import Difference, DriftKind, Mend, Views
 from worker.model.guest import Layout
+from worker.model.lookup import unmarked
 from worker.model.placement import HOT_PLUGGED
 from worker.model.volume import AttachmentStatus, VolumeStatus
 
@@ -127,7 +128,8 @@ def _guest(row: BlockDevice, views: Views, outside: tuple[Difference, ...]) -> I
         yield _difference(DriftKind.GHOST, row, views, Mend(why_not=why_not))
     live, persistent = views.guest.live, views.guest.persistent
     mend = _plug(row, views, outside)
-    if live is not None and not ghost:
+    # What was adopted bears its marks from the next cold start on.
+    if live is not None and not ghost and unmarked(views.guest, row) is None:
         yield from _layout(row, views, live, DriftKind.LIVE_MISSING, mend)
     if persistent is not None:
         yield from _layout(row, views, persistent, DriftKind.PERSISTENT_MISSING, mend)
