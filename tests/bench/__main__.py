@@ -23,10 +23,9 @@ def _rabbitmq(arguments: argparse.Namespace) -> list[Figure]:
     with private_rabbitmq() as broker, tempfile.TemporaryDirectory(prefix="bw-bench-") as name:
         folder = Path(name)
         settings = BusSettings(url=broker.url, host="bench")
-        below = bare.measure_bus(settings, folder, arguments.cycles)
-        below += bare.measure_disk(folder, arguments.cycles)
-        found = cycles.measure(settings, folder / "state", arguments.cycles, below[0].p50)
-        return below + found
+        below = bare.measure(settings, folder, arguments.cycles)
+        found = cycles.measure(settings, folder / "state", arguments.cycles, below.call)
+        return [*below.figures, *found]
 
 
 def _backlog(arguments: argparse.Namespace) -> list[Figure]:

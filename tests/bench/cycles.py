@@ -33,6 +33,7 @@ class Times:
     detach: list[float] = field(default_factory=list)
     elapsed: float = 0.0
     cpu: float = 0.0
+    kernel: float = 0.0
 
     def figures(self, how: str, *, reserve: float | None, attach: float | None) -> list[Figure]:
         return [
@@ -142,6 +143,8 @@ def _measured(tier: Tier, process: Process, cycles: int, bare_call: float) -> li
         single(f"cycles a second, {many}", _rate(together), "1/s", least=80),
         single("worker's CPU a cycle, one by one", _cpu(alone), "ms", most=8),
         single(f"worker's CPU a cycle, {many}", _cpu(together), "ms", most=8),
+        single("of it in the kernel, one by one", _per_cycle(alone.kernel, alone), "ms"),
+        single(f"of it in the kernel, {many}", _per_cycle(together.kernel, together), "ms"),
         *alone.figures("one by one", reserve=3 * bare_call, attach=10),
         *together.figures(many, reserve=None, attach=None),
         single("worker's memory after the cycles", now, "MiB", most=150),
@@ -151,10 +154,11 @@ def _measured(tier: Tier, process: Process, cycles: int, bare_call: float) -> li
 
 def _run(process: Process, work: Callable[[Times], object]) -> Times:
     times = Times()
-    cpu, begun = process.cpu(), time.perf_counter()
+    before, begun = process.split(), time.perf_counter()
     work(times)
     times.elapsed = time.perf_counter() - begun
-    times.cpu = process.cpu() - cpu
+    after = process.split()
+    times.cpu, times.kernel = sum(after) - sum(before), after[1] - before[1]
     return times
 
 
@@ -170,7 +174,11 @@ def _rate(times: Times) -> float:
 
 
 def _cpu(times: Times) -> float:
-    return times.cpu * 1000 / len(times.detach)
+    return _per_cycle(times.cpu, times)
+
+
+def _per_cycle(seconds: float, times: Times) -> float:
+    return seconds * 1000 / len(times.detach)
 
 
 def _timed(samples: list[float], work: Callable[[], ResultT]) -> ResultT:

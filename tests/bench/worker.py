@@ -28,9 +28,13 @@ class Process:
 
     def cpu(self) -> float:
         """Return the seconds of CPU that it has used, ended threads included."""
+        return sum(self.split())
+
+    def split(self) -> tuple[float, float]:
+        """Return the same in two: in itself, and in the kernel for it."""
         line = Path(f"/proc/{self.pid}/stat").read_text()
         user, system = line.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / TICKS
+        return int(user) / TICKS, int(system) / TICKS
 
     def memory(self) -> tuple[float, float]:
         """Return its resident set in MiB: now, and at most."""
