@@ -11,6 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.schema import Table
 
 from tests.chaos.stage import Case, Stage
+from tests.guests import BOOT_TIMEOUT
 from tests.processes import Json
 from worker.cmd.demo.guest import GuestSilent
 from worker.persistence.schema import (
@@ -166,7 +167,7 @@ def _guest_sees(case: Case, *, wanted: bool) -> bool:
     try:
         case.guest.console.wait_for(
             lambda disks: wanted is (serial in {disk.serial for disk in disks.values()}),
-            SEEN_WITHIN,
+            BOOT_TIMEOUT if wanted else SEEN_WITHIN,
         )
     except GuestSilent:
         return not wanted

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit import test_every_call_fails as matrix
 from worker.execution import Kind
-from worker.handlers import attach_volume, build_instance, detach_volume
+from worker.handlers import attach_volume, build_instance, detach_volume, return_volume
 from worker.rpc.methods import OPERATIONS
 
 
@@ -91,6 +91,7 @@ WITH_WAYS_BACK = {
     "attach_volume": attach_volume,
     "build_instance": build_instance,
     "detach_volume": detach_volume,
+    "return_volume": return_volume,
 }
 
 MUTANTS = [
@@ -112,8 +113,8 @@ NOT_REACHED = "dropped: undo.earlier('disks.unplug', _check_kept, device, ports)
 
 IN_A_SECOND_RUN = [
     pytest.param(method, source, id=f"{method}: {name}")
-    for method, module in (("attach_volume", attach_volume), ("detach_volume", detach_volume))
-    for name, source in forgetful(module)
+    for method in ("attach_volume", "detach_volume", "return_volume")
+    for name, source in forgetful(WITH_WAYS_BACK[method])
     if name != NOT_REACHED
 ]
 

@@ -10,13 +10,14 @@ from tests.fakes.hypervisor import shown
 from tests.fakes.world import World
 from tests.unit import power_scenes, scenes
 from tests.unit.power_scenes import ALIAS, DATA, DATA_VOLUME, LOCAL, ROOT_VOLUME
-from tests.unit.runs import fault_of
+from tests.unit.runs import LONG, fault_of
 from tests.unit.scenes import INSTANCE, Crash, Refusing, Trouble, operation, run
 from worker.errors import (
     AttachmentMismatch,
     AttachmentNotFound,
     ConnectFailed,
     DomainNotFound,
+    HypervisorUnavailable,
     InstanceNotFound,
     InstanceWrongState,
     LocalDiskUnavailable,
@@ -30,6 +31,7 @@ from worker.model.guest import GuestDisk
 from worker.model.instance import TAKEN_FROM, PowerChange, VmState
 from worker.model.operation import Operation, OperationState
 from worker.model.volume import GIB
+from worker.wiring.waiting import Waiting
 
 START = operation("start_instance", instance_uuid=INSTANCE)
 STOP = operation("stop_instance", instance_uuid=INSTANCE)
@@ -332,6 +334,19 @@ def test_a_guest_that_goes_off_is_not_cut() -> None:
     ended = carry_out(world, STOP)
     assert world.guests[INSTANCE].asked == 1
     assert "power.cut" not in steps(world, ended)
+
+
+def test_it_is_asked_once_even_if_the_call_breaks_off() -> None:
+    calls: list[str] = []
+
+    def ask() -> None:
+        calls.append("power.ask_off")
+        message = "libvirt went away"
+        raise HypervisorUnavailable(message)
+
+    with pytest.raises(HypervisorUnavailable):
+        Waiting(lambda: LONG).call("power.ask_off", ask)
+    assert calls == ["power.ask_off"]
 
 
 def test_one_that_is_deaf_is_cut_after_its_time() -> None:
