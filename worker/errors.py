@@ -271,7 +271,7 @@ class DeviceAmbiguous(Conflict):
 
 
 class InstanceTaken(Conflict):
-    """The instance is in the care of another host's worker, or was adopted before."""
+    """The instance is in the care of this host's worker already, or of another's."""
 
     code = "instance.taken"
 

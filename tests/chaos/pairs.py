@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.chaos.points import Point, calls_of, clear, through
+from tests.chaos.points import Point, calls_of, through
 from tests.chaos.scenes import Scene
 from tests.chaos.stage import Stage
 from tests.chaos.trouble import Kind, Plan
@@ -98,5 +98,5 @@ def _tried(stage: Stage, point: Point) -> Json:
     if ended["state"] == OperationState.STUCK:
         stage.renew()
     else:
-        clear(stage, case)
+        point.scene.clear(stage, case)
     return ended

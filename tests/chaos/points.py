@@ -84,10 +84,10 @@ def calls_of(stage: Stage, scene: Scene) -> list[Json]:
     """Find the calls by a run without trouble; raise if even that is not as it must be."""
     case = scene.prepare(stage)
     ended = stage.run(scene.method, **scene.arguments(case))
-    wrong = views.differences(stage, case, scene.after(case))
+    wrong = scene.differences(stage, case, scene.after(case))
     wrong += journal.differences(stage, ended, attempts=0)
     assert not wrong, f"{scene.name}, without trouble: {wrong}"
-    clear(stage, case)
+    scene.clear(stage, case)
     steps: list[Json] = ended["steps"]
     return steps
 
@@ -102,28 +102,12 @@ def prove(stage: Stage, point: Point) -> Outcome:
         end = _described(ended)
         found = _differences(stage, point, case, ended)
         if not found and ended["state"] != OperationState.STUCK:
-            clear(stage, case)
+            point.scene.clear(stage, case)
     except Exception as error:  # noqa: BLE001 - whatever it was, the point has failed
         found = [f"{type(error).__name__}: {error}"]
     if found or end.startswith(OperationState.STUCK):
         stage.renew()
     return Outcome(point=point, end=end, differences=found, seconds=time.monotonic() - begun)
-
-
-def clear(stage: Stage, case: Case) -> None:
-    """Take the volume away again; that this works is part of the proof."""
-    (row,) = views.select_all(stage, BLOCK_DEVICES, BLOCK_DEVICES.c.uuid == case.row["uuid"])
-    if not row["deleted"]:
-        stage.run(
-            "detach_volume",
-            instance_uuid=case.guest.uuid,
-            volume_id=case.volume,
-            bdm_uuid=case.row["uuid"],
-        )
-        case = replace(case, running=case.guest.runs)
-        wrong = views.differences(stage, case, views.gone(case))
-        assert not wrong, f"after a detach that followed: {wrong}"
-    stage.run("delete_volume", volume_id=case.volume)
 
 
 def through(stage: Stage, point: Point, case: Case) -> Json:
@@ -177,16 +161,17 @@ def _differences(stage: Stage, point: Point, case: Case, ended: Json) -> list[st
     if not point.fails and not succeeded:
         found.append(f"a death is no reason to fail: {ended['fault']}")
     wanted = point.scene.after if succeeded else point.scene.before
-    return found + views.differences(stage, case, wanted(case))
+    return found + point.scene.differences(stage, case, wanted(case))
 
 
 def _not_named(stage: Stage, case: Case, ended: Json) -> list[str]:
     """What is stuck says what is left behind, on the device too."""
-    (row,) = views.select_all(stage, BLOCK_DEVICES, BLOCK_DEVICES.c.uuid == case.row["uuid"])
+    of_it = BLOCK_DEVICES.c.instance_uuid == case.guest.uuid
+    which = BLOCK_DEVICES.c.uuid == case.row["uuid"] if case.row else of_it
     found = [] if ended["fault"]["message"] else ["stuck, and not said what is left"]
-    if row["status"] != DeviceStatus.ERROR.value:
-        found.append(f"stuck, and the row is {row['status']}")
-    return found
+    rows = views.select_all(stage, BLOCK_DEVICES, which)
+    wrong = [row["status"] for row in rows if row["status"] != DeviceStatus.ERROR.value]
+    return found + [f"stuck, and the row is {status}" for status in wrong]
 
 
 def _described(ended: Json) -> str:

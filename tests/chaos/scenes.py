@@ -6,13 +6,31 @@ from typing import Any
 
 import libvirt
 
+from tests.chaos import instances
 from tests.chaos.stage import Case, Stage
-from tests.chaos.views import Views, attached, gone
+from tests.chaos.views import Views, attached, differences, gone, select_all
 from worker.execution import Kind
+from worker.persistence.schema import BLOCK_DEVICES
 from worker.rpc.methods import OPERATIONS
 
 STOPS_WITHIN = 20
 """Seconds; the guest takes one, on a machine that does nothing else."""
+
+
+def detach(stage: Stage, case: Case) -> None:
+    """Take the volume away again; that this works is part of the proof."""
+    (row,) = select_all(stage, BLOCK_DEVICES, BLOCK_DEVICES.c.uuid == case.row["uuid"])
+    if not row["deleted"]:
+        stage.run(
+            "detach_volume",
+            instance_uuid=case.guest.uuid,
+            volume_id=case.volume,
+            bdm_uuid=case.row["uuid"],
+        )
+        case = replace(case, running=case.guest.runs)
+        wrong = differences(stage, case, gone(case))
+        assert not wrong, f"after a detach that followed: {wrong}"
+    stage.run("delete_volume", volume_id=case.volume)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +38,7 @@ class Scene:
     """An operation on a guest; ``before`` is what one that failed must leave, ``after`` the aim.
 
     ``before`` is the caller's way back: an attach that failed leaves no reservation.
+    ``differences`` looks at all that the operation is about, and ``clear`` takes it away.
     """
 
     name: str
@@ -28,6 +47,8 @@ class Scene:
     arguments: Callable[[Case], dict[str, Any]]
     before: Callable[[Case], Views]
     after: Callable[[Case], Views]
+    differences: Callable[[Stage, Case, Views], list[str]] = differences
+    clear: Callable[[Stage, Case], None] = detach
 
 
 def _attach(case: Case) -> dict[str, Any]:
@@ -132,6 +153,26 @@ SCENES = (
         arguments=lambda case: _on_it(case, hard=True),
         before=_on,
         after=_on,
+    ),
+    Scene(
+        name="build an instance",
+        method="build_instance",
+        prepare=instances.unbuilt,
+        arguments=instances.wanted,
+        before=instances.away,
+        after=instances.there,
+        differences=instances.differences,
+        clear=instances.clear,
+    ),
+    Scene(
+        name="destroy an instance",
+        method="destroy_instance",
+        prepare=instances.built,
+        arguments=_on_it,
+        before=instances.there,
+        after=instances.away,
+        differences=instances.differences,
+        clear=instances.clear,
     ),
 )
 

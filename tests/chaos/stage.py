@@ -48,6 +48,7 @@ class Stage:
     served: Served = field(init=False)
     orders: Orders = field(init=False)
     engine: Engine = field(init=False)
+    built: set[str] = field(default_factory=set)
     _guests: dict[bool, Guest] = field(default_factory=dict)
     _renewed: int = 0
 
@@ -78,7 +79,8 @@ class Stage:
     def renew(self) -> None:
         """Begin anew, with other guests: these are in a state that nobody vouches for."""
         self.close()
-        remove_guests(self.uri, [guest.uuid for guest in self._guests.values()])
+        remove_guests(self.uri, {*self.built, *(guest.uuid for guest in self._guests.values())})
+        self.built.clear()
         self._guests.clear()
         self._renewed += 1
         self.open()

@@ -25,7 +25,6 @@ HONOURED = (
     "img_config_drive",
     "kernel_id",
     "os_command_line",
-    "os_type",
     "ramdisk_id",
 )
 """The properties of the root's image that decide something; docs/instances.md says what."""
