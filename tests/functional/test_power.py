@@ -157,3 +157,11 @@ def test_a_guest_that_ran_is_brought_back_after_a_boot_of_the_host_and_no_other(
     served.start()
     assert soon(lambda: state_of(served, ran) == "stopped", SOON)
     assert not ran.runs
+
+    assert served.told("instance", "start", ran.uuid)["state"] == "succeeded"
+    assert served.command("instance", "reboot", ran.uuid, "--hard").returncode == 0
+    assert ran.runs
+    assert served.told("instance", "stop", ran.uuid, "--timeout", "0")["state"] == "succeeded"
+    assert not ran.runs
+    refused = served.command("instance", "reboot", ran.uuid)
+    assert (refused.returncode, "instance.wrong_state" in refused.stderr) == (1, True)
