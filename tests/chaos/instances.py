@@ -114,9 +114,9 @@ def clear(stage: Stage, case: Case) -> None:
 
 def _put_image(folder: Path) -> None:
     """Once: an image never changes under its id."""
-    if folder.exists():
+    folder.mkdir(exist_ok=True)
+    if (folder / IMAGE).exists():
         return
-    folder.mkdir()
     with (folder / IMAGE).open("wb") as file:
         file.truncate(1 << 20)
     (folder / f"{IMAGE}.json").write_text(json.dumps({"disk_format": "raw"}))

@@ -1,6 +1,7 @@
 """Worlds in which an instance is to be built, was built, or was built half; what is asked for."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from tests.fakes.world import World
@@ -83,12 +84,23 @@ def build(found: World, wanted: dict[str, Any], *watches: Any) -> Operation:  # 
 
 def built() -> World:
     """It was built, and runs."""
+    return _built().copy()
+
+
+@cache
+def _built() -> World:
     found = empty()
     assert build(found, arguments()).fault is None
     return found
 
 
 def built_from_volume() -> World:
+    """It was built, and boots from a volume."""
+    return _built_from_volume().copy()
+
+
+@cache
+def _built_from_volume() -> World:
     found = empty()
     assert build(found, from_volume()).fault is None
     return found
@@ -104,6 +116,11 @@ def built_and_shut_off() -> World:
 
 def half_built() -> World:
     """A build failed, and its way back too: it is stuck, and left things behind."""
+    return _half_built().copy()
+
+
+@cache
+def _half_built() -> World:
     found = empty()
     start = Trouble(at=_calls_of_build() - 3)
     ended = build(found, arguments(), start, Refusing("config_drives.delete"))
