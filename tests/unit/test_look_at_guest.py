@@ -56,6 +56,15 @@ def test_a_guest_that_is_not_in_our_care_is_none_of_our_business() -> None:
     assert look(world) == ()
 
 
+def test_a_guest_that_is_being_destroyed_is_not_followed() -> None:
+    world = scenes.world(VmState.STOPPED)
+    world.instances[INSTANCE] = replace(
+        world.instances[INSTANCE], vm_state=VmState.ACTIVE, task_state="deleting"
+    )
+
+    assert look(world) == ()
+
+
 @pytest.mark.parametrize("state", [VmState.PAUSED, VmState.STOPPED])
 def test_a_guest_that_does_something_else_is_followed(state: VmState) -> None:
     world = scenes.world()

@@ -7,6 +7,7 @@ from worker.errors import (
     HypervisorUnavailable,
     InstanceNotFound,
 )
+from worker.handlers.destroy_instance import DELETING
 from worker.handlers.detach_volume import DetachVolume
 from worker.handlers.heal_ghost import HealGhost, ghosts_of
 from worker.handlers.resume_instance import ResumeInstance
@@ -37,6 +38,9 @@ def look_at_guest(
     try:
         found = ports.instances.get(instance)
     except InstanceNotFound:
+        return ()
+    if found.task_state == DELETING:
+        # Its guest is off because we have cut its power.
         return ()
     guest = _guest(instance, ports)
     return _power(found, guest, resume=resume) + tuple(
