@@ -5,10 +5,20 @@ import argparse
 from worker.cmd import asking
 from worker.cmd.commands import Subcommand, add_commands
 from worker.cmd.instance_build import build, build_options
+from worker.cmd.instance_moves import (
+    adopt,
+    adopt_options,
+    bring_in,
+    export,
+    export_options,
+    forget,
+    import_options,
+)
 from worker.cmd.instance_power import reboot, reboot_options, start, stop, stop_options
 from worker.cmd.output import print_fields, print_rows
 
 COLUMNS = ("uuid", "name", "vm_state", "task_state")
+METADATA_COLUMNS = ("tags", "type", "bus", "address", "serial", "path")
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -20,6 +30,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         [
             Subcommand("list", "list the instances of this host", show_all),
             Subcommand("show", "show one instance", show, _instance),
+            Subcommand(
+                "metadata", "show tagged disks as the guest finds them", metadata, _instance
+            ),
             Subcommand("build", "build an instance and start it", build, build_options),
             Subcommand("start", "start an instance, its volumes connected anew", start, _instance),
             Subcommand("stop", "stop an instance, cleanly if it will", stop, stop_options),
@@ -28,8 +41,16 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
                 "destroy", "take an instance away for good, its local disks too", destroy, _instance
             ),
             Subcommand(
-                "adopt", "take a libvirt domain into care; it is not changed", adopt, _domain
+                "adopt",
+                "take a libvirt domain into care; its disks are marked for the next start",
+                adopt,
+                adopt_options,
             ),
+            Subcommand("forget", "let an adopted instance go as it came", forget, _instance),
+            Subcommand(
+                "export", "print what another host needs to have it", export, export_options
+            ),
+            Subcommand("import", "take in what another host exported", bring_in, import_options),
         ],
     )
 
@@ -47,10 +68,10 @@ def show(arguments: argparse.Namespace) -> int:
     return asking.DONE
 
 
-def adopt(arguments: argparse.Namespace) -> int:
-    """Make the instance's row from the domain."""
-    row = asking.ask(arguments, "adopt_instance", domain=arguments.domain)
-    print_fields(row, as_json=arguments.json)
+def metadata(arguments: argparse.Namespace) -> int:
+    """Show how a user inside the guest finds each tagged disk."""
+    found = asking.read(arguments, "get_device_metadata", instance_uuid=arguments.instance)
+    print_rows(found, METADATA_COLUMNS, as_json=arguments.json)
     return asking.DONE
 
 
@@ -64,7 +85,3 @@ def destroy(arguments: argparse.Namespace) -> int:
 
 def _instance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instance", metavar="INSTANCE", help="the instance's uuid")
-
-
-def _domain(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("domain", metavar="DOMAIN", help="the domain's name or uuid")
