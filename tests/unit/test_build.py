@@ -21,7 +21,8 @@ from tests.unit.build_scenes import (
     half_built,
     with_an_attachment,
 )
-from tests.unit.scenes import INSTANCE, VOLUME, Refusing, operation, run
+from tests.unit.scenes import INSTANCE, VOLUME, Refusing, Trouble, operation, run
+from worker.errors import DatabaseUnavailable
 from worker.handlers.build_instance import BuildInstance
 from worker.handlers.destroy_instance import DestroyInstance, destroy_instance
 from worker.handlers.plan_instance import decided
@@ -254,6 +255,15 @@ def built_like(found: World) -> World:
     return other
 
 
+def test_while_the_journal_is_away_nothing_is_taken_back() -> None:
+    found = empty()
+    with pytest.raises(DatabaseUnavailable):
+        build(found, arguments(), Trouble(at=20, error=DatabaseUnavailable))
+    assert found.files
+    found.crash()
+    assert build(found, arguments()).state is OperationState.SUCCEEDED
+
+
 def test_once_it_runs_a_volume_service_that_is_away_is_waited_for() -> None:
     found = empty()
     ended = build(found, arguments(), Refusing("attachments.complete"))
@@ -284,6 +294,24 @@ class TestDestroy:
         assert destroy(found).fault is None
         assert set(found.volumes) == {VOLUME, DATA_VOLUME}
         assert set(found.attachments) == {other}
+
+    def test_what_other_instances_have_is_left_alone(self) -> None:
+        found = empty()
+        other = from_volume(instance_uuid=OTHER, name="guest-2")
+        asked = replace(operation("build_instance", number=52, **other), lane=OTHER, instance=OTHER)
+        assert run(found, asked).fault is None
+        before = found.copy()
+        assert build(found, arguments(block_devices=[])).fault is None
+        assert destroy(found).fault is None
+        assert found == before
+
+    def test_an_attachment_that_no_row_knows_is_left_alone(self) -> None:
+        found = built()
+        found.attachments[GIVEN] = Attachment(
+            id=GIVEN, volume=DATA_VOLUME, instance=INSTANCE, status=AttachmentStatus.RESERVED
+        )
+        assert destroy(found).fault is None
+        assert list(found.attachments) == [GIVEN]
 
     def test_a_domain_that_is_gone_already_is_fine(self) -> None:
         found = built()

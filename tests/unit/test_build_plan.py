@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.build_scenes import DATA_VOLUME, IMAGE, ISO, KERNEL, PORT, RAMDISK
@@ -426,6 +426,7 @@ DISKS = st.lists(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     disks=DISKS,
     volumes=st.lists(st.sampled_from(VOLUMES), unique=True, max_size=6),
@@ -479,6 +480,7 @@ def test_any_mix_of_disks_is_refused_or_has_places_and_marks_of_its_own(  # noqa
     assert [disk.uuid for disk in found.specification.disks] == locals_
 
 
+@settings(deadline=None)
 @given(volumes=st.lists(st.sampled_from(VOLUMES), unique=True, min_size=1, max_size=6))
 def test_one_disk_more_at_the_end_changes_no_other(volumes: list[VolumeId]) -> None:
     every = plan(block_devices=[of_volume(volume) for volume in volumes]).rows
