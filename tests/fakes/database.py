@@ -17,6 +17,7 @@ from worker.errors import (
     OperationConflict,
     OperationNotFound,
     OperationWrongState,
+    TagTaken,
     VolumeAlreadyAttached,
 )
 from worker.model.block_device import LEGAL_MOVES, BlockDevice, DeviceStatus
@@ -87,6 +88,8 @@ class FakeBlockDevices(BlockDevices):
                 raise DeviceNameTaken(device.device_name)
             if row.address == device.address:
                 raise AddressTaken(str(device.address))
+            if device.tag is not None and row.tag == device.tag:
+                raise TagTaken(device.tag)
         self.world.commit()
         self.world.rows[device.uuid] = device
         self.world.reserved_at[device.uuid] = self.world.now

@@ -11,6 +11,7 @@ from worker.errors import (
     WrongDevice,
 )
 from worker.handlers import host_volume
+from worker.handlers.config_drive import renew_after
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.disk import disk_of
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
@@ -101,6 +102,7 @@ def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDe
 
         device = replace(device, status=DeviceStatus.ATTACHED)
         ports.devices.save(device)
+        renew_after(device, ports)
         return device
 
 

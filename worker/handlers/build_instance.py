@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from worker.errors import DatabaseUnavailable, LeftBehind, LocalDiskUnavailable
+from worker.handlers.config_drive import write_config_drive
 from worker.handlers.plan_instance import decided, taken_up
 from worker.handlers.reach_volume import Way, let_go, reach
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.build_machine import OnHost, machine_of, specification_of
-from worker.model.config_drive import config_drive_files
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
 from worker.model.instance import Instance, VmState
 from worker.model.machine import Kernel
@@ -70,7 +70,7 @@ def _build(
         found |= _made(instance, ports)
 
         undo.by(ports.config_drives.delete, instance.uuid)
-        config = _config_drive(instance, ports)
+        config = write_config_drive(instance, ports)
 
         undo.by(ports.machines.undefine, instance.uuid)
         kernel = _kernel(instance, ports)
@@ -181,12 +181,6 @@ def _delete_local_disks(instance: Instance, ports: Ports) -> None:
     for disk in specification_of(instance).disks:
         ports.local_disks.delete(instance.uuid, disk.uuid)
     ports.local_disks.clear(instance.uuid)
-
-
-def _config_drive(instance: Instance, ports: Ports) -> HostVolume | None:
-    if not specification_of(instance).config_drive:
-        return None
-    return ports.config_drives.write(instance.uuid, config_drive_files(instance))
 
 
 def _kernel(instance: Instance, ports: Ports) -> Kernel | None:

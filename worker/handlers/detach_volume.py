@@ -15,6 +15,7 @@ from worker.errors import (
     Unavailable,
 )
 from worker.handlers import host_volume
+from worker.handlers.config_drive import renew_after
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
 from worker.model.lookup import check_marked, check_not_anothers, disk_in
@@ -133,6 +134,7 @@ def _detach(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:
 
         _delete_attachment(request, device, ports)
         ports.devices.remove(device)
+        renew_after(device, ports)
 
 
 def _restore_status(device: BlockDevice, ports: Ports) -> None:

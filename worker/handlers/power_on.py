@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from worker.handlers.config_drive import renew_config_drive
 from worker.handlers.reach_volume import Ways
 from worker.handlers.restore_disks import check_startable, restore_disks
 from worker.model.instance import Instance, VmState
@@ -23,6 +24,7 @@ def power_on(instance: Instance, ways: Ways, ports: Ports) -> None:
         if guest.live is None:
             check_startable(instance, guest, ports)
             restore_disks(instance, ways, ports)
+            renew_config_drive(instance.uuid, ports)
 
             undo.by(ports.power.cut, instance.uuid)
             ports.power.start(instance.uuid)

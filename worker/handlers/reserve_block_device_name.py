@@ -10,14 +10,17 @@ from worker.errors import (
     DeviceNameTaken,
     DeviceTypeUnsupported,
     IdTaken,
+    TagTaken,
     VolumeAlreadyAttached,
     VolumeInUse,
 )
 from worker.model.block_device import BlockDevice, Bus, DeviceType
 from worker.model.guest import Guest
-from worker.model.ids import BlockDeviceId, InstanceId, VolumeId, new_uuid
+from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
 from worker.model.names import parse_bus
 from worker.model.placement import place
+from worker.model.serials import serial_for
+from worker.model.tags import check_tag
 from worker.model.update import Event, Update
 from worker.model.volume import Volume, VolumeStatus
 from worker.ports import Ports
@@ -49,6 +52,7 @@ def reserve_block_device_name(request: ReserveBlockDeviceName, ports: Ports) -> 
     """
     bus = parse_bus(request.disk_bus or Bus.VIRTIO)
     _check_device_type(request.device_type or DeviceType.DISK)
+    check_tag(request.tag)
     ports.instances.get(request.instance_uuid)
     device = _earlier(request, ports) or _new(request, bus, ports)
     return device.public()
@@ -95,7 +99,7 @@ def _new(request: ReserveBlockDeviceName, bus: Bus, ports: Ports) -> BlockDevice
 
 
 def _reserve(request: ReserveBlockDeviceName, bus: Bus, ports: Ports) -> BlockDevice:
-    _check_not_attached(request, ports.devices.of_instance(request.instance_uuid))
+    _check_free(request, ports.devices.of_instance(request.instance_uuid))
     volume = ports.volumes.show(request.volume_id)
     _check_volume(volume, request)
     guest = ports.guests.describe(request.instance_uuid)
@@ -111,7 +115,7 @@ def _planned(
 ) -> BlockDevice:
     rows = ports.devices.of_instance(request.instance_uuid)
     spot = place(guest, rows, bus, request.device, ports.max_disk_devices)
-    uuid = BlockDeviceId(request.bdm_uuid or new_uuid())
+    uuid, serial = serial_for(volume.id, request.bdm_uuid, _serials(guest, rows))
     return BlockDevice(
         uuid=uuid,
         instance=request.instance_uuid,
@@ -119,7 +123,7 @@ def _planned(
         device_name=spot.device_name,
         bus=bus,
         alias=_first_free(f"ua-{volume.id}", f"ua-{uuid}", _aliases(guest, rows)),
-        serial=_first_free(volume.id, uuid, _serials(guest, rows)),
+        serial=serial,
         address=spot.address,
         unit=spot.unit,
         volume_size=volume.size_gib,
@@ -137,8 +141,11 @@ def _inserted(device: BlockDevice, ports: Ports) -> BlockDevice:
     return device
 
 
-def _check_not_attached(request: ReserveBlockDeviceName, rows: tuple[BlockDevice, ...]) -> None:
+def _check_free(request: ReserveBlockDeviceName, rows: tuple[BlockDevice, ...]) -> None:
     for row in rows:
+        if request.tag is not None and row.tag == request.tag:
+            message = f"tag {row.tag!r} is that of {row.device_name} on this instance"
+            raise TagTaken(message)
         if row.volume == request.volume_id:
             message = f"volume {row.volume} is on this instance already, as {row.device_name}"
             raise VolumeAlreadyAttached(message)

@@ -7,18 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from worker.errors import DeviceTypeUnsupported, SpecificationInvalid, TagTaken
 from worker.model.block_device import DeviceType, SourceType
 from worker.model.names import parse_bus
+from worker.model.serials import shown
 from worker.model.specification import InterfaceKind
+from worker.model.tags import is_tag
 from worker.model.wanted import Wanted, WantedDisk, WantedNetwork
 
 FILESYSTEMS = ("swap", "ext4", "vfat")
 SECTOR = 512
-SHOWN_BY_VIRTIO = 20
-"""So many characters of a serial a guest sees of a virtio disk."""
-
 MAX_BOOT_INDEX = 1000
 _NAME_BYTES = 200
 _NAME = re.compile(r"[^\x00-\x1f\x7f/\s](?:[^\x00-\x1f\x7f/]*[^\x00-\x1f\x7f/\s])?")
-_TAG = re.compile(r"[^\x00-\x1f\x7f/,]{1,60}")
 _MAC = re.compile(r"[0-9a-f][02468ace](?::[0-9a-f]{2}){5}")
 _MODEL = re.compile(r"[a-z0-9-]{1,32}")
 _HOST_INTERFACE = re.compile(r"[^\s/\x00-\x1f]{1,15}")
@@ -73,26 +71,27 @@ def _check_disk(name: str, disk: WantedDisk) -> None:
         raise refuse(f"{name}.size is {disk.size}; a positive multiple of {SECTOR} bytes is meant")
     if disk.boot_index is not None and disk.boot_index > MAX_BOOT_INDEX:
         raise refuse(f"{name}.boot_index is above {MAX_BOOT_INDEX}")
-    if disk.tag is not None and _TAG.fullmatch(disk.tag) is None:
+    if disk.tag is not None and not is_tag(disk.tag):
         raise refuse(f"{name}.tag is none: 1 to 60 characters, no slash, no comma")
     if disk.disk_bus is not None:
         parse_bus(disk.disk_bus)
     _check_device_type(name, disk)
 
 
+_FIELDS = {
+    SourceType.IMAGE: ("image_id", ("attachment_id", "guest_format", "volume_id")),
+    SourceType.VOLUME: ("volume_id", ("guest_format", "image_id", "size")),
+    SourceType.BLANK: ("size", ("attachment_id", "image_id", "volume_id")),
+}
+"""The field that a source needs, and those that say nothing of it."""
+
+
 def _check_source(name: str, disk: WantedDisk) -> None:
-    """Each source has the fields that say which, and none of another's."""
-    match SourceType(disk.source_type):
-        case SourceType.IMAGE:
-            needed, strange = {"image_id"}, {"volume_id", "attachment_id", "guest_format"}
-        case SourceType.VOLUME:
-            needed, strange = {"volume_id"}, {"image_id", "size", "guest_format"}
-        case SourceType.BLANK:
-            needed, strange = {"size"}, {"image_id", "volume_id", "attachment_id"}
-    for field in sorted(needed):
-        if getattr(disk, field) is None:
-            raise refuse(f"{name}.{field} is needed by a disk of source {disk.source_type}")
-    for field in sorted(strange):
+    """Each source has the field that says which, and none of another's."""
+    needed, strange = _FIELDS[SourceType(disk.source_type)]
+    if getattr(disk, needed) is None:
+        raise refuse(f"{name}.{needed} is needed by a disk of source {disk.source_type}")
+    for field in strange:
         if getattr(disk, field) is not None:
             raise refuse(f"{name}.{field} says nothing of a disk of source {disk.source_type}")
     if disk.guest_format is not None and disk.guest_format not in FILESYSTEMS:
@@ -153,7 +152,7 @@ def _check_unlike(wanted: Wanted) -> None:
 
 
 def _check_first_characters(disks: Sequence[WantedDisk]) -> None:
-    serials = (disk.volume_id[:SHOWN_BY_VIRTIO] for disk in disks if disk.volume_id is not None)
+    serials = (shown(disk.volume_id) for disk in disks if disk.volume_id is not None)
     begin = _twice(serials)
     if begin is not None:
         raise refuse(f"two volumes' ids begin with {begin}, all that a guest may see of a serial")

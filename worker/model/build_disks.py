@@ -6,7 +6,6 @@ from itertools import count, islice
 from uuid import UUID, uuid5
 
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType, SourceType
-from worker.model.build_checks import SHOWN_BY_VIRTIO
 from worker.model.build_shape import bus_of
 from worker.model.controllers import empty_layout
 from worker.model.guest import Guest
@@ -14,6 +13,7 @@ from worker.model.ids import BlockDeviceId, ImageId, OperationId, VolumeId
 from worker.model.image import GIB, Image
 from worker.model.instance import VmState
 from worker.model.placement import Placement, place
+from worker.model.serials import shown
 from worker.model.source import DiskFormat
 from worker.model.specification import Shape
 from worker.model.volume import Volume
@@ -57,14 +57,14 @@ def rows_of(
     """
     disks = wanted_disks(wanted)
     guest = _without_disks(wanted, shape)
-    taken = {disk.volume_id[:SHOWN_BY_VIRTIO] for disk in disks if disk.volume_id is not None}
+    taken = {shown(disk.volume_id) for disk in disks if disk.volume_id is not None}
     rows: list[BlockDevice] = []
     for position, disk in enumerate(disks):
         kind = _kind(disk, facts)
         bus = bus_of(disk, kind, properties, shape)
         spot = place(guest, rows, bus, None, facts.max_disk_devices)
         uuid = draw(_ids(facts.operation, position), taken)
-        taken.add(uuid[:SHOWN_BY_VIRTIO])
+        taken.add(shown(uuid))
         row = _row(wanted, disk, uuid, bus, spot)
         row = replace(row, device_type=kind)
         rows.append(row if disk.volume_id is None else _of(facts.volumes[disk.volume_id], row))
@@ -73,7 +73,7 @@ def rows_of(
 
 def draw(ids: Iterator[BlockDeviceId], taken: Collection[str]) -> BlockDeviceId:
     """Return the first id whose beginning no disk has; a virtio disk shows no more of it."""
-    return next(found for found in ids if found[:SHOWN_BY_VIRTIO] not in taken)
+    return next(found for found in ids if shown(found) not in taken)
 
 
 def root_row(operation: OperationId) -> BlockDeviceId:

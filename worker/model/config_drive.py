@@ -4,18 +4,21 @@ https://docs.openstack.org/nova/latest/user/metadata.html
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from worker.model.block_device import BlockDevice
 from worker.model.build_machine import specification_of
+from worker.model.device_metadata import device_metadata
 from worker.model.instance import Instance
 
 META_DATA = "openstack/latest/meta_data.json"
 
 
-def config_drive_files(instance: Instance) -> Mapping[str, bytes]:
-    """Return the drive's files, by path."""
-    return {META_DATA: json.dumps(_meta_data(instance), sort_keys=True).encode()}
+def config_drive_files(instance: Instance, rows: Sequence[BlockDevice]) -> Mapping[str, bytes]:
+    """Return the drive's files, by path; ``rows`` are the instance's live ones."""
+    said = _meta_data(instance) | {"devices": device_metadata(rows, None)}
+    return {META_DATA: json.dumps(said, sort_keys=True).encode()}
 
 
 def _meta_data(instance: Instance) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from worker.errors import (
     DeviceNameTaken,
     DeviceWrongState,
     IdTaken,
+    TagTaken,
     VolumeAlreadyAttached,
 )
 from worker.model.address import parse_address
@@ -48,6 +49,7 @@ REFUSALS: tuple[tuple[str, str, type[Conflict], str], ...] = (
     ),
     ("uq_bdm_name", ".device_name", DeviceNameTaken, "device name {0.device_name} is taken"),
     ("uq_bdm_unit", ".unit", AddressTaken, "unit {0.unit} of bus {0.bus} is taken"),
+    ("uq_bdm_tag", ".tag", TagTaken, "another disk of the instance bears tag {0.tag!r}"),
     ("uq_bdm_address", ".address", AddressTaken, "address {0.address} is taken"),
 )
 """Each key: its name, as servers report it; the column by which SQLite does; what it means."""

@@ -108,6 +108,7 @@ BLOCK_DEVICES = _table(
     UniqueConstraint("instance_uuid", "device_name", "deleted", name="uq_bdm_name"),
     UniqueConstraint("instance_uuid", "disk_bus", "unit", "deleted", name="uq_bdm_unit"),
     UniqueConstraint("instance_uuid", "address", "deleted", name="uq_bdm_address"),
+    Index("uq_bdm_tag", "instance_uuid", "tag", "deleted", unique=True),
     Index("ix_bdm_volume_id", "volume_id"),
     # Without it a read of an instance's live rows goes through all that it ever had.
     Index("ix_bdm_instance", "instance_uuid", "deleted"),

@@ -181,6 +181,10 @@ class Client:
             self.call(host, "get_block_device", instance_uuid=instance_uuid, volume_id=volume_id)
         )
 
+    def get_device_metadata(self, host: str, *, instance_uuid: str) -> list[Json]:
+        """Return the tagged disks of an instance as its user finds them in the guest."""
+        return _list(self.call(host, "get_device_metadata", instance_uuid=instance_uuid))
+
     def get_volume_connector(self, host: str) -> Json:
         """Return how the host presents itself to a volume service."""
         return _mapping(self.call(host, "get_volume_connector"))

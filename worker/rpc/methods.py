@@ -23,6 +23,7 @@ from worker.handlers.export_instance import ExportInstance, export_instance
 from worker.handlers.find_drift import FindDrift, find_drift
 from worker.handlers.forget_instance import ForgetInstance, forget_instance
 from worker.handlers.get_block_device import GetBlockDevice, get_block_device
+from worker.handlers.get_device_metadata import GetDeviceMetadata, get_device_metadata
 from worker.handlers.get_instance import GetInstance, get_instance
 from worker.handlers.get_operation import GetOperation, get_operation
 from worker.handlers.get_volume import GetVolume, get_volume
@@ -98,6 +99,7 @@ CALLS: Mapping[str, Call] = {
     "release_block_device": Call(request=ReleaseBlockDevice, handler=release_block_device),
     "list_block_devices": Call(request=ListBlockDevices, handler=list_block_devices),
     "get_block_device": Call(request=GetBlockDevice, handler=get_block_device),
+    "get_device_metadata": Call(request=GetDeviceMetadata, handler=get_device_metadata),
     "get_volume_connector": Call(request=GetVolumeConnector, handler=get_volume_connector),
     "get_operation": Call(request=GetOperation, handler=get_operation),
     "list_operations": Call(request=ListOperations, handler=list_operations),

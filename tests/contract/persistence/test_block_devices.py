@@ -18,6 +18,7 @@ from worker.errors import (
     DeviceWrongState,
     IdTaken,
     RequestMalformed,
+    TagTaken,
     VolumeAlreadyAttached,
 )
 from worker.model.address import DriveAddress, PciAddress
@@ -65,7 +66,11 @@ def test_rows_of_an_instance_come_by_name_z_before_aa(repositories: Repositories
 
 
 ALREADY = a_device(
-    device_name="/dev/sdb", bus=Bus.SCSI, unit=3, address=DriveAddress(kind="scsi", unit=3)
+    device_name="/dev/sdb",
+    bus=Bus.SCSI,
+    unit=3,
+    address=DriveAddress(kind="scsi", unit=3),
+    tag="data",
 )
 
 
@@ -77,8 +82,9 @@ ALREADY = a_device(
         ({"device_name": "/dev/sdb"}, DeviceNameTaken),
         ({"bus": Bus.SCSI, "unit": 3}, AddressTaken),
         ({"address": ALREADY.address}, AddressTaken),
+        ({"tag": ALREADY.tag}, TagTaken),
     ],
-    ids=["uuid", "volume", "name", "unit", "address"],
+    ids=["uuid", "volume", "name", "unit", "address", "tag"],
 )
 def test_the_key_that_refuses_names_the_error(
     repositories: Repositories, same: dict[str, object], refusal: type[Exception]

@@ -1,0 +1,36 @@
+"""The config drive, kept to what the instance is by now."""
+
+from worker.errors import DatabaseUnavailable, WorkerError
+from worker.model.block_device import BlockDevice
+from worker.model.config_drive import config_drive_files
+from worker.model.ids import InstanceId
+from worker.model.instance import Instance
+from worker.model.source import HostVolume
+from worker.ports import Ports
+
+
+def write_config_drive(instance: Instance, ports: Ports) -> HostVolume | None:
+    """Write the drive of an instance that has one, before there is a guest."""
+    if instance.specification is None or not instance.specification.config_drive:
+        return None
+    rows = ports.devices.of_instance(instance.uuid)
+    return ports.config_drives.write(instance.uuid, config_drive_files(instance, rows))
+
+
+def renew_after(device: BlockDevice, ports: Ports) -> None:
+    """Write the drive anew when a disk that it tells of has come or gone."""
+    if device.tag is not None:
+        renew_config_drive(device.instance, ports)
+
+
+def renew_config_drive(uuid: InstanceId, ports: Ports) -> None:
+    """Write the drive anew, if that can be done: no guest and no disk waits for it.
+
+    The next start writes it again.
+    """
+    try:
+        write_config_drive(ports.instances.get(uuid), ports)
+    except DatabaseUnavailable:
+        raise
+    except WorkerError:
+        return

@@ -1,0 +1,81 @@
+"""How a user inside the guest finds the disks that he knows by their tags.
+
+The form is Nova's, read by cloud-init and cloudbase-init
+(https://docs.openstack.org/nova/latest/user/metadata.html, "Device tags"); the paths are those
+that udev makes of what QEMU shows.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
+from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType
+from worker.model.guest import Guest
+from worker.model.lookup import disk_in
+from worker.model.serials import shown
+
+LEAVING = (DeviceStatus.RESERVED, DeviceStatus.MISSING)
+"""Rows whose disk the guest has not, or not yet."""
+
+_BY_ID = "/dev/disk/by-id/"
+
+
+def device_metadata(rows: Sequence[BlockDevice], guest: Guest | None) -> list[dict[str, Any]]:
+    """Return each tagged disk: type, bus, address, serial, path and tags.
+
+    The address is the one that the running guest's layout shows; before there is a guest, the
+    row's, which is where its layout will have it. Raises DeviceAmbiguous.
+    """
+    tagged = [row for row in rows if row.tag is not None and row.status not in LEAVING]
+    return [_disk(row, guest) for row in tagged]
+
+
+def _disk(row: BlockDevice, guest: Guest | None) -> dict[str, Any]:
+    bus, address = _bus(_address(row, guest))
+    return {
+        "type": "disk",
+        "bus": bus,
+        "address": address,
+        "serial": _serial(row),
+        "path": _path(row),
+        "tags": [row.tag],
+    }
+
+
+def _address(row: BlockDevice, guest: Guest | None) -> Address | None:
+    layout = None if guest is None else guest.live or guest.persistent
+    disk = disk_in(layout, row)
+    return row.address if disk is None else disk.address
+
+
+def _bus(address: Address | None) -> tuple[str, str | None]:
+    match address:
+        case PciAddress():
+            return "pci", str(address).removeprefix("pci:")
+        case DriveAddress(kind=kind):
+            return kind, str(address).removeprefix(f"{kind}:")
+        case UsbAddress():
+            return "usb", str(address).removeprefix("usb:")
+        case None:
+            return "none", None
+
+
+def _serial(row: BlockDevice) -> str | None:
+    """A passed-through LUN shows its own serial, which nobody here knows."""
+    return None if row.device_type is DeviceType.LUN else row.serial
+
+
+def _path(row: BlockDevice) -> str | None:
+    """Return a path that does not depend on the order in which the guest finds its disks."""
+    serial = _serial(row)
+    if serial is None or row.device_type is not DeviceType.DISK:
+        return None
+    match row.bus:
+        case Bus.VIRTIO:
+            return f"{_BY_ID}virtio-{shown(serial)}"
+        case Bus.SCSI:
+            return f"{_BY_ID}scsi-0QEMU_QEMU_HARDDISK_{serial}"
+        case Bus.SATA | Bus.IDE:
+            return f"{_BY_ID}ata-QEMU_HARDDISK_{shown(serial)}"
+        case _:
+            return None
