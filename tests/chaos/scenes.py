@@ -6,7 +6,7 @@ from typing import Any
 
 import libvirt
 
-from tests.chaos import instances
+from tests.chaos import instances, moves
 from tests.chaos.stage import Case, Stage
 from tests.chaos.views import Views, attached, differences, gone, select_all
 from worker.execution import Kind
@@ -174,9 +174,40 @@ SCENES = (
         differences=instances.differences,
         clear=instances.clear,
     ),
+    Scene(
+        name="forget an adopted guest",
+        method="forget_instance",
+        prepare=moves.adopted,
+        arguments=_on_it,
+        before=moves.in_care,
+        after=moves.as_made,
+        differences=moves.differences,
+        clear=moves.clear,
+    ),
+    Scene(
+        name="release an instance",
+        method="release_instance",
+        prepare=moves.with_a_volume,
+        arguments=_on_it,
+        before=moves.in_care,
+        after=moves.let_go,
+        differences=moves.differences,
+        clear=moves.clear,
+    ),
+    Scene(
+        name="import an instance",
+        method="import_instance",
+        prepare=moves.released,
+        arguments=moves.importing,
+        before=moves.not_here,
+        after=moves.in_care,
+        differences=moves.differences,
+        clear=moves.clear,
+    ),
 )
 
 WITHOUT = {
+    "complete_adoption": "writes as forget_instance does; nobody can ask for it",
     "resume_instance": "starts the guest as start_instance does; nobody can ask for it",
     "return_volume": "attaches as attach_volume does; nobody can ask for it",
     "sync_power_state": "reads the guest and changes a row of ours; nobody can ask for it",

@@ -1,6 +1,5 @@
 """A guest of other hands, adopted, forgotten and carried from one worker to another."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from lxml import etree
 from tests.functional.rigs import MakeRig
 from tests.guests import BOOT_TIMEOUT, Guest, GuestMaker
 from tests.rig import MIB, Json, Rig
+from worker.cmd.main import main
 
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 VIRTIO_SERIAL = 20
@@ -170,12 +170,21 @@ def test_a_transient_guest_gets_rows_and_no_marks(
     assert guest.domain.XMLDesc(0) == live
 
 
+def command(rig: Rig, folder: Path, *words: str) -> int:
+    """Run a command of the worker's, as an operator does."""
+    return main(["instance", *words, "--state-path", str(folder / rig.host)])
+
+
 def test_an_instance_moves_to_another_worker_with_every_mark(
-    make_rig: MakeRig, foreign: Callable[..., Guest], tmp_path: Path
+    make_rig: MakeRig,
+    foreign: Callable[..., Guest],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     source, target = make_rig(), make_rig()
     guest = foreign(running=False)
-    adopt(source, guest)
+    assert command(source, tmp_path, "adopt", guest.name) == 0
+    assert "next cold start" in capsys.readouterr().out
     volume, path = volume_of(source, tmp_path)
     source.attach(guest.uuid, volume)
     before, rows = marks(guest), identities(source, guest)
@@ -183,16 +192,15 @@ def test_an_instance_moves_to_another_worker_with_every_mark(
     seen = serials_in(guest)
     guest.domain.destroy()
 
-    document = source.call("export_instance", instance_uuid=guest.uuid)
-    ended = source.run("release_instance", instance_uuid=guest.uuid)
-    assert ended["state"] == "succeeded", ended
+    assert command(source, tmp_path, "export", guest.uuid, "--release") == 0
+    file = tmp_path / "web.json"
+    file.write_text(capsys.readouterr().out)
     assert target.run("create_volume", volume_id=volume, path=str(path))["fault"] is None
 
-    text = json.dumps(document)
-    checked = target.call("check_import", document=text)
-    assert checked["uuid"] == guest.uuid
-    ended = target.run("import_instance", instance_uuid=guest.uuid, document=text)
-    assert ended["state"] == "succeeded", ended
+    assert command(target, tmp_path, "import", str(file), "--dry-run") == 0
+    assert target.call("list_instances") == []
+    assert command(target, tmp_path, "import", str(file)) == 0
+    assert volume in capsys.readouterr().out
     moved = found(guest)
     assert marks(moved) == before
     assert identities(target, guest) == rows
@@ -200,10 +208,12 @@ def test_an_instance_moves_to_another_worker_with_every_mark(
     assert serials_in(moved) == seen
 
     assert target.call("get_volume", volume_id=volume)["status"] == "in-use"
-    assert source.run("forget_instance", instance_uuid=guest.uuid)["state"] == "succeeded"
+    assert command(source, tmp_path, "forget", guest.uuid) == 0
     assert source.call("list_instances") == []
-    refused = target.run("import_instance", instance_uuid=guest.uuid, document=text)
-    assert refused["fault"]["code"] == "instance.taken"
+    assert command(target, tmp_path, "import", str(file)) == 1
+    assert "instance.taken" in capsys.readouterr().err
+    file.write_text("no JSON")
+    assert command(target, tmp_path, "import", str(file)) == 1
 
 
 def identities(rig: Rig, guest: Guest) -> set[tuple[Any, ...]]:
