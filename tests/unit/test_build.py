@@ -37,6 +37,7 @@ from worker.model.source import HostVolume
 from worker.model.specification import LocalDisk
 from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
 from worker.rpc.reading import request_from
+from worker.steps import LOOKS
 
 OTHER = InstanceId("6f9a5bd0-5d50-4f3c-9c35-1a7c61d2e009")
 
@@ -78,6 +79,9 @@ def test_a_kernel_without_a_ramdisk_and_no_config_drive() -> None:
     assert found.config_drives == {}
 
 
+HARMLESS = LOOKS | {"images.fetch"}
+"""What may be called before a build is refused."""
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown image": ({"image_ref": "none"}, "image.not_found"),
     "an unknown kernel": ({"kernel_id": "none"}, "image.not_found"),
@@ -110,6 +114,7 @@ class TestRefused:
         assert ended.fault is not None
         assert ended.fault.code == code
         assert found == before
+        assert {step.name for step in ended.steps} <= HARMLESS
 
     def test_an_image_whose_inspection_fails(self) -> None:
         self._refused(with_image(properties={"evil": "yes"}), "image.refused")
@@ -161,6 +166,7 @@ class TestRefused:
         assert ended.fault is not None
         assert ended.fault.code == code
         assert found == before
+        assert {step.name for step in ended.steps} <= HARMLESS
 
 
 RESERVED_DISK = {"source_type": "volume", "volume_id": VOLUME, "attachment_id": GIVEN}
