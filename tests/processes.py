@@ -124,6 +124,8 @@ def configure(state: Path, uri: str, **more: str) -> Served:
                 f"uri = {uri}",
                 "detach_retry_interval = 0.5",
                 "detach_attempts = 60",
+                # Less than a test waits: a guest that has just come up may not hear its button.
+                "shutdown_timeout = 20",
             ]
         )
     )

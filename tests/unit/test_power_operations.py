@@ -40,6 +40,7 @@ HARD = operation("reboot_instance", instance_uuid=INSTANCE, hard=True)
 CUT = operation("stop_instance", instance_uuid=INSTANCE, clean_shutdown=False)
 RESUME = operation("resume_instance", instance_uuid=INSTANCE)
 RETURN = operation("return_volume", instance_uuid=INSTANCE, bdm_uuid=DATA)
+RETURN_LATER = operation("return_volume", number=2, instance_uuid=INSTANCE, bdm_uuid=DATA)
 
 ASKED = {
     PowerChange.START: START,
@@ -239,6 +240,15 @@ def test_one_that_the_guest_boots_from_does(
     assert told_of(world, "block_device.missing") == []
 
 
+def test_what_it_boots_from_is_looked_for_first() -> None:
+    world = power_scenes.host_booted()
+    world.rows[power_scenes.ROOT] = replace(world.rows[power_scenes.ROOT], boot_index=None)
+    world.rows[DATA] = replace(world.rows[DATA], boot_index=0)
+    world.unreachable |= {ROOT_VOLUME, DATA_VOLUME}
+    assert run(world, START).state is OperationState.FAILED
+    assert {row.status for row in world.rows.values()} == {DeviceStatus.ATTACHED}
+
+
 def test_one_that_stays_away_is_told_once() -> None:
     world = power_scenes.booted_without_the_volume()
     carry_out(world, START)
@@ -303,7 +313,17 @@ def test_a_volume_that_has_moved_keeps_all_its_marks() -> None:
     assert world.connections[DATA].properties["device_path"] == elsewhere
     assert "connector.disconnect" in steps(world, ended)
     assert steps(world, ended).count("disks.forget") == 1
-    assert told_of(world, "block_device.missing") == told_of(world, "block_device.returned")
+    for event in ("block_device.missing", "block_device.returned"):
+        assert told_of(world, event) == [(DATA, None)]
+
+
+def test_one_that_has_moved_and_is_refused_there_is_missing_until_it_is_tried_again() -> None:
+    world = power_scenes.moved()
+    assert run(world, START, Refusing("disks.attach")).state is OperationState.FAILED
+    assert ALIAS not in world.guests[INSTANCE].persistent
+    assert world.rows[DATA].status is DeviceStatus.MISSING
+    carry_out(world, RETURN_LATER)
+    assert ALIAS in world.guests[INSTANCE].persistent
 
 
 def test_one_that_has_moved_is_restored_wherever_the_worker_dies() -> None:
@@ -412,6 +432,19 @@ def test_a_reboot_whose_guest_does_not_come_up_again_is_stuck_and_run_again() ->
     carry_out(world, REBOOT)
     assert world.guests[INSTANCE].running
     assert world.guests[INSTANCE].asked == 1
+
+
+@pytest.mark.parametrize("asked", [REBOOT, HARD])
+def test_a_guest_that_was_started_again_is_not_cut_by_the_next_worker(asked: Operation) -> None:
+    plain = power_scenes.deaf()
+    start = steps(plain, carry_out(plain, asked)).index("power.start")
+    world = power_scenes.deaf()
+    with pytest.raises(Crash):
+        run(world, asked, Trouble(at=start, after=True, error=Crash))
+    world.crash()
+    ended = carry_out(world, asked)
+    assert steps(world, ended).count("power.cut") == 1
+    assert world.guests[INSTANCE].running
 
 
 def test_while_it_is_stuck_nothing_else_begins_on_the_instance() -> None:
