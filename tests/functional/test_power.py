@@ -133,6 +133,10 @@ def state_of(served: Served, guest: Guest) -> str:
     return str(served.client.call("get_instance", instance_uuid=guest.uuid)["vm_state"])
 
 
+def is_off(guest: Guest) -> bool:
+    return not guest.runs
+
+
 def test_a_guest_that_ran_is_brought_back_after_a_boot_of_the_host_and_no_other(
     served: Served, make_guest: GuestMaker
 ) -> None:
@@ -148,7 +152,7 @@ def test_a_guest_that_ran_is_brought_back_after_a_boot_of_the_host_and_no_other(
     boot_under(served, ran)
     assert soon(lambda: ran.runs, SOON)
     assert sees(ran, [row])
-    assert not stopped.runs
+    assert is_off(stopped)
     assert state_of(served, ran) == "active"
 
     # In the same boot, it was other hands.
@@ -156,12 +160,12 @@ def test_a_guest_that_ran_is_brought_back_after_a_boot_of_the_host_and_no_other(
     ran.domain.destroy()
     served.start()
     assert soon(lambda: state_of(served, ran) == "stopped", SOON)
-    assert not ran.runs
+    assert is_off(ran)
 
     assert served.told("instance", "start", ran.uuid)["state"] == "succeeded"
     assert served.command("instance", "reboot", ran.uuid, "--hard").returncode == 0
-    assert ran.runs
+    assert not is_off(ran)
     assert served.told("instance", "stop", ran.uuid, "--timeout", "0")["state"] == "succeeded"
-    assert not ran.runs
+    assert is_off(ran)
     refused = served.command("instance", "reboot", ran.uuid)
     assert (refused.returncode, "instance.wrong_state" in refused.stderr) == (1, True)
