@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.bench import backlog, bare, cycles, idle_bus, real_guest
+from tests.bench import backlog, bare, cycles, idle_bus, instances, real_guest
 from tests.bench.figures import Figure
 from tests.services_rabbitmq import private_rabbitmq
 from worker.cmd.output import table
@@ -34,11 +34,18 @@ def _backlog(arguments: argparse.Namespace) -> list[Figure]:
         return backlog.measure(settings, Path(name) / "state", arguments.backlog)
 
 
+def _instances(arguments: argparse.Namespace) -> list[Figure]:
+    with private_rabbitmq() as broker, tempfile.TemporaryDirectory(prefix="bw-bench-") as name:
+        settings = BusSettings(url=broker.url, host="bench")
+        return instances.measure(settings, Path(name) / "state", arguments.instances)
+
+
 PARTS: Mapping[str, Part] = {
     "idle_bus": lambda _arguments: idle_bus.measure(seconds=5),
     "real_guest": lambda arguments: real_guest.measure(arguments.cycles),
     "rabbitmq": _rabbitmq,
     "backlog": _backlog,
+    "instances": _instances,
 }
 
 
@@ -49,6 +56,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be repeated")
     parser.add_argument("--cycles", type=int, default=200, help="attach and detach so often")
     parser.add_argument("--backlog", type=int, default=backlog.ASKED, help="queue so many")
+    parser.add_argument("--instances", type=int, default=instances.ASKED, help="have so many")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
     figures = [figure for name in arguments.only or PARTS for figure in PARTS[name](arguments)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeVar
 
-from tests.bench import instant
+from tests.bench import crowd, instant
 from tests.bench.figures import Figure, milliseconds, single
 from tests.bench.worker import Process, wait_until_it_serves, worker
 from worker.rpc.bus import BusSettings
@@ -84,7 +84,7 @@ class Tier:
 
     def cycles(self, number: int, count: int, times: Times) -> None:
         for _ in range(count):
-            self._cycle(instant.instance(number), instant.volume(number), times)
+            self._cycle(crowd.instance(number), instant.volume(number), times)
 
     def _cycle(self, guest: str, volume: str, times: Times) -> None:
         row = _timed(times.reserve, lambda: self._reserve(guest, volume))

@@ -10,16 +10,18 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from oslo_config import cfg
 from oslo_log import log
 
 from tests import fakes
+from tests.bench import crowd
+from tests.bench.crowd import instance
 from tests.fakes.world import FakeGuest, World
 from worker import conf as options
 from worker import wiring
-from worker.model.ids import InstanceId, VolumeId
+from worker.model.ids import VolumeId
 from worker.model.volume import Volume, VolumeStatus
 from worker.persistence.database import Database
 from worker.steps import OUTSIDE, Watch
@@ -27,11 +29,6 @@ from worker.wiring.outside import Outside
 
 URI = "test:///default"
 INSTANCES = 8
-
-
-def instance(number: int) -> InstanceId:
-    """Return the uuid of one of the guests that there are."""
-    return InstanceId(f"00000000-0000-4000-8000-{number:012d}")
 
 
 def volume(number: int) -> VolumeId:
@@ -57,19 +54,24 @@ class OneAtATime:
 
 
 class InstantCore(wiring.Core):
-    """The core beside a world of its own."""
+    """The core beside a world of its own; ``crowd`` is how many built guests are in it."""
+
+    crowd: ClassVar[int] = 0
 
     def __init__(
         self, conf: cfg.ConfigOpts, database: Database, uri: str, watches: Sequence[Watch] = ()
     ) -> None:
         super().__init__(conf, database, uri, watches)
-        ports, lock = fakes.ports(_world()), threading.RLock()
+        ports, lock = fakes.ports(_world(self.crowd)), threading.RLock()
         locked = {name: OneAtATime(getattr(ports, name), lock) for name in OUTSIDE}
         self.outside = Outside(**cast("dict[str, Any]", locked))
 
 
-def _world() -> World:
-    found = World()
+def _world(built: int) -> World:
+    """Guests without disks that may be adopted, or so many that were built with theirs."""
+    found = World(guests={instance(number): crowd.guest(number) for number in range(built)})
+    if built:
+        return found
     for number in range(INSTANCES):
         found.guests[instance(number)] = FakeGuest(name=f"guest-{number}")
         found.volumes[volume(number)] = Volume(
@@ -82,7 +84,10 @@ def main() -> None:
     """Serve until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", type=Path, required=True)
-    conf = options.load([parser.parse_args().config_file])
+    parser.add_argument("--instances", type=int, default=0)
+    arguments = parser.parse_args()
+    InstantCore.crowd = arguments.instances
+    conf = options.load([arguments.config_file])
     log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARN"])
     log.setup(conf, "blockworker")
     stop = threading.Event()

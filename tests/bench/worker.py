@@ -62,10 +62,11 @@ def started(module: str, *words: str | Path, output: Path) -> Iterator[Process]:
 
 
 @contextmanager
-def worker(settings: BusSettings, state: Path) -> Iterator[Process]:
-    """Run the instant worker on that bus, and on SQLite in that folder."""
+def worker(settings: BusSettings, state: Path, instances: int = 0) -> Iterator[Process]:
+    """Run the instant worker on that bus, on SQLite in that folder; so many were built."""
     config = configure(state, URI, host=settings.host, transport_url=settings.url).config
-    with started("tests.bench.instant", "--config-file", config, output=state / "log") as found:
+    words = ("--config-file", config, "--instances", str(instances))
+    with started("tests.bench.instant", *words, output=state / "log") as found:
         yield found
 
 
