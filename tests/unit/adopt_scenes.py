@@ -112,7 +112,7 @@ def _same_ids(world: World) -> None:
     """What is drawn at random would keep two worlds from being compared."""
     world.operations.clear()
     ids = {
-        uuid: type(uuid)(f"c0ffee00-0000-4000-8000-0000000001{number:02d}")
+        uuid: type(uuid)(f"{number:08d}-ad0b-4000-8000-000000000001")
         for number, uuid in enumerate(sorted(world.rows, key=lambda one: world.rows[one].target))
     }
     for old, new in ids.items():
