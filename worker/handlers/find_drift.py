@@ -12,6 +12,7 @@ from worker.errors import (
     VolumeNotFound,
     WorkerError,
 )
+from worker.handlers.local_file import files_of
 from worker.handlers.look_at_guest import ASKED, DETACH
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection, ConnectionRecord
@@ -35,6 +36,7 @@ class FindDrift:
 
 
 AT_WORK = (OperationState.QUEUED, OperationState.RUNNING)
+REPAIR = "repair_drift"
 
 
 def find_drift(request: FindDrift, ports: Ports) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def look(instance: InstanceId, ports: Ports, *, qemu: bool) -> Views:
     removed = _removed(instance, named)
     ways = {row.uuid: row.connection for row in (*rows, *removed) if row.connection}
     ways |= {device: record.connection for device, record in records.items()}
-    sources = _sources(ways, ports)
+    sources = _sources(ways, ports) | files_of(instance, rows, ports)
     volumes = _volumes({row.volume for row in (*rows, *removed) if row.volume is not None}, ports)
     return Views(
         instance=instance,
@@ -98,7 +100,10 @@ def look(instance: InstanceId, ports: Ports, *, qemu: bool) -> Views:
         sources={row: source for row, source in sources.items() if source is not None},
         absent=frozenset(row for row, source in sources.items() if source is None),
         shared=_shared(records.values(), every),
-        at_work=before | _operations(instance, ports, AT_WORK) | _changed(instance, rows, ports),
+        at_work=before
+        | _operations(instance, ports, AT_WORK)
+        | _of_whole(instance, rows, ports)
+        | _changed(instance, rows, ports),
         stuck=_operations(instance, ports, (OperationState.STUCK,)),
         refused=frozenset(row.uuid for row in rows if _was_refused(row, ports)),
     )
@@ -129,6 +134,15 @@ def _operations(
 ) -> dict[BlockDeviceId, OperationId | None]:
     found = ports.operations.list(instance=instance, states=tuple(states))
     return {one.block_device: one.id for one in found if one.block_device is not None}
+
+
+def _of_whole(
+    instance: InstanceId, rows: tuple[BlockDevice, ...], ports: Ports
+) -> dict[BlockDeviceId, OperationId | None]:
+    """A build, a start or the like is at work on every row; a repair is what looks here."""
+    found = ports.operations.list(instance=instance, states=(OperationState.RUNNING,))
+    whole = [one for one in found if one.block_device is None and one.method != REPAIR]
+    return {row.uuid: one.id for one in whole for row in rows}
 
 
 def _changed(

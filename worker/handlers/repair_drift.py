@@ -10,17 +10,20 @@ from worker.errors import (
     GuestBusy,
     HypervisorRefused,
     LeftBehind,
+    LocalDiskUnavailable,
     Unavailable,
     WorkerError,
     WrongDevice,
 )
 from worker.handlers import host_volume
 from worker.handlers.find_drift import check_known, look
+from worker.handlers.local_file import file_of
 from worker.model.block_device import BlockDevice
 from worker.model.connection import Connection
 from worker.model.disk import disk_of
 from worker.model.drift import Difference, DriftKind, Views, compare
 from worker.model.ids import InstanceId
+from worker.model.source import HostVolume
 from worker.model.update import Event, Update
 from worker.model.volume import Attachment
 from worker.ports import Ports
@@ -37,7 +40,7 @@ class RepairDrift:
 TRIES = 2
 """How often one difference is tried: once more, for a failure may have been a passing one."""
 
-NOT_AWAY = (GuestBusy, HypervisorRefused, ConnectFailed)
+NOT_AWAY = (GuestBusy, HypervisorRefused, ConnectFailed, LocalDiskUnavailable)
 """Refusals, for which there is nothing to wait."""
 
 
@@ -177,12 +180,17 @@ def _connect(row: BlockDevice, _views: Views, ports: Ports) -> None:
 
 
 def _plug(row: BlockDevice, _views: Views, ports: Ports) -> None:
+    volume = file_of(row, ports) if row.local else _volume(row, ports)
+    ports.disks.attach(row.instance, disk_of(row, volume))
+
+
+def _volume(row: BlockDevice, ports: Ports) -> HostVolume:
     volume = host_volume.connect(row, _connection(row, ports), ports)
     recorded, found = ports.volumes.show(row.its_volume).size, ports.connector.size(volume)
     if found < recorded:
         message = f"volume {row.volume} is {found} bytes on this host, {recorded} are recorded"
         raise WrongDevice(message)
-    ports.disks.attach(row.instance, disk_of(row, volume))
+    return volume
 
 
 def _connection(row: BlockDevice, ports: Ports) -> Connection:

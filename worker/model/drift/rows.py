@@ -20,7 +20,7 @@ from worker.model.placement import HOT_PLUGGED
 from worker.model.volume import AttachmentStatus, VolumeStatus
 
 AWAY = "the volume could not be reached when the guest started; it is tried again by itself"
-UNDECIDED = "no operation is at work on it, so nobody can tell what was meant; detach the volume"
+UNDECIDED = "no operation is at work on it, so nobody can tell what was meant; "
 
 
 def of_row(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
@@ -37,7 +37,9 @@ def of_row(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
         case DeviceStatus.MISSING:
             return (_difference(DriftKind.MISSING, row, views, Mend(why_not=AWAY)),)
         case _:
-            return (_difference(DriftKind.UNSETTLED, row, views, Mend(why_not=UNDECIDED)),)
+            way_out = "destroy the instance" if row.local else "detach the volume"
+            mend = Mend(why_not=UNDECIDED + way_out)
+            return (_difference(DriftKind.UNSETTLED, row, views, mend),)
 
 
 def _of_reserved(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
@@ -51,8 +53,16 @@ def _of_reserved(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
 
 
 def _of_attached(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
-    outside = () if row.local else _outside(row, views)
+    outside = tuple(_file(row, views)) if row.local else _outside(row, views)
     return outside + tuple(_guest(row, views, outside))
+
+
+def _file(row: BlockDevice, views: Views) -> Iterator[Difference]:
+    if row.uuid in views.absent:
+        why_not = "its file is not on this host; put it back while the guest is off, or destroy it"
+        if bearer(live_of(views), row.alias) is not None:
+            why_not = "the running guest has it open, and loses it when it ends; copy it out first"
+        yield _difference(DriftKind.FILE_MISSING, row, views, Mend(why_not=why_not))
 
 
 def _outside(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
@@ -116,7 +126,8 @@ def _connection(row: BlockDevice, views: Views) -> Iterator[Difference]:
 
 def _guest(row: BlockDevice, views: Views, outside: tuple[Difference, ...]) -> Iterator[Difference]:
     if views.guest is None:
-        why_not = "the hypervisor knows no such domain; define it again, or detach the volume"
+        way_out = "destroy the instance" if row.local else "detach the volume"
+        why_not = f"the hypervisor knows no such domain; define it again, or {way_out}"
         yield _difference(DriftKind.DOMAIN_GONE, row, views, Mend(why_not=why_not))
         return
     ghost = is_ghost(views, row.alias)
@@ -184,6 +195,7 @@ def _why_not_plugged(row: BlockDevice, views: Views, outside: tuple[Difference, 
         return "QEMU has the disk, which its hypervisor denies"
     layouts = () if views.guest is None else views.guest.layouts
     wrong = next((said for layout in layouts if (said := _wrong(row, layout))), None)
+    wrong = wrong or _elsewhere(row, views)
     if wrong is not None:
         return wrong
     if row.uuid in views.refused:
@@ -192,6 +204,19 @@ def _why_not_plugged(row: BlockDevice, views: Views, outside: tuple[Difference, 
     if lacks_live and row.bus not in HOT_PLUGGED:
         return f"bus {row.bus} takes no disk while the instance runs; stop it first"
     return None
+
+
+def _elsewhere(row: BlockDevice, views: Views) -> str | None:
+    """What is plugged in must be what the guest wrote to last: an overlay may lie over the file."""
+    file = views.sources.get(row.uuid)
+    if not row.local:
+        return None
+    if file is None:
+        return "the disk was adopted, so nobody here knows its file; plug it in by hand"
+    layouts = () if views.guest is None else views.guest.layouts
+    shown = [disk for layout in layouts if (disk := bearer(layout, row.alias))]
+    other = next((disk.source for disk in shown if disk.source != file), None)
+    return None if other is None else f"the guest has the disk in {other}, not in {file}"
 
 
 def _difference(kind: DriftKind, row: BlockDevice, views: Views, mend: Mend) -> Difference:

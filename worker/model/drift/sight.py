@@ -82,13 +82,19 @@ def in_its_place(layout: Layout, row: BlockDevice) -> GuestDisk | None:
 
 def said_of(row: BlockDevice, views: Views) -> Mapping[str, str]:
     """Return what each view says of the row's device, for people."""
-    held = None if row.attachment is None else views.attachments.get(row.attachment)
-    volume = None if row.local else views.volumes.get(row.its_volume)
-    return {
+    seen = {
         "row": "removed" if row.deleted else row.status.value,
         "live": _layout(views, live_of(views), "not running", row.alias),
         "persistent": _layout(views, persistent_of(views), "transient", row.alias),
         "qemu": _qemu(views, row.alias),
+    }
+    return seen | ({"file": _file(row, views)} if row.local else _said_of_volume(row, views))
+
+
+def _said_of_volume(row: BlockDevice, views: Views) -> dict[str, str]:
+    held = None if row.attachment is None else views.attachments.get(row.attachment)
+    volume = views.volumes.get(row.its_volume)
+    return {
         "attachment": ABSENT if held is None else held.status.value,
         "volume": ABSENT if volume is None else volume.status.value,
         "connection": _connection(row, views),
@@ -108,6 +114,12 @@ def _qemu(views: Views, alias: str) -> str:
     if views.inner is None:
         return "not asked"
     return "has it" if qemu_has(views, alias) else ABSENT
+
+
+def _file(row: BlockDevice, views: Views) -> str:
+    if row.uuid in views.absent:
+        return ABSENT
+    return views.sources.get(row.uuid, "unknown")
 
 
 def _connection(row: BlockDevice, views: Views) -> str:

@@ -38,6 +38,7 @@ class DriftKind(StrEnum):
     CONNECTION_MISSING = "connection_missing"
     CONNECTION_LEFT = "connection_left"
     DEVICE_MISSING = "device_missing"
+    FILE_MISSING = "file_missing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,8 @@ class Views:
 
     ``guest`` is None when its domain is gone, ``inner`` when QEMU was not asked. ``removed`` are
     the removed rows that a disk, a record or an attachment is named by. ``sources`` says where
-    on this host the volume of a connected row is, ``absent`` are those whose volume is not;
+    on this host the volume of a connected row is, or the file of a local disk; ``absent`` are
+    those whose volume or file is not; of a local disk of other hands neither says anything;
     ``shared`` are rows whose volume another record of the host has too. ``at_work`` and ``stuck``
     are rows by the operation that has them; ``refused`` rows whose last detach the guest did not
     let end.
