@@ -8,7 +8,7 @@ from tests import fakes
 from tests.fakes.database import FakeBlockDevices
 from tests.fakes.world import World
 from tests.unit import scenes
-from tests.unit.scenes import DEVICE
+from tests.unit.scenes import DEVICE, VOLUME
 from worker.errors import BlockDeviceNotFound, DeviceWrongState
 from worker.handlers.release_block_device import ReleaseBlockDevice, release_block_device
 from worker.model.block_device import BlockDevice, DeviceStatus
@@ -52,7 +52,7 @@ def test_a_second_release_is_fine_and_not_told(world: World) -> None:
 def test_what_is_more_than_reserved_is_not_released(world: World, status: DeviceStatus) -> None:
     world.rows[DEVICE] = replace(world.rows[DEVICE], status=status)
 
-    with pytest.raises(DeviceWrongState, match=f"is {status}; detach its volume instead"):
+    with pytest.raises(DeviceWrongState, match=f"is {status}; detach volume {VOLUME} instead"):
         release_block_device(REQUEST, fakes.ports(world))
     assert DEVICE in world.rows
 

@@ -80,6 +80,8 @@ def _guest_has(row: BlockDevice, ports: Ports) -> bool:
 
 def _left(row: BlockDevice, ports: Ports) -> str:
     """Name what was not looked at: host and volume service are the operator's to clear."""
+    if row.local:
+        return "; left as it is: its file, which goes with the instance"
     left = [] if row.attachment is None else [f"attachment {row.attachment}"]
     if ports.connections.get(row.uuid) is not None:
         left.append("the record that this host is connected")

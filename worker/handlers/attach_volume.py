@@ -8,6 +8,7 @@ from worker.errors import (
     DatabaseUnavailable,
     DeviceWrongState,
     LeftBehind,
+    NoVolume,
     WrongDevice,
 )
 from worker.handlers import host_volume
@@ -58,6 +59,9 @@ def attach_volume(request: AttachVolume, ports: Ports) -> BlockDevice:
 
 def _reserved(request: AttachVolume, ports: Ports) -> BlockDevice:
     device = ports.devices.get(request.bdm_uuid)
+    if device.local:
+        message = f"block device {device.uuid} is a local disk; reserve one for a volume"
+        raise NoVolume(message)
     if device.instance != request.instance_uuid:
         message = f"block device {device.uuid} belongs to instance {device.instance}"
         raise DeviceWrongState(message)

@@ -93,7 +93,7 @@ def _meant(request: DetachVolume, ports: Ports) -> BlockDevice:
         message = f"volume {request.volume_id} is not on instance {request.instance_uuid}"
         raise BlockDeviceNotFound(message)
     device = ports.devices.get(request.bdm_uuid)
-    if (device.instance, device.volume) != (request.instance_uuid, request.volume_id):
+    if (device.instance, device.its_volume) != (request.instance_uuid, request.volume_id):
         message = (
             f"block device {device.uuid} is volume {device.volume} on instance {device.instance}"
         )

@@ -18,12 +18,16 @@ class ReleaseBlockDevice:
 
 
 def release_block_device(request: ReleaseBlockDevice, ports: Ports) -> dict[str, Any]:
-    """Delete the row if it is still only reserved; one that is gone is fine."""
+    """Delete the row if it is still only reserved; one that is gone is fine.
+
+    Raises NoVolume for a local disk, which goes with its instance.
+    """
     device = ports.devices.get(request.bdm_uuid)
     if device.deleted:
         return device.public()
     if device.status is not DeviceStatus.RESERVED:
-        message = f"block device {device.uuid} is {device.status}; detach its volume instead"
+        volume = device.its_volume
+        message = f"block device {device.uuid} is {device.status}; detach volume {volume} instead"
         raise DeviceWrongState(message)
     ports.devices.release(
         device, Update(event=Event.RELEASED, instance=device.instance, block_device=device)

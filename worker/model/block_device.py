@@ -117,7 +117,9 @@ class BlockDevice:
     def its_volume(self) -> VolumeId:
         """The volume that it stands for; raises NoVolume for a local disk."""
         if self.volume is None:
-            message = f"block device {self.uuid} is a local disk, no volume"
+            message = (
+                f"block device {self.uuid} is a local disk, no volume; it goes with its instance"
+            )
             raise NoVolume(message)
         return self.volume
 
