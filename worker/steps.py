@@ -37,6 +37,7 @@ LOOKS = frozenset(
         "machines.check",
         "power.wait_off",
         "definitions.read",
+        "definitions.taken",
         "host_files.exists",
         "host_files.label",
         "images.show",

@@ -217,6 +217,13 @@ def test_a_text_of_another_machine_is_refused(lab: Lab, machine: InstanceId) -> 
         lab.definitions.define(InstanceId(new_uuid()), lab.definitions.read(machine), {})
 
 
+def test_a_uuid_or_a_name_is_taken_by_who_has_it(lab: Lab, machine: InstanceId) -> None:
+    name = lab.guests.describe(machine).name
+    taken, other = lab.definitions.taken, InstanceId(new_uuid())
+    assert taken(machine, "another") == taken(other, name) == name
+    assert taken(other, "another") is None
+
+
 def test_a_machine_that_runs_is_not_dropped(lab: Lab, machine: InstanceId) -> None:
     lab.start(machine)
     with pytest.raises(HypervisorRefused):

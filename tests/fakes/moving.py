@@ -45,6 +45,11 @@ class FakeDefinitions(Definitions):
         self.world.texts[text] = replace(guest, persistent=dict(guest.persistent), live={})
         return text
 
+    def taken(self, instance: InstanceId, name: str) -> str | None:
+        guests = self.world.guests
+        found = [guests[one].name for one in guests if one == instance or guests[one].name == name]
+        return next(iter(found), None)
+
     def define(self, instance: InstanceId, text: str, sources: NewSources) -> None:
         if text.split(maxsplit=1)[0] != instance:
             message = f"the text is not of {instance}"

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.errors import (
-    DomainNotFound,
     DomainTaken,
     IdTaken,
     InstanceTaken,
@@ -80,12 +79,10 @@ def _check_instance(carried: Carried, ports: Ports) -> None:
 
 
 def _check_domain(carried: Carried, ports: Ports) -> None:
-    for named in (carried.instance.uuid, carried.instance.name):
-        try:
-            guest = ports.guests.find(named)
-        except DomainNotFound:
-            continue
-        message = f"the hypervisor has domain {guest.name} already, of uuid {guest.instance}"
+    instance = carried.instance
+    name = ports.definitions.taken(instance.uuid, instance.name)
+    if name is not None:
+        message = f"the hypervisor has a domain {name} already, of this name or uuid"
         raise DomainTaken(message)
 
 

@@ -37,6 +37,10 @@ class Definitions(ABC):
         """
 
     @abstractmethod
+    def taken(self, instance: InstanceId, name: str) -> str | None:
+        """Return the name of a domain that has the uuid or the name already; None for no such."""
+
+    @abstractmethod
     def define(self, instance: InstanceId, text: str, sources: NewSources) -> None:
         """Make a domain of the text, its disks' sources renewed; one that is there stays.
 

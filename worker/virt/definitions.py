@@ -39,6 +39,14 @@ class LibvirtDefinitions(Definitions):
             text: str = domain.XMLDesc(_KEPT)
             return text
 
+    def taken(self, instance: InstanceId, name: str) -> str | None:
+        """Return the name of a domain that has the uuid or the name already; None for no such."""
+        with self._connection.use() as connection:
+            for domain in connection.listAllDomains():
+                if domain.UUIDString() == instance or domain.name() == name:
+                    return str(domain.name())
+        return None
+
     def define(self, instance: InstanceId, text: str, sources: NewSources) -> None:
         """Make a domain of the text, its disks' sources renewed; one that is there stays."""
         domain = parsed(text)
