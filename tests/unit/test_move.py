@@ -158,6 +158,17 @@ def test_a_release_again_is_fine() -> None:
     assert world == before
 
 
+def test_a_released_instance_is_not_destroyed() -> None:
+    world = adopted()
+    release(world)
+    before = world.copy()
+    asked = operation("destroy_instance", 63, instance_uuid=INSTANCE)
+    ended = run(world, asked)
+    assert ended.fault is not None
+    assert ended.fault.code == "instance.wrong_state"
+    assert world == before
+
+
 @pytest.mark.parametrize("become", [run_it, begin_something])
 def test_what_is_not_at_rest_is_not_released(become: Callable[[World], None]) -> None:
     world = adopted()

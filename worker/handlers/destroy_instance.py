@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from worker.errors import VolumeInUse
+from worker.errors import InstanceWrongState, VolumeInUse
 from worker.handlers import host_volume
 from worker.model.block_device import BlockDevice
+from worker.model.carried import RELEASED
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance
 from worker.ports import Ports
@@ -27,6 +28,10 @@ def destroy_instance(request: DestroyInstance, ports: Ports) -> None:
     Files of an instance that was adopted are not ours and stay.
     """
     instance = ports.instances.get(request.instance_uuid)
+    if instance.task_state == RELEASED:
+        # Its attachments and volumes are another host's by now, perhaps.
+        message = f"instance {instance.uuid} was released to another host; forget it instead"
+        raise InstanceWrongState(message)
     rows = ports.devices.of_instance(instance.uuid)
     ports.progress.pass_commit_point()
     ports.instances.save(replace(instance, task_state=DELETING))
