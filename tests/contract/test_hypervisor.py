@@ -112,7 +112,7 @@ def test_a_guest_is_found_by_name_and_by_uuid(lab: Lab) -> None:
     assert lab.guests.find(name) == lab.guests.find(instance) == lab.guests.describe(instance)
 
 
-@pytest.mark.parametrize("name", [new_uuid(), "no-such-guest"])
+@pytest.mark.parametrize("name", [new_uuid(), "no-such-guest"], ids=["uuid", "name"])
 def test_a_guest_that_is_not_there_is_not_found(lab: Lab, name: str) -> None:
     with pytest.raises(DomainNotFound):
         lab.guests.find(name)

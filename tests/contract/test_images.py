@@ -30,7 +30,11 @@ def test_an_image_is_shown_as_it_was_declared(lab: ImageLab) -> None:
     assert shown.properties["hw_vif_multiqueue_enabled"] == "true"
 
 
-@pytest.mark.parametrize("name", [new_uuid(), "../../etc/passwd", "a/b", ".hidden", ""])
+@pytest.mark.parametrize(
+    "name",
+    [new_uuid(), "../../etc/passwd", "a/b", ".hidden", ""],
+    ids=["uuid", "up", "below", "hidden", "empty"],
+)
 def test_what_is_no_image_is_not_found(lab: ImageLab, name: str) -> None:
     with pytest.raises(ImageNotFound):
         lab.images.show(ImageId(name))
