@@ -31,11 +31,11 @@ from worker.errors import (
 from worker.handlers.check_import import CheckImport, check_import
 from worker.model.block_device import DeviceStatus
 from worker.model.carried import IMPORTING, RELEASED
-from worker.model.ids import AttachmentId, InstanceId
+from worker.model.ids import AttachmentId, InstanceId, PortId
 from worker.model.instance import VmState
 from worker.model.operation import Operation, OperationState
 from worker.model.source import DiskFormat, FileSource
-from worker.model.specification import LocalDisk, Specification
+from worker.model.specification import Interface, InterfaceKind, LocalDisk, Specification
 from worker.model.volume import AttachmentStatus, VolumeStatus
 
 
@@ -313,7 +313,9 @@ def test_local_disks_and_config_drive_are_found_where_this_worker_keeps_them() -
     world = adopted()
     row = next(row for row in world.rows.values() if row.target == "vda")
     disk = LocalDisk(uuid=row.uuid, size=1 << 20, format=DiskFormat.RAW)
-    made = Specification(vcpus=1, memory=64, disks=(disk,), config_drive=True)
+    port = PortId("0ddba11a-0000-4000-8000-000000000001")
+    tap = Interface(port=port, kind=InterfaceKind.TAP, mac="52:54:00:00:00:01", target="tap0")
+    made = Specification(vcpus=1, memory=64, disks=(disk,), interfaces=(tap,), config_drive=True)
     world.instances[INSTANCE] = replace(
         world.instances[INSTANCE], specification=made, adoption=None
     )
