@@ -102,7 +102,7 @@ class FakeLab(Lab):
         self.world.guests[instance].ghosts.add(disk.alias)
 
     def doubt(self, instance: InstanceId) -> None:
-        """The fake never trusts its hypervisor."""
+        self.world.guests[instance].doubted = True
 
     def wait_until_seen(self, instance: InstanceId, disk: Disk, *, seen: bool = True) -> None:
         guest = self.world.guests[instance]

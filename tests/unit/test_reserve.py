@@ -21,6 +21,8 @@ from worker.errors import (
     DomainNotFound,
     IdTaken,
     InstanceNotFound,
+    RequestMalformed,
+    TagTaken,
     TooManyDevices,
     VolumeAlreadyAttached,
     VolumeInUse,
@@ -146,6 +148,16 @@ def test_a_volume_comes_to_an_instance_once(world: World) -> None:
     assert "/dev/vda" in message
 
 
+def test_a_tag_is_one_disks_alone_on_its_instance(world: World) -> None:
+    reserve(world, tag="data")
+
+    another = {"bdm_uuid": OTHER_DEVICE, "volume_id": OTHER_VOLUME}
+
+    assert "/dev/vda" in refused(world, TagTaken, tag="data", **another)
+    other = request(tag="logs", **another)
+    assert reserve_block_device_name(other, fakes.ports(world))["tag"] == "logs"
+
+
 def test_a_volume_attached_here_is_said_to_be_here_not_merely_in_use(world: World) -> None:
     scenes.attach(world)
 
@@ -191,6 +203,7 @@ def test_a_shared_volume_in_use_is_reserved(world: World) -> None:
         ({"device_type": "tape"}, DeviceTypeUnsupported),
         ({"device": "/dev/disk"}, DeviceNameMalformed),
         ({"device": ""}, DeviceNameMalformed),
+        ({"tag": "a/b"}, RequestMalformed),
         ({"device": "sdb"}, DeviceNameMalformed),
     ],
 )

@@ -56,7 +56,7 @@ def _bus(address: Address | None) -> tuple[str, str | None]:
             return kind, str(address).removeprefix(f"{kind}:")
         case UsbAddress():
             return "usb", str(address).removeprefix("usb:")
-        case None:
+        case _:
             return "none", None
 
 

@@ -46,6 +46,9 @@ WAYS: dict[str, Callable[[SqlBlockDevices, Row], BlockDevice | None]] = {
 OF_A_UUID = {"get", "look"}
 """Ways to a row that lead to none without a uuid."""
 
+OF_A_STATUS = {"missing"}
+"""Ways that lead to rows of one status alone."""
+
 
 def alias_of(row: Row) -> str:
     return f"ua-{row['volume_id']}"
@@ -75,7 +78,7 @@ def test_every_way_to_a_row_is_tried_here() -> None:
         if callable(method)
     }
     reading = {name for name, kind in returns.items() if "BlockDevice" in str(kind)}
-    assert reading - {"move"} == WAYS.keys() | OF_A_UUID
+    assert reading - {"move"} == WAYS.keys() | OF_A_UUID | OF_A_STATUS
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -93,6 +96,16 @@ def test_whoever_reads_a_row_gives_it_its_marks(
     for again in WAYS.values():
         assert again(repositories.for_call().devices, row) == found
     assert repositories.for_call().devices.get(found.uuid) == found
+
+
+def test_whoever_reads_a_missing_row_gives_it_its_marks(
+    database: Database, devices: SqlBlockDevices, instance: InstanceId
+) -> None:
+    row = an_old_row(instance_uuid=instance, status="missing")
+    write(database.engine, row)
+    (found,) = devices.missing()
+    assert (is_uuid(found.uuid), found.alias) == (True, alias_of(row))
+    assert uuids(database.engine) == {found.device_name: found.uuid}
 
 
 @pytest.mark.parametrize("way", ["bearing", "holding"])
@@ -120,6 +133,28 @@ def test_a_local_disk_is_known_by_its_uuid(database: Database, devices: SqlBlock
     write(database.engine, row)
     (found,) = devices.of_instance(row["instance_uuid"])
     assert (found.alias, found.serial) == (f"ua-{found.uuid}", found.uuid)
+
+
+def test_a_local_disk_whose_marks_are_there_gets_back_the_uuid_that_they_are_of(
+    database: Database, devices: SqlBlockDevices
+) -> None:
+    lost, other = new_uuid(), new_uuid()
+    instance = new_uuid()
+    rows = [
+        an_old_row(instance_uuid=instance, volume_id=None, alias=f"ua-{lost}", serial=lost),
+        # Neither another's uuid, nor what is none, nor what marks a volume.
+        an_old_row(instance_uuid=instance, volume_id=None, alias=f"ua-{other}", serial=other),
+        an_old_row(instance_uuid=instance, volume_id=None, alias="ua-theirs", serial="theirs"),
+        an_old_row(instance_uuid=instance, alias="ua-3", serial="3"),
+    ]
+    taken = an_old_row(uuid=other, alias="ua-taken", serial="taken")
+    write(database.engine, *rows, taken)
+    found = {row.device_name: row for row in devices.of_instance(InstanceId(instance))}
+    uuids_ = [found[row["device_name"]].uuid for row in rows]
+    assert uuids_[0] == lost
+    assert other not in uuids_
+    assert all(map(is_uuid, uuids_))
+    assert [found[row["device_name"]].serial for row in rows] == [row["serial"] for row in rows]
 
 
 def test_a_lun_gets_no_serial(database: Database, devices: SqlBlockDevices) -> None:
