@@ -92,10 +92,18 @@ def _press(domain: libvirt.virDomain) -> None:
 
 
 def _destroy(domain: libvirt.virDomain) -> None:
+    refusal = _graceful_refusal(domain)
+    if refusal is not None:
+        LOG.warning("guest is killed: instance=%s reason=%r", domain.UUIDString(), refusal)
+        domain.destroy()
+
+
+def _graceful_refusal(domain: libvirt.virDomain) -> str | None:
+    """Let QEMU end itself; return why it does not."""
     try:
         domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
     except libvirt.libvirtError as error:
         if connection_lost(error) or not_running(error):
             raise
-        LOG.warning("guest is killed: instance=%s reason=%r", domain.UUIDString(), str(error))
-        domain.destroy()
+        return str(error)
+    return None

@@ -1,0 +1,106 @@
+"""Instances, as a client asks for them."""
+
+from datetime import datetime
+from typing import Any, Unpack
+
+from worker.rpc.client.sender import Json, Sender, Sending, listed, mapping
+
+
+class InstanceMethods(Sender):
+    """What is asked of a worker about its guests."""
+
+    def list_instances(self, host: str) -> list[Json]:
+        """Return the instances in the worker's care."""
+        return listed(self.call(host, "list_instances"))
+
+    def get_instance(self, host: str, *, instance_uuid: str) -> Json:
+        """Return one instance."""
+        return mapping(self.call(host, "get_instance", instance_uuid=instance_uuid))
+
+    def adopt_instance(self, host: str, *, domain: str, dry_run: bool = False) -> Json:
+        """Take a libvirt domain into the worker's care; return the instance and its disks."""
+        return mapping(self.call(host, "adopt_instance", domain=domain, dry_run=dry_run))
+
+    def export_instance(self, host: str, *, instance_uuid: str) -> Json:
+        """Return what another host's worker needs to take a stopped instance over."""
+        return mapping(self.call(host, "export_instance", instance_uuid=instance_uuid))
+
+    def check_import(self, host: str, *, document: str) -> Json:
+        """Return what ``import_instance`` would take in; raises what it would end with."""
+        return mapping(self.call(host, "check_import", document=document))
+
+    def forget_instance(self, host: str, *, instance_uuid: str, **sending: Unpack[Sending]) -> str:
+        """Let an adopted instance go as it came, or one that moved to another host."""
+        return self.cast(host, "forget_instance", instance_uuid=instance_uuid, **sending)
+
+    def release_instance(self, host: str, *, instance_uuid: str, **sending: Unpack[Sending]) -> str:
+        """Give up an exported instance's domain and connections, for another host to have them."""
+        return self.cast(host, "release_instance", instance_uuid=instance_uuid, **sending)
+
+    def import_instance(
+        self, host: str, *, instance_uuid: str, document: str, **sending: Unpack[Sending]
+    ) -> str:
+        """Take in an instance; ``document`` is what its export has answered, as JSON."""
+        return self.cast(
+            host, "import_instance", instance_uuid=instance_uuid, document=document, **sending
+        )
+
+    def build_instance(
+        self,
+        host: str,
+        *,
+        instance_uuid: str,
+        name: str,
+        vcpus: int,
+        memory_mb: int,
+        operation_id: str | None = None,
+        expires_at: datetime | None = None,
+        request_id: str | None = None,
+        **wanted: Any,  # noqa: ANN401 - plain JSON
+    ) -> str:
+        """Build an instance and start it; docs/instances.md has the rest of its arguments."""
+        return self.cast(
+            host,
+            "build_instance",
+            operation_id=operation_id,
+            expires_at=expires_at,
+            request_id=request_id,
+            instance_uuid=instance_uuid,
+            name=name,
+            vcpus=vcpus,
+            memory_mb=memory_mb,
+            **wanted,
+        )
+
+    def destroy_instance(self, host: str, *, instance_uuid: str, **sending: Unpack[Sending]) -> str:
+        """Take an instance away for good, its local disks too."""
+        return self.cast(host, "destroy_instance", instance_uuid=instance_uuid, **sending)
+
+    def start_instance(self, host: str, *, instance_uuid: str, **sending: Unpack[Sending]) -> str:
+        """Start the guest, its volumes connected anew."""
+        return self.cast(host, "start_instance", instance_uuid=instance_uuid, **sending)
+
+    def stop_instance(
+        self,
+        host: str,
+        *,
+        instance_uuid: str,
+        clean_shutdown: bool = True,
+        timeout: int | None = None,
+        **sending: Unpack[Sending],
+    ) -> str:
+        """Have the guest off; it is asked first, unless told otherwise, for ``timeout`` seconds."""
+        return self.cast(
+            host,
+            "stop_instance",
+            instance_uuid=instance_uuid,
+            clean_shutdown=clean_shutdown,
+            timeout=timeout,
+            **sending,
+        )
+
+    def reboot_instance(
+        self, host: str, *, instance_uuid: str, hard: bool = False, **sending: Unpack[Sending]
+    ) -> str:
+        """Have the guest off and start it anew; with ``hard`` it is not asked."""
+        return self.cast(host, "reboot_instance", instance_uuid=instance_uuid, hard=hard, **sending)
