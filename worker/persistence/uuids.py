@@ -13,7 +13,7 @@ from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import bindparam, func, or_, select, update
 
 from worker.model.block_device import DeviceType
-from worker.model.ids import new_uuid
+from worker.model.ids import is_uuid, new_uuid
 from worker.persistence.database import Database
 from worker.persistence.prepared import Change, Query
 from worker.persistence.schema import BLOCK_DEVICES as TABLE
@@ -44,6 +44,8 @@ _OTHERS = Query(
         TABLE.c.id != bindparam("which"),
     )
 )
+_RESTORE = Change(update(TABLE).where(_IS_IT).values(uuid=bindparam("lost")))
+_BEARER = Query(select(TABLE.c.id).where(TABLE.c.uuid == bindparam("uuid")))
 _COUNT = select(func.count()).where(_EMPTY)
 _SOME = select(TABLE.c.id).where(_EMPTY).order_by(TABLE.c.id)
 
@@ -103,10 +105,24 @@ def _give_all(ids: Sequence[int], connection: SqlConnection) -> int:
 def _give(which: int, connection: SqlConnection) -> int:
     given = _GIVE.run(connection, {"which": which, "drawn": new_uuid()})
     row = _LOOK.first(connection, which=which)
+    if given and row is not None:
+        _restore(row, connection)
     if row is not None and None in (row.alias, row.serial):
         others = _OTHERS.all(connection, instance=row.instance_uuid, which=which)
         _MARK.run(connection, {"which": which, **_marks(row, [] if row.deleted else others)})
     return given
+
+
+def _restore(row: Any, connection: SqlConnection) -> None:  # noqa: ANN401 - of the table
+    """A local disk's marks are its row's uuid, and its file is named by it: it gets it back.
+
+    Only once the row is ours: a transaction that reads before it writes may lose all it did.
+    """
+    lost = row.serial or ""
+    if row.volume_id is not None or row.alias != f"ua-{lost}" or not is_uuid(lost):
+        return
+    if _BEARER.first(connection, uuid=lost) is None:
+        _RESTORE.run(connection, {"which": row.id, "lost": lost})
 
 
 def _marks(row: Any, others: Sequence[Any]) -> dict[str, str | None]:  # noqa: ANN401
