@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -84,6 +85,14 @@ def aliases(guest: Guest) -> tuple[set[str], set[str]]:
     live = guest.domain.XMLDesc(0) if guest.domain.isActive() else "<domain/>"
     kept = guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     return _aliases(live), _aliases(kept)
+
+
+def wait_until_gone(guest: Guest, alias: str) -> None:
+    """The guest sees a disk no more a moment before QEMU has forgotten the device."""
+    deadline = time.monotonic() + 20.0
+    while alias in aliases(guest)[0] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alias not in aliases(guest)[0]
 
 
 def _aliases(xml: str) -> set[str]:
@@ -170,6 +179,7 @@ def test_what_a_running_guest_lost_is_found_and_put_back(
 
     guest.domain.detachDeviceAlias(row["alias"], LIVE)
     guest.wait_for_no_disk("vda")
+    wait_until_gone(guest, row["alias"])
     (file,) = (served.state / "volumes").iterdir()
     plant_ghost(guest, row, file)
     guest.wait_for_disk("vda")

@@ -1,9 +1,29 @@
 """Instances, as a client asks for them."""
 
-from datetime import datetime
-from typing import Any, Unpack
+from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 from worker.rpc.client.sender import Json, Sender, Sending, listed, mapping
+
+
+class Building(Sending, total=False):
+    """What a build may be given beside what it needs; what is left out is the worker's default."""
+
+    image_ref: str | None
+    root_gb: int | None
+    ephemeral_gb: Sequence[int]
+    swap_mb: int | None
+    block_devices: Sequence[Json]
+    config_drive: bool
+    machine_type: str | None
+    firmware: str | None
+    networks: Sequence[Json]
+    kernel_id: str | None
+    ramdisk_id: str | None
+    command_line: str | None
+    metadata: Mapping[str, str]
+    project_id: str | None
+    user_id: str | None
 
 
 class InstanceMethods(Sender):
@@ -53,23 +73,17 @@ class InstanceMethods(Sender):
         name: str,
         vcpus: int,
         memory_mb: int,
-        operation_id: str | None = None,
-        expires_at: datetime | None = None,
-        request_id: str | None = None,
-        **wanted: Any,  # noqa: ANN401 - plain JSON
+        **building: Unpack[Building],
     ) -> str:
         """Build an instance and start it; docs/instances.md has the rest of its arguments."""
         return self.cast(
             host,
             "build_instance",
-            operation_id=operation_id,
-            expires_at=expires_at,
-            request_id=request_id,
             instance_uuid=instance_uuid,
             name=name,
             vcpus=vcpus,
             memory_mb=memory_mb,
-            **wanted,
+            **building,
         )
 
     def destroy_instance(self, host: str, *, instance_uuid: str, **sending: Unpack[Sending]) -> str:
