@@ -1,6 +1,7 @@
 """What could not be read: kept, with the reason, until an operator has looked."""
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ ID_LENGTH = 12
 """Characters of an id; a shorter run of digits is a position."""
 
 MASK = "***"
+
+RETURN_SECONDS, RETURN_POLL = 2.0, 0.01
 
 
 class DeadLetters:
@@ -129,8 +132,10 @@ class DeadLetterBox:
                 channel = connection.channel()
                 queue = dead_letter_queue(self._settings)(channel)
                 queue.declare()
-                yield connection, list(_taken(queue))
+                messages = list(_taken(queue))
+                yield connection, messages
                 channel.close()
+                _wait_for_return(dead_letter_queue(self._settings)(connection.channel()), messages)
         except BROKER_ERRORS as error:
             message = f"the broker does not answer, or refuses: {error}"
             raise BrokerUnavailable(message) from error
@@ -156,6 +161,18 @@ def _taken(queue: Queue) -> Iterator[Message]:
         if message is None:
             return
         yield message
+
+
+def _wait_for_return(queue: Queue, messages: Sequence[Message]) -> None:
+    """Wait until those that were given back can be taken again, for whoever looks next.
+
+    A quorum queue takes them back a moment after the channel was closed. Not for ever: somebody
+    else may have dropped them by then.
+    """
+    kept = sum(not message.acknowledged for message in messages)
+    deadline = time.monotonic() + RETURN_SECONDS
+    while queue.queue_declare(passive=True).message_count < kept and time.monotonic() < deadline:
+        time.sleep(RETURN_POLL)
 
 
 def _find(which: str, messages: Sequence[Message]) -> DeadLetter:
