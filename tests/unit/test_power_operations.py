@@ -143,6 +143,21 @@ def test_an_adopted_guest_has_no_local_disk_of_ours_and_starts() -> None:
     assert world.guests[INSTANCE].running
 
 
+def test_an_adopted_volume_that_nobody_attached_stays_as_its_layout_has_it() -> None:
+    world = power_scenes.off()
+    world.rows[DATA] = replace(world.rows[DATA], attachment=None, connection=None)
+    del world.connections[DATA]
+    alias = world.rows[DATA].alias
+    shown = world.guests[INSTANCE].persistent[alias]
+    world.connected.add(DATA_VOLUME)
+
+    carry_out(world, START)
+
+    assert world.guests[INSTANCE].live[alias] == shown
+    assert world.rows[DATA].status is DeviceStatus.ATTACHED
+    assert "block_device.missing" not in world.events()
+
+
 @pytest.mark.parametrize("asked", [START, REBOOT, HARD])
 def test_a_local_disk_that_is_gone_is_said_before_anything_is_touched(asked: Operation) -> None:
     world = power_scenes.off() if asked is START else power_scenes.on()

@@ -121,9 +121,14 @@ def _tell(event: Event, device: BlockDevice, ports: Ports, fault: Fault | None =
 
 
 def _volumes(instance: Instance, ports: Ports) -> list[BlockDevice]:
-    """Return the rows to restore; the one that the guest boots from first."""
+    """Return the rows to restore; the one that the guest boots from first.
+
+    A volume of an adopted guest that nobody attached through the volume service is not this host's
+    to connect: its layout names it as other hands have left it.
+    """
     rows = ports.devices.of_instance(instance.uuid)
-    meant = [row for row in rows if not row.local and row.status in RESTORED]
+    ours = [row for row in rows if row.attachment is not None or row.connection is not None]
+    meant = [row for row in ours if not row.local and row.status in RESTORED]
     return sorted(meant, key=lambda row: not _is_root(row))
 
 
