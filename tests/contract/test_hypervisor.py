@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.hypervisors import LABS, Lab
+from tests.contract.hypervisors import LABS, Lab, LibvirtLab
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
 from worker.model.address import first_free
 from worker.model.block_device import Bus, DeviceType
@@ -252,6 +252,18 @@ def test_a_forgotten_disk_stays_in_the_running_guest(
     lab.disks.forget(guest, disk.alias)
     assert live(lab, guest) == (shown(disk),)
     assert persistent(lab, guest) == ()
+
+
+@pytest.mark.parametrize("lab", ["libvirt"], indirect=True)
+def test_a_guest_that_gets_a_disk_is_taken_off_libvirts_autostart(
+    lab: LibvirtLab, guest: InstanceId, disk: Disk
+) -> None:
+    with lab.connection.domain(guest) as domain:
+        domain.setAutostart(1)
+        lab.disks.attach(guest, disk)
+        assert not domain.autostart()
+    lab.disks.unplug(guest, disk.alias)
+    lab.disks.forget(guest, disk.alias)
 
 
 def test_taking_away_what_is_not_there_is_fine(lab: Lab, guest: InstanceId, disk: Disk) -> None:

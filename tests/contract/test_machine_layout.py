@@ -119,6 +119,9 @@ def test_interfaces_are_known_by_their_ports_and_autostart_is_off(yard: LibvirtY
     assert places == ["pci:0000:03:00.0", "pci:0000:04:00.0"]
     with yard.connection.domain(machine.instance) as domain:
         assert not domain.autostart()
+        domain.setAutostart(1)
+        yard.power.start(machine.instance)
+        assert not domain.autostart()
     yard.power.cut(machine.instance)
 
 

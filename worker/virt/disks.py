@@ -11,6 +11,7 @@ from worker.model.disk import Disk
 from worker.model.guest import GuestDisk, Layout
 from worker.model.ids import InstanceId
 from worker.ports import GuestDisks
+from worker.virt.autostart import take_off_autostart
 from worker.virt.connection import LibvirtConnection
 from worker.virt.events import Outcome
 from worker.virt.failures import (
@@ -72,6 +73,7 @@ class LibvirtGuestDisks(GuestDisks):
             message = f"libvirt would drop the alias {disk.alias!r}, and the disk be lost track of"
             raise HypervisorRefused(message)
         with self._connection.domain(instance) as domain:
+            take_off_autostart(domain)
             lacking = _compare(_layouts(domain), disk)
             if not lacking:
                 return

@@ -10,6 +10,7 @@ import libvirt
 from worker.errors import DomainNotFound, HypervisorUnavailable
 from worker.model.ids import InstanceId
 from worker.ports import Power
+from worker.virt.autostart import take_off_autostart
 from worker.virt.connection import LibvirtConnection
 from worker.virt.failures import connection_lost, not_running
 
@@ -30,6 +31,7 @@ class LibvirtPower(Power):
         Raises DomainNotFound, HypervisorRefused, HypervisorUnavailable.
         """
         with self._connection.domain(instance) as domain:
+            take_off_autostart(domain)
             if domain.isActive():
                 return
             try:
