@@ -165,6 +165,22 @@ def test_what_libvirt_saved_beside_a_machine_goes_with_it(yard: LibvirtYard) -> 
         assert (domain.hasManagedSaveImage(), domain.snapshotNum()) == (0, 0)
 
 
+def test_no_guest_is_started_from_what_libvirt_saved_of_it(yard: LibvirtYard) -> None:
+    machine = yard.machine([(Bus.VIRTIO, DISK)])
+    copied = replace(machine.disks[0], source=yard.file(new_uuid(), DiskFormat.QCOW2))
+    machine = replace(machine, disks=(copied,))
+    yard.machines.define(machine)
+    with yard.connection.domain(machine.instance) as domain:
+        yard.power.start(machine.instance)
+        domain.managedSave()
+        with pytest.raises(HypervisorRefused, match="managedsave-remove"):
+            yard.power.start(machine.instance)
+        assert not domain.isActive()
+        domain.managedSaveRemove()
+        yard.power.start(machine.instance)
+    yard.power.cut(machine.instance)
+
+
 def test_the_disk_that_is_booted_from_comes_back_as_that(yard: LibvirtYard) -> None:
     machine = yard.machine([(Bus.VIRTIO, DISK), (Bus.SCSI, DISK)])
     disks = LibvirtGuestDisks(yard.connection)

@@ -169,7 +169,7 @@ def test_a_released_instance_is_not_destroyed() -> None:
     assert world == before
 
 
-@pytest.mark.parametrize("become", [run_it, begin_something])
+@pytest.mark.parametrize("become", [run_it, begin_something, reserve_something])
 def test_what_is_not_at_rest_is_not_released(become: Callable[[World], None]) -> None:
     world = adopted()
     become(world)

@@ -27,6 +27,7 @@ from worker.errors import (
     WrongDevice,
 )
 from worker.model.block_device import DeviceStatus
+from worker.model.config_drive import META_DATA
 from worker.model.guest import GuestDisk
 from worker.model.instance import TAKEN_FROM, PowerChange, VmState
 from worker.model.operation import Operation, OperationState
@@ -497,6 +498,19 @@ def test_a_volume_that_is_back_has_its_old_place_and_is_told() -> None:
     assert disks(world) == disks(power_scenes.on())
     assert world.rows[DATA].status is DeviceStatus.ATTACHED
     assert told_of(world, "block_device.returned") == [(DATA, None)]
+
+
+def test_one_that_is_back_with_a_tag_has_the_config_drive_written_anew() -> None:
+    world = power_scenes.missing_while_it_runs()
+    kept = world.instances[INSTANCE]
+    assert kept.specification is not None
+    wanted = replace(kept.specification, config_drive=True)
+    world.instances[INSTANCE] = replace(kept, specification=wanted)
+    world.rows[DATA] = replace(world.rows[DATA], tag="data")
+
+    carry_out(world, RETURN)
+
+    assert META_DATA in world.config_drives[INSTANCE]
 
 
 def test_one_that_is_still_away_stays_missing() -> None:

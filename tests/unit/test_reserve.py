@@ -21,6 +21,7 @@ from worker.errors import (
     DomainNotFound,
     IdTaken,
     InstanceNotFound,
+    InstanceWrongState,
     RequestMalformed,
     TagTaken,
     TooManyDevices,
@@ -38,6 +39,7 @@ from worker.handlers.reserve_block_device_name import (
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType
 from worker.model.disk import Disk
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId, is_uuid
+from worker.model.instance import VmState
 from worker.model.source import BlockSource, DiskOptions
 from worker.model.update import Update
 from worker.model.volume import GIB, VolumeStatus
@@ -146,6 +148,12 @@ def test_a_volume_comes_to_an_instance_once(world: World) -> None:
     message = refused(world, VolumeAlreadyAttached, bdm_uuid=OTHER_DEVICE)
 
     assert "/dev/vda" in message
+
+
+def test_an_instance_that_is_being_built_takes_no_reservation(world: World) -> None:
+    world.instances[INSTANCE] = replace(world.instances[INSTANCE], vm_state=VmState.BUILDING)
+
+    assert "being built" in refused(world, InstanceWrongState)
 
 
 def test_a_tag_is_one_disks_alone_on_its_instance(world: World) -> None:

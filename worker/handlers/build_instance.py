@@ -83,14 +83,24 @@ def _build(
 
 
 def _finish(uuid: InstanceId, ports: Ports) -> None:
-    """The guest runs: say so of each of its disks, and of itself."""
-    instance = ports.instances.get(uuid)
-    for row in ports.devices.of_instance(uuid):
+    """The guest runs: say so of each of its disks, and of itself, then at the volume service.
+
+    Should that never answer, the instance is one that can be stopped and started all the same.
+    """
+    instance, rows = ports.instances.get(uuid), _own(uuid, ports)
+    state = ports.guests.describe(uuid).vm_state
+    for row in rows:
+        ports.devices.save(replace(row, status=DeviceStatus.ATTACHED))
+    ports.instances.save(replace(instance, vm_state=state, task_state=None))
+    for row in rows:
         if row.attachment is not None:
             ports.attachments.complete(row.attachment)
-        ports.devices.save(replace(row, status=DeviceStatus.ATTACHED))
-    state = ports.guests.describe(uuid).vm_state
-    ports.instances.save(replace(instance, vm_state=state, task_state=None))
+
+
+def _own(uuid: InstanceId, ports: Ports) -> list[BlockDevice]:
+    """Return the rows of the build; what was reserved since is another operation's."""
+    rows = ports.devices.of_instance(uuid)
+    return [row for row in rows if row.status is not DeviceStatus.RESERVED]
 
 
 def _mark(instance: Instance, ports: Ports) -> None:

@@ -1,11 +1,12 @@
 """Write an instance down as it can be carried to another host."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.errors import DeviceWrongState, InstanceWrongState
 from worker.handlers.forget_instance import check_alone
-from worker.model.block_device import DeviceStatus
+from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.carried import Carried, written
 from worker.model.guest import Guest, Layout
 from worker.model.ids import InstanceId
@@ -33,10 +34,7 @@ def export_instance(request: ExportInstance, ports: Ports) -> dict[str, Any]:
     instance = ports.instances.get(request.instance_uuid)
     layout = layout_of_stopped(instance, ports.guests.describe(instance.uuid))
     rows = ports.devices.of_instance(instance.uuid)
-    for row in rows:
-        if row.status not in AT_REST:
-            message = f"block device {row.uuid} is {row.status}; release or detach it first"
-            raise DeviceWrongState(message)
+    check_at_rest(rows)
     volumes = {row.alias for row in rows if not row.local}
     carried = Carried(
         instance=replace(instance, task_state=None),
@@ -49,6 +47,14 @@ def export_instance(request: ExportInstance, ports: Ports) -> dict[str, Any]:
         },
     )
     return written(carried)
+
+
+def check_at_rest(rows: Sequence[BlockDevice]) -> None:
+    """Raise DeviceWrongState for a disk that is on its way to the instance, or from it."""
+    for row in rows:
+        if row.status not in AT_REST:
+            message = f"block device {row.uuid} is {row.status}; release or detach it first"
+            raise DeviceWrongState(message)
 
 
 def layout_of_stopped(instance: Instance, guest: Guest) -> Layout:

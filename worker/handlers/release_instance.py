@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from worker.handlers import host_volume
-from worker.handlers.export_instance import layout_of_stopped
+from worker.handlers.export_instance import check_at_rest, layout_of_stopped
 from worker.handlers.forget_instance import check_alone
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.carried import RELEASED
@@ -31,6 +31,7 @@ def release_instance(request: ReleaseInstance, ports: Ports) -> None:
         return
     if not ports.progress.past_commit_point:
         layout_of_stopped(instance, ports.guests.describe(instance.uuid))
+        check_at_rest(ports.devices.of_instance(instance.uuid))
         ports.progress.pass_commit_point()
     ports.definitions.drop(instance.uuid)
     for row in ports.devices.of_instance(instance.uuid):

@@ -10,6 +10,7 @@ from worker.errors import (
     DeviceNameTaken,
     DeviceTypeUnsupported,
     IdTaken,
+    InstanceWrongState,
     TagTaken,
     VolumeAlreadyAttached,
     VolumeInUse,
@@ -17,6 +18,7 @@ from worker.errors import (
 from worker.model.block_device import BlockDevice, Bus, DeviceType
 from worker.model.guest import Guest
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
+from worker.model.instance import Instance, VmState
 from worker.model.names import parse_bus
 from worker.model.placement import place
 from worker.model.serials import serial_for
@@ -53,9 +55,16 @@ def reserve_block_device_name(request: ReserveBlockDeviceName, ports: Ports) -> 
     bus = parse_bus(request.disk_bus or Bus.VIRTIO)
     _check_device_type(request.device_type or DeviceType.DISK)
     check_tag(request.tag)
-    ports.instances.get(request.instance_uuid)
+    _check_built(ports.instances.get(request.instance_uuid))
     device = _earlier(request, ports) or _new(request, bus, ports)
     return device.public()
+
+
+def _check_built(instance: Instance) -> None:
+    """A build takes every row for one of its own; what comes later waits for its end."""
+    if instance.vm_state is VmState.BUILDING:
+        message = f"instance {instance.uuid} is being built; reserve when that has ended"
+        raise InstanceWrongState(message)
 
 
 def _check_device_type(text: str) -> None:

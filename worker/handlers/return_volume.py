@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from worker.handlers.config_drive import renew_after
 from worker.handlers.reach_volume import Ways, let_go, reach
 from worker.handlers.restore_disks import keep_attached, plug
 from worker.model.block_device import BlockDevice, DeviceStatus
@@ -47,7 +48,9 @@ def return_volume(request: ReturnVolume, ports: Ports) -> BlockDevice | None:
         undo.by(_take_back, device, ports)
         plug(device, volume, guest, ports)
         undo.commit_point()
-        return keep_attached(device, ports)
+        device = keep_attached(device, ports)
+        renew_after(device, ports)
+        return device
 
 
 def _may_have_it(device: BlockDevice, guest: Guest, ports: Ports) -> bool:

@@ -14,6 +14,9 @@ from worker.virt.layout import read_layout
 from worker.virt.marks import parsed, remarked, sourced, unmarked
 
 _KEPT = libvirt.VIR_DOMAIN_XML_INACTIVE
+_KEEP_FILES = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
+"""A guest without its TPM's state has lost what it sealed: the keys of its disks, for one."""
+
 _WHOLE = _KEPT | libvirt.VIR_DOMAIN_XML_SECURE
 """With the passwords of consoles: a text without them, defined again, would take them away."""
 
@@ -66,13 +69,13 @@ class LibvirtDefinitions(Definitions):
                 domain.connect().defineXML(after)
 
     def drop(self, instance: InstanceId) -> None:
-        """Have the hypervisor forget a machine that is off; files stay, its NVRAM included."""
+        """Have the hypervisor forget a machine that is off; files stay, NVRAM and TPM included."""
         with suppress(DomainNotFound), self._connection.domain(instance) as domain:
             if domain.isActive():
                 # libvirt would make it a transient one, and let it run.
                 message = f"domain {domain.name()} runs"
                 raise HypervisorRefused(message)
-            domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
+            domain.undefineFlags(_KEEP_FILES)
 
     @contextmanager
     def _persistent(self, instance: InstanceId) -> Iterator[libvirt.virDomain]:

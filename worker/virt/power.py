@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import libvirt
 
-from worker.errors import DomainNotFound, HypervisorUnavailable
+from worker.errors import DomainNotFound, HypervisorRefused, HypervisorUnavailable
 from worker.model.ids import InstanceId
 from worker.ports import Power
 from worker.virt.autostart import take_off_autostart
@@ -34,6 +34,7 @@ class LibvirtPower(Power):
             take_off_autostart(domain)
             if domain.isActive():
                 return
+            _check_no_saved_state(domain)
             try:
                 domain.create()
             except libvirt.libvirtError as error:
@@ -87,6 +88,16 @@ class LibvirtPower(Power):
             except libvirt.libvirtError as error:
                 if not not_running(error) or domain.isActive():
                     raise
+
+
+def _check_no_saved_state(domain: libvirt.virDomain) -> None:
+    """What libvirt saved names the disks where they were then: another volume's by now, maybe."""
+    if domain.hasManagedSaveImage():
+        message = (
+            f"domain {domain.name()} has a saved state, from which libvirt would start it with its"
+            " disks as they were then; 'virsh managedsave-remove' it, or 'virsh start' it yourself"
+        )
+        raise HypervisorRefused(message)
 
 
 def _press(domain: libvirt.virDomain) -> None:
