@@ -22,6 +22,11 @@ from sqlalchemy.exc import OperationalError
 from tests.rings import require
 
 PATIENCE = 60.0
+STARTS = 10
+
+
+class ServerEnded(Exception):
+    """The server ended before it answered."""
 
 
 def _program(name: str) -> Path | None:
@@ -62,7 +67,18 @@ class Server(ABC):
         """Return the URL of one of its databases."""
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers.
+
+        Tried anew when it ends: children of one that was killed may hold its memory for a moment.
+        """
+        for _ in range(STARTS - 1):
+            try:
+                return self._start()
+            except ServerEnded:
+                time.sleep(0.5)
+        return self._start()
+
+    def _start(self) -> None:
         self._process = subprocess.Popen(
             self.as_user(self.command()),
             stdout=subprocess.DEVNULL,
@@ -70,7 +86,8 @@ class Server(ABC):
         )
         deadline = time.monotonic() + PATIENCE
         while not self.answers():
-            assert self._process.poll() is None, f"{self.command()[0]} ended"
+            if self._process.poll() is not None:
+                raise ServerEnded(f"{self.command()[0]} ended")
             assert time.monotonic() < deadline, f"{self.command()[0]} does not answer"
             time.sleep(0.05)
 
