@@ -51,31 +51,35 @@ class FakeBlockDevices(BlockDevices):
         return found
 
     def look(self, uuid: BlockDeviceId) -> BlockDevice | None:
-        return self.world.rows.get(uuid) or self.world.removed.get(uuid)
+        seen = self.world.seen()
+        return seen.rows.get(uuid) or seen.removed.get(uuid)
 
     def of_instance(self, instance: InstanceId) -> tuple[BlockDevice, ...]:
-        rows = [row for row in self.world.rows.values() if row.instance == instance]
-        return tuple(sorted(rows, key=lambda row: row.device_name))
+        known = tuple(self.world.seen().rows.values())
+        rows = [row for row in known if row.instance == instance]
+        return tuple(sorted(rows, key=lambda row: (len(row.device_name), row.device_name)))
 
     def bearing(self, instance: InstanceId, alias: str) -> BlockDevice | None:
-        known = [*self.world.removed.values(), *self.world.rows.values()]
+        seen = self.world.seen()
+        known = [*seen.removed.values(), *seen.rows.values()]
         found = [row for row in known if (row.instance, row.alias) == (instance, alias)]
         return found[-1] if found else None
 
     def holding(self, attachment: AttachmentId) -> BlockDevice | None:
-        known = [*self.world.removed.values(), *self.world.rows.values()]
+        seen = self.world.seen()
+        known = [*seen.removed.values(), *seen.rows.values()]
         found = [row for row in known if row.attachment == attachment]
         return found[-1] if found else None
 
     def reserved_before(self, moment: datetime) -> tuple[BlockDevice, ...]:
         return tuple(
             row
-            for row in self.world.rows.values()
+            for row in self.world.seen().rows.values()
             if row.status is DeviceStatus.RESERVED and self.world.reserved_at[row.uuid] < moment
         )
 
     def missing(self) -> tuple[BlockDevice, ...]:
-        rows = self.world.rows.values()
+        rows = self.world.seen().rows.values()
         return tuple(row for row in rows if row.status is DeviceStatus.MISSING)
 
     def insert(self, device: BlockDevice, tell: Update) -> None:
@@ -100,7 +104,7 @@ class FakeBlockDevices(BlockDevices):
         if found.deleted or found.status is not DeviceStatus.RESERVED:
             raise DeviceWrongState(device.uuid)
         self.world.commit()
-        self._remove(device)
+        _remove_row(device, self.world)
         self.world.told.append(tell)
 
     def move(self, device: BlockDevice, status: DeviceStatus) -> BlockDevice:
@@ -115,19 +119,21 @@ class FakeBlockDevices(BlockDevices):
 
     def save(self, device: BlockDevice) -> None:
         assert device.connection is None or "auth_password" not in device.connection.properties
-        self.world.pending.append(lambda: self._save(device))
-
-    def _save(self, device: BlockDevice) -> None:
-        if device.uuid in self.world.rows:
-            self.world.rows[device.uuid] = device
+        self.world.append(partial(_save_row, device))
 
     def remove(self, device: BlockDevice) -> None:
-        self.world.pending.append(lambda: self._remove(device))
+        self.world.append(partial(_remove_row, device))
 
-    def _remove(self, device: BlockDevice) -> None:
-        found = self.world.rows.pop(device.uuid, None)
-        if found is not None:
-            self.world.removed[device.uuid] = replace(found, deleted=True)
+
+def _save_row(device: BlockDevice, world: World) -> None:
+    if device.uuid in world.rows:
+        world.rows[device.uuid] = device
+
+
+def _remove_row(device: BlockDevice, world: World) -> None:
+    found = world.rows.pop(device.uuid, None)
+    if found is not None:
+        world.removed[device.uuid] = replace(found, deleted=True)
 
 
 class FakeConnections(Connections):
@@ -136,10 +142,10 @@ class FakeConnections(Connections):
 
     def put(self, device: BlockDevice, connection: Connection) -> None:
         kept = connection.without_secrets()
-        self.world.pending.append(lambda: self.world.connections.__setitem__(device.uuid, kept))
+        self.world.append(lambda world: world.connections.__setitem__(device.uuid, kept))
 
     def get(self, device: BlockDeviceId) -> Connection | None:
-        return self.world.connections.get(device)
+        return self.world.seen().connections.get(device)
 
     def list(self) -> tuple[ConnectionRecord, ...]:
         devices = FakeBlockDevices(self.world)
@@ -150,29 +156,23 @@ class FakeConnections(Connections):
                 volume=devices.get(uuid).its_volume,
                 connection=connection,
             )
-            for uuid, connection in tuple(self.world.connections.items())
-            if uuid not in self._dropped()
+            for uuid, connection in tuple(self.world.seen().connections.items())
         )
 
     def others(self, device: BlockDeviceId, volume: VolumeId) -> frozenset[BlockDeviceId]:
         recorded = {each.device for each in self.list() if each.volume == volume}
         attached = {
             row.uuid
-            for row in tuple(self.world.rows.values())
+            for row in tuple(self.world.seen().rows.values())
             if row.volume == volume and row.status is DeviceStatus.ATTACHED
         }
         return frozenset(recorded | attached) - {device}
 
     def drop(self, device: BlockDeviceId) -> None:
-        self.world.pending.append(partial(_forget, self.world, device))
-
-    def _dropped(self) -> set[BlockDeviceId]:
-        """Return what goes with the next commit, which the request that dropped it sees gone."""
-        waiting = [write for write in self.world.pending if isinstance(write, partial)]
-        return {write.args[1] for write in waiting if write.func is _forget}
+        self.world.append(partial(_drop_connection, device))
 
 
-def _forget(world: World, device: BlockDeviceId) -> None:
+def _drop_connection(device: BlockDeviceId, world: World) -> None:
     world.connections.pop(device, None)
 
 
@@ -182,12 +182,12 @@ class FakeInstances(Instances):
 
     def get(self, instance: InstanceId) -> Instance:
         try:
-            return self.world.instances[instance]
+            return self.world.seen().instances[instance]
         except KeyError as error:
             raise InstanceNotFound(instance) from error
 
     def list(self) -> tuple[Instance, ...]:
-        return tuple(sorted(self.world.instances.values(), key=lambda found: found.name))
+        return tuple(sorted(self.world.seen().instances.values(), key=lambda found: found.name))
 
     def insert(self, instance: Instance, devices: Sequence[BlockDevice] = ()) -> None:
         if instance.uuid in self.world.instances:
@@ -200,19 +200,21 @@ class FakeInstances(Instances):
         self.world.rows.update({device.uuid: device for device in devices})
 
     def save(self, instance: Instance) -> None:
-        self.world.pending.append(lambda: self._save(instance))
+        self.world.append(partial(_save_instance, instance))
 
     def remove(self, instance: InstanceId) -> None:
-        self.world.pending.append(lambda: self._remove(instance))
+        self.world.append(partial(_remove_instance, instance))
 
-    def _remove(self, instance: InstanceId) -> None:
-        self.world.instances.pop(instance, None)
 
-    def _save(self, instance: Instance) -> None:
-        kept = self.world.instances.get(instance.uuid)
-        if kept is not None:
-            frozen = replace(instance, specification=kept.specification)
-            self.world.instances[instance.uuid] = frozen
+def _remove_instance(instance: InstanceId, world: World) -> None:
+    world.instances.pop(instance, None)
+
+
+def _save_instance(instance: Instance, world: World) -> None:
+    kept = world.instances.get(instance.uuid)
+    if kept is not None:
+        frozen = replace(instance, specification=kept.specification)
+        world.instances[instance.uuid] = frozen
 
 
 class FakeUpdates(Updates):
@@ -220,7 +222,7 @@ class FakeUpdates(Updates):
         self.world = world
 
     def tell(self, update: Update) -> None:
-        self.world.pending.append(lambda: self.world.told.append(update))
+        self.world.note(lambda world: world.told.append(update))
 
 
 class FakeOperations(Operations):
@@ -344,7 +346,7 @@ class FakeProgress(Progress):
         self._passed = True
         if self._operation is not None:
             record = FakeOperationRecord(self.world, self._operation.id)
-            self.world.pending.append(record.passed)
+            self.world.note(lambda _: record.passed())
 
 
 class FakeOperationRecord(OperationRecord):
@@ -369,7 +371,7 @@ class FakeOperationRecord(OperationRecord):
         if self.begun:
             return
         self.begun = True
-        self.world.pending.append(lambda: self._started(tell, deadline))
+        self.world.note(lambda _: self._started(tell, deadline))
 
     def _started(self, tell: Update | None, deadline: datetime | None) -> None:
         begun = self.world.operations[self.id].state is OperationState.RUNNING
@@ -402,7 +404,7 @@ class FakeOperationRecord(OperationRecord):
     def close_step(self, number: int, seconds: float, fault: Fault | None) -> None:
         outcome = StepOutcome.DONE if fault is None else StepOutcome.FAILED
         look = self.looks.pop(number, None)
-        self.world.pending.append(lambda: self._close(number, look, seconds, outcome, fault))
+        self.world.note(lambda _: self._close(number, look, seconds, outcome, fault))
 
     def _close(
         self,

@@ -136,7 +136,7 @@ class FakeOwnOperations(OwnOperations):
         self.world = world
 
     def begin(self, operation: Operation) -> None:
-        def keep() -> None:
-            self.world.operations[operation.id] = replace(operation, accepted_at=self.world.tick())
+        def keep(world: World) -> None:
+            world.operations[operation.id] = replace(operation, accepted_at=world.tick())
 
-        self.world.pending.append(keep)
+        self.world.note(keep)

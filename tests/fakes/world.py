@@ -110,18 +110,44 @@ class World:
     operations: dict[OperationId, Operation] = field(default_factory=dict, compare=False)
     steps: dict[OperationId, list[Step]] = field(default_factory=dict, compare=False)
     told: list[Update] = field(default_factory=list, compare=False)
-    pending: list[Callable[[], None]] = field(default_factory=list, compare=False)
+    pending: list["Write"] = field(default_factory=list, compare=False)
+    visible: list["Write"] = field(default_factory=list, compare=False)
     reserved_at: dict[BlockDeviceId, datetime] = field(default_factory=dict, compare=False)
     sharing: FakeSharing = field(default_factory=FakeSharing, compare=False)
     harm: list[str] = field(default_factory=list, compare=False)
     now: datetime = field(default=datetime(2026, 1, 1, tzinfo=UTC), compare=False)
 
+    def append(self, write: "Write") -> None:
+        """Keep the write of a row for the next commit; reads see it before."""
+        with _ONE_AT_A_TIME:
+            self.pending.append(write)
+            self.visible.append(write)
+
+    def note(self, write: "Write") -> None:
+        """Keep the write for the next commit; one of journal or outbox, which no request reads."""
+        self.pending.append(write)
+
     def commit(self) -> None:
         """Make durable what the ports have written since the last time."""
         with _ONE_AT_A_TIME:
-            pending, self.pending[:] = list(self.pending), []
+            pending, self.pending[:], self.visible[:] = list(self.pending), [], []
             for write in pending:
-                write()
+                write(self)
+
+    def seen(self) -> "World":
+        """Return a world whose rows are as a request reads them: with what waits."""
+        with _ONE_AT_A_TIME:
+            if not self.visible:
+                return self
+            found = World(
+                rows=dict(self.rows),
+                removed=dict(self.removed),
+                connections=dict(self.connections),
+                instances=dict(self.instances),
+            )
+            for write in self.visible:
+                write(found)
+            return found
 
     def has_source(self, path: str) -> bool:
         """Tell whether a path that a disk names is there; what is not ours always is."""
@@ -144,6 +170,7 @@ class World:
     def crash(self) -> None:
         """Lose what was not durable, and what the worker had in mind."""
         self.pending.clear()
+        self.visible.clear()
         self.sharing = FakeSharing()
 
     def copy(self) -> "World":
@@ -162,6 +189,10 @@ class World:
     def events(self) -> list[str]:
         """Return what was told, by event type."""
         return [update.event.value for update in self.told]
+
+
+Write = Callable[[World], None]
+"""A change of the world that is played, perhaps on a copy of it."""
 
 
 def _copied(thing: ThingT) -> ThingT:
