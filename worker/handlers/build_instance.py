@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from worker.errors import DatabaseUnavailable, LeftBehind, LocalDiskUnavailable
+from worker.errors import (
+    DatabaseUnavailable,
+    DomainNotFound,
+    HypervisorRefused,
+    LeftBehind,
+    LocalDiskUnavailable,
+)
 from worker.handlers.config_drive import write_config_drive
 from worker.handlers.plan_instance import decided, taken_up
 from worker.handlers.reach_volume import Way, let_go, reach
@@ -55,7 +61,7 @@ def _build(
         undo.earlier("connector.connect", _disconnect_volumes, rows, ports)
         undo.earlier("local_disks.console", _delete_local_disks, instance, ports)
         undo.earlier("config_drives.write", ports.config_drives.delete, instance.uuid)
-        undo.earlier("machines.define", ports.machines.undefine, instance.uuid)
+        undo.earlier("machines.define", _undefine_ours, instance, rows, ports)
         undo.earlier("power.start", ports.power.cut, instance.uuid)
 
         undo.by(_remove_rows, instance, rows, ports)
@@ -72,7 +78,7 @@ def _build(
         undo.by(ports.config_drives.delete, instance.uuid)
         config = write_config_drive(instance, ports)
 
-        undo.by(ports.machines.undefine, instance.uuid)
+        undo.by(_undefine_ours, instance, rows, ports)
         kernel = _kernel(instance, ports)
         parts = OnHost(disks=found, config=config, kernel=kernel, console=console)
         ports.machines.define(machine_of(instance, rows, parts))
@@ -114,6 +120,24 @@ def _remove_rows(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) 
     for row in rows:
         ports.devices.remove(row)
     ports.instances.remove(instance.uuid)
+
+
+def _undefine_ours(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
+    """Undefine the domain that bears our aliases.
+
+    Another of the uuid was defined by other hands since the build was checked, and is theirs.
+    """
+    try:
+        guest = ports.guests.describe(instance.uuid)
+    except DomainNotFound:
+        return
+    borne = {disk.alias for layout in guest.layouts for disk in layout.disks}
+    ours = [row.alias for row in rows if row.alias in borne]
+    if len(ours) == len(rows):
+        ports.machines.undefine(instance.uuid)
+    elif ours:
+        message = f"domain {guest.name} bears only {', '.join(ours)} of the disks of its instance"
+        raise HypervisorRefused(message)
 
 
 def _volumes(rows: Sequence[BlockDevice]) -> list[BlockDevice]:
