@@ -12,7 +12,7 @@ from worker import wiring
 from worker.model.ids import new_uuid
 from worker.rpc.client import Client
 from worker.rpc.hearing import Hearing
-from worker.steps import Watch
+from worker.steps import Watch, Watcher
 
 MIB = 1 << 20
 SOON = 60.0
@@ -119,7 +119,7 @@ def running(
         **options_,
     )
     settings = wiring.bus_settings(conf)
-    worker = wiring.Worker(conf, watches)
+    worker = wiring.Worker(conf, [_over_all(watch) for watch in watches])
     stopping = threading.Event()
     with Client(settings.url, quorum=settings.quorum) as client, client.updates() as hearing:
         rig = Rig(host=host, client=client)
@@ -132,3 +132,7 @@ def running(
             worker.stop()
             stopping.set()
             listener.join()
+
+
+def _over_all(watch: Watch) -> Watcher:
+    return lambda _operation: watch

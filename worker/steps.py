@@ -14,13 +14,16 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from worker.errors import Unavailable, WorkerError, told
-from worker.model.operation import Fault
+from worker.model.operation import Fault, Operation
 from worker.ports import OperationRecord, Ports
 
 ResultT = TypeVar("ResultT")
 
 Watch = Callable[[str], AbstractContextManager[object]]
 """Given a step's name, what to enter before the call and to leave after it."""
+
+Watcher = Callable[[Operation], Watch]
+"""Given an operation that begins, or is run again, the watch over its calls."""
 
 
 Around = Callable[[str, Callable[[], Any]], Any]

@@ -24,7 +24,7 @@ from worker import wiring
 from worker.model.ids import VolumeId
 from worker.model.volume import Volume, VolumeStatus
 from worker.persistence.database import Database
-from worker.steps import OUTSIDE, Watch
+from worker.steps import OUTSIDE, Watcher
 from worker.wiring.outside import Outside
 
 URI = "test:///default"
@@ -59,9 +59,13 @@ class InstantCore(wiring.Core):
     crowd: ClassVar[int] = 0
 
     def __init__(
-        self, conf: cfg.ConfigOpts, database: Database, uri: str, watches: Sequence[Watch] = ()
+        self,
+        conf: cfg.ConfigOpts,
+        database: Database,
+        uri: str,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
-        super().__init__(conf, database, uri, watches)
+        super().__init__(conf, database, uri, watchers)
         ports, lock = fakes.ports(_world(self.crowd)), threading.RLock()
         locked = {name: OneAtATime(getattr(ports, name), lock) for name in OUTSIDE}
         self.outside = Outside(**cast("dict[str, Any]", locked))

@@ -132,7 +132,7 @@ def _plain(outcome: Outcome) -> dict[str, object]:
     return {
         "scene": point.scene.name,
         "operation": point.scene.method,
-        "number": point.number + 1,
+        "number": point.at.number,
         "call": point.call,
         "trouble": point.kind.value,
         "point": str(point),

@@ -17,8 +17,8 @@ from worker.rpc.hearing import Hearing
 
 MEMORY = "kombu+memory://localhost/"
 
-HEARD_WITHIN = 15.0
-SENT_WITHIN = 30.0
+HEARD_WITHIN = 60.0
+SENT_WITHIN = 60.0
 ANSWER_WITHIN = 4.0
 """Seconds after which a call is asked again: its worker was killed, and the question with it."""
 

@@ -1,12 +1,12 @@
 """Points with two troubles: a kill on the way back, and an error in the run after a kill."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tests.chaos.points import Point, calls_of, through
+from tests.chaos.points import Call, Point, Second, calls_in, calls_of, through
 from tests.chaos.scenes import Scene
 from tests.chaos.stage import Stage
-from tests.chaos.trouble import Kind, Plan
+from tests.chaos.trouble import Kind
 from tests.processes import Json
 from worker.model.operation import OperationState
 from worker.steps import LOOKS
@@ -32,35 +32,24 @@ SAMPLE = Pairs(kills=(Kind.KILL_AFTER,), errors=(Kind.ERROR_BEFORE,))
 
 def way_back_points(stage: Stage, scene: Scene) -> list[Point]:
     """Kill at each call of the longest way back: that of the last call that can fail."""
-    for failing in reversed(range(len(calls_of(stage, scene)))):
-        plan = Plan(at=failing, kind=Kind.ERROR_BEFORE)
-        ended = _tried(
-            stage, Point(scene=scene, number=failing, call="", seconds=0, kind=plan.kind)
-        )
+    for failing in reversed(calls_of(stage, scene)):
+        ended = _tried(stage, Point(scene=scene, at=failing, kind=Kind.ERROR_BEFORE))
         if ended["state"] == OperationState.FAILED:
-            return list(_on_the_way_back(scene, failing, ended["steps"][failing + 1 :]))
+            back = calls_in(ended["steps"])[failing.number :]
+            return [
+                Point(scene=scene, at=call, kind=kind, failing=failing)
+                for call in back
+                for kind in KILLS
+            ]
     return []
-
-
-def _on_the_way_back(scene: Scene, failing: int, steps: Sequence[Json]) -> Iterator[Point]:
-    for number, step in enumerate(steps, failing + 1):
-        for kind in KILLS:
-            yield Point(
-                scene=scene,
-                number=number,
-                call=step["name"],
-                seconds=step["seconds"],
-                kind=kind,
-                failing=failing,
-            )
 
 
 def second_run_points(stage: Stage, scene: Scene, pairs: Pairs) -> list[Point]:
     """Kill at each acting call; in the second run fail each call up to that one."""
     first = [
-        Point(scene=scene, number=number, call=step["name"], seconds=step["seconds"], kind=kill)
-        for number, step in enumerate(calls_of(stage, scene))
-        if step["name"] not in LOOKS
+        Point(scene=scene, at=call, kind=kill)
+        for call in calls_of(stage, scene)
+        if call.name not in LOOKS
         for kill in pairs.kills
     ]
     return [
@@ -70,25 +59,18 @@ def second_run_points(stage: Stage, scene: Scene, pairs: Pairs) -> list[Point]:
     ]
 
 
-def _again(point: Point, calls: Sequence[str], errors: Sequence[Kind]) -> Iterator[Point]:
-    for number, call in enumerate(calls):
+def _again(point: Point, calls: Sequence[Call], errors: Sequence[Kind]) -> Iterator[Point]:
+    for call in calls:
         for kind in errors:
-            yield Point(
-                scene=point.scene,
-                number=point.number,
-                call=point.call,
-                seconds=point.seconds,
-                kind=point.kind,
-                again=Plan(at=number, kind=kind),
-                again_call=call,
-            )
+            yield replace(point, again=Second(at=call, kind=kind))
 
 
-def _second_run(ended: Json, last: str) -> list[str]:
+def _second_run(ended: Json, last: str) -> list[Call]:
     """Return the calls of the run after the kill, up to the one at which the kill came."""
     latest = max(step["attempt"] for step in ended["steps"])
-    calls = [step["name"] for step in ended["steps"] if step["attempt"] == latest]
-    return calls[: calls.index(last) + 1] if last in calls else calls
+    calls = calls_in([step for step in ended["steps"] if step["attempt"] == latest])
+    end = next((call.number for call in calls if call.name == last), len(calls))
+    return calls[:end]
 
 
 def _tried(stage: Stage, point: Point) -> Json:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from tests.chaos import journal, views
 from tests.chaos.scenes import Scene
 from tests.chaos.stage import Case, Stage
-from tests.chaos.trouble import Kind, Plan
+from tests.chaos.trouble import Kind, Place, Plan, places
 from tests.guests import qemu_of
 from tests.processes import Json
 from worker.model.block_device import DeviceStatus
@@ -26,28 +26,57 @@ BACK_FOR = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One trouble at one call; ``seconds`` is what the call takes without trouble.
+class Call:
+    """One call of a run; ``seconds`` is what it took without trouble."""
 
-    Before it the call ``failing`` fails, if any; ``again`` befalls the run after the kill.
-    """
+    number: int
+    name: str
+    place: Place
+    seconds: float
+
+    def __str__(self) -> str:
+        """Name it, by its number from 1 on too."""
+        return f"call {self.number} {self.name}"
+
+
+def calls_in(steps: Sequence[Json]) -> list[Call]:
+    """Return the calls of one run, as its steps have them."""
+    found = places([step["name"] for step in steps])
+    return [
+        Call(number=number, name=step["name"], place=place, seconds=step["seconds"])
+        for number, (step, place) in enumerate(zip(steps, found, strict=True), 1)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Second:
+    """What befalls the run after a kill."""
+
+    at: Call
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One trouble at one call; before it the call ``failing`` fails, if any."""
 
     scene: Scene
-    number: int
-    call: str
-    seconds: float
+    at: Call
     kind: Kind
-    failing: int | None = None
-    again: Plan | None = None
-    again_call: str = ""
+    failing: Call | None = None
+    again: Second | None = None
+
+    @property
+    def call(self) -> str:
+        return self.at.name
 
     def __str__(self) -> str:
         """Name the point, so that it can be found again."""
-        said = f"{self.scene.name}, call {self.number + 1} {self.call}, {self.kind}"
+        said = f"{self.scene.name}, {self.at}, {self.kind}"
         if self.failing is not None:
-            said += f" on the way back from call {self.failing + 1}"
+            said += f" on the way back from call {self.failing.number}"
         if self.again is not None:
-            said += f"; second run, call {self.again.at + 1} {self.again_call}, {self.again.kind}"
+            said += f"; second run, {self.again.at}, {self.again.kind}"
         return said
 
     @property
@@ -74,13 +103,11 @@ def points_of(stage: Stage, scene: Scene, kinds: Iterable[Kind] = tuple(Kind)) -
     """Return one trouble of each kind at each call."""
     every = tuple(kinds)
     return [
-        Point(scene=scene, number=number, call=step["name"], seconds=step["seconds"], kind=kind)
-        for number, step in enumerate(calls_of(stage, scene))
-        for kind in every
+        Point(scene=scene, at=call, kind=kind) for call in calls_of(stage, scene) for kind in every
     ]
 
 
-def calls_of(stage: Stage, scene: Scene) -> list[Json]:
+def calls_of(stage: Stage, scene: Scene) -> list[Call]:
     """Find the calls by a run without trouble; raise if even that is not as it must be."""
     case = scene.prepare(stage)
     ended = stage.run(scene.method, **scene.arguments(case))
@@ -88,8 +115,7 @@ def calls_of(stage: Stage, scene: Scene) -> list[Json]:
     wrong += journal.differences(stage, ended, attempts=0)
     assert not wrong, f"{scene.name}, without trouble: {wrong}"
     scene.clear(stage, case)
-    steps: list[Json] = ended["steps"]
-    return steps
+    return calls_in(ended["steps"])
 
 
 def prove(stage: Stage, point: Point) -> Outcome:
@@ -112,8 +138,8 @@ def prove(stage: Stage, point: Point) -> Outcome:
 
 def through(stage: Stage, point: Point, case: Case) -> Json:
     """Make the trouble; return the operation at its end."""
-    plan = _plan(point, case)
     operation = new_uuid()
+    plan = _plan(point, case, operation)
     stage.orders.give(plan)
     try:
         stage.send(point.scene.method, operation, point.scene.arguments(case))
@@ -127,9 +153,15 @@ def through(stage: Stage, point: Point, case: Case) -> Json:
     return ended
 
 
-def _plan(point: Point, case: Case) -> Plan:
+def _plan(point: Point, case: Case, operation: str) -> Plan:
     during = point.kind is Kind.KILL_DURING
-    plan = Plan(at=point.number, kind=point.kind, seconds=point.seconds / 2, failing=point.failing)
+    plan = Plan(
+        at=point.at.place,
+        kind=point.kind,
+        operation=operation,
+        seconds=point.at.seconds / 2,
+        failing=None if point.failing is None else point.failing.place,
+    )
     if during and case.running and point.call in HELD:
         return replace(plan, seconds=SENT_WITHIN, hold=qemu_of(case.guest))
     return plan
@@ -140,7 +172,8 @@ def _come_back(stage: Stage, plan: Plan, point: Point) -> None:
     stage.orders.withdraw()
     if point.again is not None:
         assert stage.orders.happened() == point.call, stage.orders.happened()
-        stage.orders.give(point.again)
+        again = Plan(at=point.again.at.place, kind=point.again.kind, operation=plan.operation)
+        stage.orders.give(again)
     stage.served.start()
     if plan.hold is not None:
         # Long enough for the worker to take the operation up while the old call is under way.
@@ -149,7 +182,7 @@ def _come_back(stage: Stage, plan: Plan, point: Point) -> None:
 
 def _differences(stage: Stage, point: Point, case: Case, ended: Json) -> list[str]:
     happened = stage.orders.happened()
-    meant = point.call if point.again is None else point.again_call
+    meant = point.call if point.again is None else point.again.at.name
     found = [] if happened == meant else [f"the trouble came at {happened}"]
     died = int(point.kind.kills)
     # A death in a look may pass uncounted: what opens it is perhaps not written down.

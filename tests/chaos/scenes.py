@@ -13,7 +13,7 @@ from worker.execution import Kind
 from worker.persistence.schema import BLOCK_DEVICES
 from worker.rpc.methods import OPERATIONS
 
-STOPS_WITHIN = 20
+STOPS_WITHIN = 40
 """Seconds; the guest takes one, on a machine that does nothing else."""
 
 

@@ -1,7 +1,10 @@
 """Trouble at one outside call of an operation, as orders in the worker's state folder say.
 
 The orders come by a file, so that one worker serves many points: it sets the scene without
-trouble, then finds the orders, and counts calls from there.
+trouble, then finds the orders, and counts calls from there. A call is named by what is called and
+by how often the operation has called it before, not by how many calls of any kind came before: a
+guest in doubt, a look at another guest or a second try add calls, and the trouble still comes where
+it is meant to.
 """
 
 import json
@@ -9,14 +12,19 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tests.unit.scenes import away
+from worker.model.ids import OperationId
+from worker.model.operation import Operation
+from worker.steps import Watch
 
 FOR_GOOD = 60.0
 
@@ -36,20 +44,36 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The call of that name before which there were so many of it; ``name`` None is any call."""
+
+    name: str | None = None
+    before: int = 0
+
+
+def places(names: Sequence[str]) -> list[Place]:
+    """Return where each of these calls, in their order, is to be found again."""
+    return [
+        Place(name=name, before=names[:number].count(name)) for number, name in enumerate(names)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The trouble: ``kind`` at the call of that number, from 0.
+    """The trouble: ``kind`` at that place of the operation, or of all together where none is named.
 
     A kill during the call comes ``seconds`` after its begin. ``hold`` is a process to be stopped
     at that begin, for whoever gave the orders to let go on later: the call cannot end before.
-    ``failing`` is the number of an earlier call that fails before its effect, so that what comes
+    ``failing`` is an earlier place at which the call fails before its effect, so that what comes
     next is the way back.
     """
 
-    at: int
+    at: Place
     kind: Kind
+    operation: str | None = None
     seconds: float = 0.0
     hold: int | None = None
-    failing: int | None = None
+    failing: Place | None = None
 
 
 class Orders:
@@ -72,8 +96,7 @@ class Orders:
 
     def plan(self) -> Plan | None:
         with suppress(FileNotFoundError):
-            found = json.loads(self._plan.read_text())
-            return Plan(**found | {"kind": Kind(found["kind"])})
+            return _plan(json.loads(self._plan.read_text()))
         return None
 
     def note(self, name: str) -> None:
@@ -86,26 +109,51 @@ class Orders:
         return None
 
 
+def _plan(found: dict[str, Any]) -> Plan:
+    failing = found["failing"]
+    typed = {
+        "kind": Kind(found["kind"]),
+        "at": Place(**found["at"]),
+        "failing": None if failing is None else Place(**failing),
+    }
+    return Plan(**found | typed)
+
+
 class Trouble:
-    """The watch that carries the orders out."""
+    """The watches that carry the orders out, one an operation."""
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        self._count = 0
+        self._lock = threading.Lock()
+        self._made: Counter[str | None] = Counter()
 
-    def __call__(self, name: str) -> AbstractContextManager[None]:
-        """Return the watch around one call."""
+    def over(self, operation: Operation) -> Watch:
+        """Return the watch over the calls of that operation."""
+        return partial(self._watch, operation.id)
+
+    def _watch(self, operation: OperationId, name: str) -> AbstractContextManager[None]:
         plan = self._orders.plan()
-        if plan is None:
-            self._count = 0
+        here = self._counted(plan, operation, name)
+        if plan is None or not here:
             return _peace()
-        number, self._count = self._count, self._count + 1
-        if number == plan.failing:
+        if plan.failing in here:
             raise away(name)
-        if number != plan.at:
+        if plan.at not in here:
             return _peace()
         self._orders.note(name)
         return _around(name, plan)
+
+    def _counted(self, plan: Plan | None, operation: OperationId, name: str) -> list[Place]:
+        """Return which place this is, by its name and as any call; none where nobody counts."""
+        with self._lock:
+            if plan is None:
+                self._made.clear()
+                return []
+            if plan.operation not in {None, operation}:
+                return []
+            found = [Place(name=each, before=self._made[each]) for each in (name, None)]
+            self._made.update((name, None))
+            return found
 
 
 @contextmanager

@@ -21,7 +21,8 @@ def main() -> None:
     log.setup(conf, "blockworker")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    worker = wiring.Worker(conf, (Trouble(Orders(Path(conf.state_path))),))
+    trouble = Trouble(Orders(Path(conf.state_path)))
+    worker = wiring.Worker(conf, (trouble.over,))
     worker.start()
     while not stop.wait(0.2):
         pass

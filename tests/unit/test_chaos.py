@@ -8,10 +8,14 @@ import pytest
 from tests.chaos.bus import compare
 from tests.chaos.scenes import SCENES, WITHOUT, missing
 from tests.chaos.soak.plan import Act, Victim, deeds, kills
-from tests.chaos.trouble import Kind, Orders, Plan, Trouble
+from tests.chaos.trouble import Kind, Orders, Place, Plan, Trouble, places
 from tests.processes import Json
+from tests.unit.scenes import operation
 from worker.errors import HypervisorUnavailable
 from worker.rpc.methods import OPERATIONS
+from worker.steps import Watch
+
+ASKED = operation("attach_volume", number=1)
 
 
 def test_every_operation_on_a_guest_has_a_scene_or_a_reason() -> None:
@@ -21,45 +25,86 @@ def test_every_operation_on_a_guest_has_a_scene_or_a_reason() -> None:
 
 def test_without_orders_there_is_no_trouble_and_no_counting(tmp_path: Path) -> None:
     orders = Orders(tmp_path)
-    trouble = Trouble(orders)
-    with trouble("guests.describe"):
+    watch = Trouble(orders).over(ASKED)
+    with watch("disks.attach"):
         pass
-    orders.give(Plan(at=0, kind=Kind.ERROR_BEFORE))
-    with pytest.raises(HypervisorUnavailable), trouble("disks.attach"):
+    orders.give(Plan(at=Place(name="disks.attach"), kind=Kind.ERROR_BEFORE))
+    with pytest.raises(HypervisorUnavailable), watch("disks.attach"):
         raise AssertionError
     assert orders.happened() == "disks.attach"
 
 
-def test_trouble_comes_at_the_call_of_its_number_and_once(tmp_path: Path) -> None:
-    orders, made = Orders(tmp_path), []
-    trouble = Trouble(orders)
-    orders.give(Plan(at=1, kind=Kind.ERROR_AFTER))
-    for name in ("guests.describe", "disks.unplug", "disks.forget"):
+def made(watch: Watch, *names: str) -> list[str]:
+    """Make the calls; return what came of each."""
+    found = []
+    for name in names:
         try:
-            with trouble(name):
-                made.append(name)
+            with watch(name):
+                found.append(name)
         except HypervisorUnavailable as error:
-            made.append(f"error at {error}")
-    assert made == ["guests.describe", "disks.unplug", "error at disks.unplug", "disks.forget"]
+            found.append(f"error at {error}")
+    return found
+
+
+def test_trouble_comes_at_the_call_of_its_place_and_once(tmp_path: Path) -> None:
+    orders = Orders(tmp_path)
+    orders.give(Plan(at=Place(name="disks.unplug", before=1), kind=Kind.ERROR_BEFORE))
+    watch = Trouble(orders).over(ASKED)
+    assert made(watch, "disks.unplug", "disks.forget", "disks.unplug", "disks.unplug") == [
+        "disks.unplug",
+        "disks.forget",
+        "error at disks.unplug",
+        "disks.unplug",
+    ]
+    assert orders.happened() == "disks.unplug"
     orders.withdraw()
     assert orders.plan() is None
 
 
+def test_a_call_that_comes_in_between_does_not_move_the_trouble(tmp_path: Path) -> None:
+    orders, calls = Orders(tmp_path), ["guests.describe", "disks.attach", "guests.describe"]
+    orders.give(Plan(at=places(calls)[2], kind=Kind.ERROR_BEFORE))
+    watch = Trouble(orders).over(ASKED)
+    assert made(watch, "guests.describe", "insides.disks", "disks.attach", "guests.describe") == [
+        "guests.describe",
+        "insides.disks",
+        "disks.attach",
+        "error at guests.describe",
+    ]
+
+
+def test_calls_of_another_operation_neither_count_nor_meet_with_trouble(tmp_path: Path) -> None:
+    orders, at = Orders(tmp_path), Place(name="guests.describe")
+    orders.give(Plan(at=at, kind=Kind.ERROR_BEFORE, operation=ASKED.id))
+    trouble, another = Trouble(orders), operation("sync_power_state", number=2)
+    assert made(trouble.over(another), "guests.describe") == ["guests.describe"]
+    assert made(trouble.over(ASKED), "guests.describe") == ["error at guests.describe"]
+
+
+def test_a_place_without_a_name_is_the_n_th_call_of_all_operations(tmp_path: Path) -> None:
+    orders = Orders(tmp_path)
+    orders.give(Plan(at=Place(before=1), kind=Kind.ERROR_BEFORE))
+    trouble, another = Trouble(orders), operation("sync_power_state", number=2)
+    assert made(trouble.over(another), "guests.describe") == ["guests.describe"]
+    assert made(trouble.over(ASKED), "disks.attach") == ["error at disks.attach"]
+
+
 def test_an_error_of_the_call_itself_is_not_hidden(tmp_path: Path) -> None:
     orders = Orders(tmp_path)
-    orders.give(Plan(at=0, kind=Kind.ERROR_AFTER))
-    with pytest.raises(ZeroDivisionError), Trouble(orders)("disks.attach"):
+    orders.give(Plan(at=Place(name="disks.attach"), kind=Kind.ERROR_AFTER))
+    with pytest.raises(ZeroDivisionError), Trouble(orders).over(ASKED)("disks.attach"):
         raise ZeroDivisionError
 
 
 def test_an_error_before_the_trouble_makes_it_one_of_the_way_back(tmp_path: Path) -> None:
-    orders, made = Orders(tmp_path), []
-    trouble = Trouble(orders)
-    orders.give(Plan(at=1, kind=Kind.ERROR_AFTER, failing=0))
-    for name in ("disks.attach", "disks.unplug"):
-        with pytest.raises(HypervisorUnavailable, match=name), trouble(name):
-            made.append(name)
-    assert made == ["disks.unplug"]
+    orders = Orders(tmp_path)
+    at, failing = Place(name="disks.unplug"), Place(name="disks.attach")
+    orders.give(Plan(at=at, kind=Kind.ERROR_AFTER, failing=failing))
+    assert made(Trouble(orders).over(ASKED), "disks.attach", "disks.unplug") == [
+        "error at disks.attach",
+        "disks.unplug",
+        "error at disks.unplug",
+    ]
     assert orders.happened() == "disks.unplug"
 
 

@@ -28,7 +28,7 @@ from worker.rpc.methods import CALLS, OPERATIONS
 from worker.rpc.reading import request_from
 from worker.runner import Runner
 from worker.sharing import LaneSharing
-from worker.steps import Bound, Recorder, Watch, wrap_outside
+from worker.steps import Bound, Recorder, Watcher, wrap_outside
 from worker.virt.connection import LibvirtConnection
 from worker.virt.memory import Memory
 from worker.watchman import Watchman
@@ -66,16 +66,16 @@ class Core:
         conf: cfg.ConfigOpts,
         database: Database,
         uri: str,
-        watches: Sequence[Watch] = (),
+        watchers: Sequence[Watcher] = (),
         *,
         serves: bool = True,
     ) -> None:
-        """``watches`` see every outside call of an operation, from around it.
+        """The watches of ``watchers`` see every outside call of an operation, from around it.
 
         One that serves remembers for the next how libvirtd stood.
         """
         self._conf = conf
-        self._watches = watches
+        self._watchers = watchers
         self.on_end: Callable[[Operation], None] = tell_nobody
         self.clock = SystemClock()
         self.repositories = Repositories(database, conf.host, self.clock)
@@ -148,7 +148,8 @@ class Core:
             raise AssertionError
         timeout = self._conf.operation_timeout
         watched = self.watchman.watch(operation, timeout)
-        recorder = Recorder(repositories.record, (watched, *self._watches))
+        watches = (watcher(operation) for watcher in self._watchers)
+        recorder = Recorder(repositories.record, (watched, *watches))
         waiting = Waiting(self._patience(time.monotonic() + timeout))
 
         def around(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - any port's answer

@@ -21,7 +21,7 @@ from worker.rpc.local import LocalServer
 from worker.rpc.safety import unsafe_on_broker, unsafe_settings
 from worker.rpc.server import CallServer, FakeIntake, intake_for
 from worker.rpc.updates import Relay
-from worker.steps import Watch
+from worker.steps import Watcher
 from worker.wiring.core import CALL_SECONDS, Core, SystemClock
 from worker.wiring.health import Ends, Health, note_drift
 from worker.wiring.holder import owner
@@ -72,11 +72,11 @@ class Worker:
     """A whole worker: one lease, the core, the bus and the local socket."""
 
     def __init__(
-        self, conf: cfg.ConfigOpts, watches: Sequence[Watch] = (), core: type[Core] = Core
+        self, conf: cfg.ConfigOpts, watchers: Sequence[Watcher] = (), core: type[Core] = Core
     ) -> None:
         """Nothing is opened yet; ``core`` is made when the lease is held."""
         self._conf = conf
-        self._watches = watches
+        self._watchers = watchers
         self._make_core = core
         self._stack = ExitStack()
         self._stops = Stops(float(conf.graceful_timeout))
@@ -122,8 +122,8 @@ class Worker:
         self._wait_for(database)
         self._hold_lease(database, stack)
         metrics = Metrics(__version__)
-        watches = (*self._watches, metrics.step)
-        core = self._make_core(self._conf, database, hypervisor_uri(self._conf), watches)
+        watchers = (*self._watchers, lambda _operation: metrics.step)
+        core = self._make_core(self._conf, database, hypervisor_uri(self._conf), watchers)
         core.on_end = metrics.ended
         core.dispatcher.on_answer = partial(note_drift, metrics)
         local = LocalServer(socket_path(self._conf), core.dispatcher)

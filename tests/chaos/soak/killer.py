@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tests.chaos.soak.ground import Ground
 from tests.chaos.soak.plan import Kill, Moment, Victim
 from tests.chaos.stage import soon
-from tests.chaos.trouble import Plan
+from tests.chaos.trouble import Place, Plan
 
 CALL_WITHIN = 4.0
 STARTING = 0.3
@@ -39,7 +39,8 @@ class Killer:
         process = served.process
         assert process is not None
         if kill.moment is Moment.CALL:
-            orders.give(Plan(at=kill.number, kind=kill.kind, seconds=kill.delay / 4))
+            at = Place(before=kill.number)
+            orders.give(Plan(at=at, kind=kill.kind, seconds=kill.delay / 4))
             # Too few calls may be left until the end.
             soon(lambda: process.poll() is not None, CALL_WITHIN)
         else:
