@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from worker.errors import WorkerUnreachable
 from worker.model.ids import new_uuid
@@ -32,6 +32,21 @@ def blockworker(*words: str | Path, timeout: float = 120.0) -> subprocess.Comple
     )
 
 
+class Process(Protocol):
+    """What is asked of a process, as ``subprocess.Popen`` has it."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def kill(self) -> None: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+
 @dataclass(kw_only=True)
 class Served:
     """``blockworker serve`` in a process of its own, asked through its local socket."""
@@ -39,7 +54,7 @@ class Served:
     state: Path
     config: Path
     program: tuple[str, ...] = ("worker", "serve")
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     environment: dict[str, str] = field(default_factory=dict)
     client: LocalClient = field(init=False)
 
@@ -47,13 +62,7 @@ class Served:
         self.client = LocalClient(self.state / "control.sock")
 
     def start(self) -> None:
-        with (self.state / "serve.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *self.program, "--config-file", str(self.config)],
-                stdout=log,
-                stderr=log,
-                env=os.environ | self.environment,
-            )
+        self.process = self.launched()
         deadline = time.monotonic() + START
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
@@ -64,6 +73,16 @@ class Served:
                 return
         message = f"it does not serve: {self.log()}"
         raise AssertionError(message)
+
+    def launched(self) -> Process:
+        """Begin the process."""
+        with (self.state / "serve.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", *self.program, "--config-file", str(self.config)],
+                stdout=log,
+                stderr=log,
+                env=os.environ | self.environment,
+            )
 
     def log(self) -> str:
         return (self.state / "serve.log").read_text()

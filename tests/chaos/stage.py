@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, update
 
 from tests.chaos.bus import Bus, InWorker
+from tests.chaos.parent import Forked, Parent, parent
 from tests.chaos.trouble import Orders
 from tests.guests import BOOT_TIMEOUT, Guest, GuestMaker, remove_guests
 from tests.processes import SOON, Json, Served, configure
@@ -20,6 +21,7 @@ from worker.errors import OperationNotFound
 from worker.model.ids import new_uuid
 from worker.model.operation import OperationState
 from worker.persistence.schema import BLOCK_DEVICES
+from worker.virt.memory import Memory
 
 SIZE = 4 << 20
 
@@ -44,6 +46,7 @@ class Stage:
     bus: Bus = field(default_factory=InWorker)
     # Trouble that is made once: asked again, the call would succeed, and nothing go back.
     outage_patience: str = "0"
+    parent: Parent = field(init=False)
     host: str = field(init=False)
     served: Served = field(init=False)
     orders: Orders = field(init=False)
@@ -57,14 +60,14 @@ class Stage:
         state = self.folder / f"state-{self._renewed}"
         # Another host each time: what is left in the queue of the last is not for this one.
         self.host = f"chaos-{self._renewed}"
-        self.served = configure(
+        written = configure(
             state,
             self.uri,
             transport_url=self.bus.url,
             host=self.host,
             outage_patience=self.outage_patience,
         )
-        self.served.program = ("tests.chaos.worker_process",)
+        self.served = Forked(state=state, config=written.config, parent=self.parent)
         self.orders = Orders(state)
         conf = options.load([self.served.config])
         self.engine = wiring.make_database(conf).engine
@@ -91,9 +94,21 @@ class Stage:
             self.served.client.call("adopt_instance", domain=guest.uuid)
             self._guests[running] = guest
         guest = self._guests[running]
+        self._settle(guest)
         if guest.runs is not running:
             self._switch(guest, running=running)
         return guest
+
+    def _settle(self, guest: Guest) -> None:
+        """Have the worker forget that the guest is in doubt since a point that killed it.
+
+        It would ask QEMU too, in calls that it does not make for a guest that nobody doubts.
+        """
+        memory = Memory(self.served.state, self.uri)
+        if guest.uuid in memory.doubts:
+            self.served.kill()
+            memory.keep_doubts(frozenset())
+            self.served.start()
 
     def _switch(self, guest: Guest, *, running: bool) -> None:
         """Put a guest back as it was, after an operation that has changed its power."""
@@ -178,14 +193,15 @@ def stage(
         bus=bus or InWorker(),
         outage_patience=outage_patience,
     )
-    found.open()
-    try:
-        yield found
-    finally:
-        found.close()
+    with parent() as found.parent:
+        found.open()
+        try:
+            yield found
+        finally:
+            found.close()
 
 
-def soon(true: Callable[[], bool], seconds: float = 10.0) -> bool:
+def soon(true: Callable[[], bool], seconds: float = SOON) -> bool:
     """Wait for it; return whether it came."""
     deadline = time.monotonic() + seconds
     while not true():

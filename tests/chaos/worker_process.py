@@ -1,6 +1,5 @@
-"""``python -m tests.chaos.worker_process --config-file FILE``: a worker that follows orders."""
+"""A worker that follows orders."""
 
-import argparse
 import signal
 import threading
 from pathlib import Path
@@ -12,11 +11,9 @@ from worker import conf as options
 from worker import wiring
 
 
-def main() -> None:
+def serve(config: Path) -> None:
     """Serve until SIGTERM, or until the orders are to die."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config-file", type=Path, required=True)
-    conf = options.load([parser.parse_args().config_file])
+    conf = options.load([config])
     log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARN"])
     log.setup(conf, "blockworker")
     stop = threading.Event()
@@ -27,6 +24,3 @@ def main() -> None:
     while not stop.wait(0.2):
         pass
     worker.stop()
-
-
-main()
