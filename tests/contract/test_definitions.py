@@ -11,7 +11,7 @@ import pytest
 from lxml import etree
 
 from tests.fakes.hypervisor import FakeGuests
-from tests.fakes.moving import FakeDefinitions
+from tests.fakes.moving import FakeAutostart, FakeDefinitions
 from tests.fakes.world import FakeGuest, World
 from tests.guests import Guest, guest_maker
 from tests.unit.adopt_scenes import foreign
@@ -22,7 +22,8 @@ from worker.model.instance import VmState
 from worker.model.marking import MarkChange, marks_of
 from worker.model.marks import Marks
 from worker.model.source import FileSource
-from worker.ports import Definitions, Guests
+from worker.ports import Autostart, Definitions, Guests
+from worker.virt.autostart import LibvirtAutostart
 from worker.virt.connection import LibvirtConnection
 from worker.virt.definitions import LibvirtDefinitions
 from worker.virt.guests import LibvirtGuests
@@ -37,6 +38,7 @@ class Lab(ABC):
 
     guests: Guests
     definitions: Definitions
+    autostart: Autostart
 
     @abstractmethod
     def machine(self, folder: Path) -> InstanceId:
@@ -60,6 +62,7 @@ class FakeLab(Lab):
         self.world = World()
         self.guests = FakeGuests(self.world)
         self.definitions = FakeDefinitions(self.world)
+        self.autostart = FakeAutostart(self.world)
 
     def machine(self, folder: Path) -> InstanceId:
         instance = InstanceId(new_uuid())
@@ -78,6 +81,7 @@ class LibvirtLab(Lab):
     def __init__(self, connection: LibvirtConnection, make: Callable[[list[str]], Guest]) -> None:
         self.guests = LibvirtGuests(connection)
         self.definitions = LibvirtDefinitions(connection)
+        self.autostart = LibvirtAutostart(connection)
         self._make = make
         self.made: dict[InstanceId, Guest] = {}
 
@@ -238,6 +242,24 @@ def test_what_is_not_there_is_dropped_and_neither_read_nor_marked(lab: Lab) -> N
         lab.definitions.read(nobody)
     with pytest.raises(DomainNotFound):
         lab.definitions.mark(nobody, [])
+
+
+def test_autostart_is_switched_and_the_running_guest_not_touched(
+    lab: Lab, machine: InstanceId
+) -> None:
+    lab.start(machine)
+    before = lab.guests.describe(machine)
+    assert not lab.autostart.is_on(machine)
+    for on in (True, True, False, False):
+        lab.autostart.switch(machine, on=on)
+        assert lab.autostart.is_on(machine) is on
+    assert lab.guests.describe(machine) == before
+
+
+def test_who_is_not_there_is_on_no_autostart(lab: Lab) -> None:
+    nobody = InstanceId(new_uuid())
+    lab.autostart.switch(nobody, on=True)
+    assert not lab.autostart.is_on(nobody)
 
 
 @pytest.fixture

@@ -16,7 +16,13 @@ from tests.fakes.database import (
 from tests.fakes.hypervisor import FakeGuestDisks, FakeGuestInsides, FakeGuests
 from tests.fakes.images import FakeConfigDrives, FakeImages, FakeLocalDisks
 from tests.fakes.machines import FakeMachines, FakePower
-from tests.fakes.moving import FakeDefinitions, FakeHostFiles, FakeMoves, FakeOwnOperations
+from tests.fakes.moving import (
+    FakeAutostart,
+    FakeDefinitions,
+    FakeHostFiles,
+    FakeMoves,
+    FakeOwnOperations,
+)
 from tests.fakes.volume_service import (
     FakeAttachments,
     FakeConnector,
@@ -65,6 +71,7 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         machines=FakeMachines(world),
         power=FakePower(world),
         definitions=FakeDefinitions(world),
+        autostart=FakeAutostart(world),
         host_files=FakeHostFiles(world),
         images=FakeImages(world),
         local_disks=FakeLocalDisks(world),

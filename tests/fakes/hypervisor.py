@@ -83,6 +83,7 @@ class FakeGuestDisks(GuestDisks):
             lay_ghost(guest, disk.alias)
         for place in places:
             place.setdefault(disk.alias, disk)
+        guest.autostart = False
 
     def unplug(self, instance: InstanceId, alias: str) -> None:
         guest = self.world.guests.get(instance)

@@ -100,6 +100,7 @@ class FakePower(Power):
         if guest is None:
             message = f"no domain {instance}"
             raise DomainNotFound(message)
+        guest.autostart = False
         if not guest.running:
             self._check_sources(guest)
             guest.vm_state = VmState.ACTIVE

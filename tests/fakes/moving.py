@@ -20,7 +20,7 @@ from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
 from worker.model.marking import MarkChange, marks_of
 from worker.model.operation import Operation
-from worker.ports.moving import Definitions, HostFiles, Moves, NewSources, OwnOperations
+from worker.ports.moving import Autostart, Definitions, HostFiles, Moves, NewSources, OwnOperations
 
 
 class FakeDefinitions(Definitions):
@@ -95,6 +95,20 @@ def _meant(disks: dict[str, Disk], change: MarkChange) -> str:
         if change.fits(shown(disk)) and marks in (change.former, change.wanted):
             return key
     raise DeviceAmbiguous(change.target)
+
+
+class FakeAutostart(Autostart):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def is_on(self, instance: InstanceId) -> bool:
+        guest = self.world.guests.get(instance)
+        return guest is not None and guest.autostart and not guest.transient
+
+    def switch(self, instance: InstanceId, *, on: bool) -> None:
+        guest = self.world.guests.get(instance)
+        if guest is not None and not guest.transient:
+            guest.autostart = on
 
 
 class FakeHostFiles(HostFiles):

@@ -65,6 +65,7 @@ class FakeGuest:
     busy: bool = False
     deaf: bool = False
     transient: bool = False
+    autostart: bool = False
     asked: int = field(default=0, compare=False)
     empty: Layout | None = None
 

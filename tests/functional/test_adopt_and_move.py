@@ -107,6 +107,7 @@ def test_a_guest_is_adopted_runs_on_untouched_and_is_as_before_when_forgotten(
 ) -> None:
     volume, path = volume_of(rig, tmp_path)
     guest = foreign(disk(path, "vdc", more=f"<serial>{volume}</serial>"))
+    guest.domain.setAutostart(1)
     live, kept = guest.domain.XMLDesc(0), guest.domain.XMLDesc(INACTIVE)
 
     dry = rig.call("adopt_instance", domain=guest.name, dry_run=True)
@@ -114,6 +115,7 @@ def test_a_guest_is_adopted_runs_on_untouched_and_is_as_before_when_forgotten(
     assert guest.domain.XMLDesc(INACTIVE) == kept
 
     answer = adopt(rig, guest)
+    assert not guest.domain.autostart()
     rows = {row["device_name"]: row for row in answer["block_devices"]}
     assert guest.domain.XMLDesc(0) == live
     assert rows["/dev/vda"]["serial"] == "THEIRS-1"
@@ -145,6 +147,7 @@ def test_a_guest_is_adopted_runs_on_untouched_and_is_as_before_when_forgotten(
     guest.domain.destroy()
     ended = rig.run("forget_instance", instance_uuid=guest.uuid)
     assert ended["state"] == "succeeded", ended
+    assert guest.domain.autostart()
     assert said(guest.domain.XMLDesc(INACTIVE)) == said(kept, without="vdc")
     assert rig.call("list_instances") == []
 

@@ -63,9 +63,13 @@ def hold(world: World) -> None:
 
 
 def guest_of_others(vm_state: VmState = VmState.STOPPED) -> World:
-    """A root that nothing marks, a disk with a serial of its own, and a volume that is held."""
+    """A root that nothing marks, a disk with a serial of its own, and a volume that is held.
+
+    Its hypervisor starts it by itself.
+    """
     world = scenes.world(vm_state)
     world.instances.clear()
+    world.guests[INSTANCE].autostart = True
     give(
         world,
         foreign("vda", ROOT, 0),

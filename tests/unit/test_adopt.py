@@ -137,6 +137,32 @@ def test_the_persistent_layout_is_marked_and_the_running_guest_is_not(state: VmS
     assert world.events()[-2:] == ["instance.adopt.start", "instance.adopt.end"]
 
 
+def test_a_guest_with_a_volume_is_taken_off_the_autostart_that_it_was_on(world: World) -> None:
+    assert adopt(world)["taken_off_autostart"]
+    assert world.guests[INSTANCE].autostart
+    adopt_scenes.settle(world)
+    assert not world.guests[INSTANCE].autostart
+    assert world.instances[INSTANCE].adoption == replace(
+        world.instances[INSTANCE].adoption or Adoption(), autostart=True
+    )
+
+
+def test_a_guest_without_volumes_stays_on_the_autostart(bare: World) -> None:
+    bare.guests[INSTANCE].autostart = True
+    give(bare, foreign("vda", ROOT, 0))
+    assert not adopt(bare)["taken_off_autostart"]
+    adopt_scenes.settle(bare)
+    assert bare.guests[INSTANCE].autostart
+
+
+def test_an_autostart_needs_an_operation_where_the_marks_need_none(bare: World) -> None:
+    bare.guests[INSTANCE].autostart = True
+    give(bare, foreign("vda", f"/dev/{VOLUME}", 0, alias=f"ua-{VOLUME}", serial=VOLUME))
+    assert adopt(bare)["operation_id"] is not None
+    adopt_scenes.settle(bare)
+    assert not bare.guests[INSTANCE].autostart
+
+
 def test_a_disk_that_changed_since_it_was_read_is_not_adopted() -> None:
     world = adopt_scenes.adopting()
     guest = world.guests[INSTANCE]

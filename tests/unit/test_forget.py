@@ -40,6 +40,28 @@ def test_the_layout_is_as_it_was_and_no_row_is_left(state: VmState) -> None:
     assert world.events()[-2:] == ["instance.forget.start", "instance.forget.end"]
 
 
+def test_one_that_was_on_no_autostart_does_not_come_on_it() -> None:
+    world = guest_of_others()
+    world.guests[INSTANCE].autostart = False
+    adopt_scenes.adopt(world)
+    adopt_scenes.settle(world)
+    assert forget(world).fault is None
+    assert not world.guests[INSTANCE].autostart
+
+
+def test_what_an_attach_or_a_start_took_off_the_autostart_comes_on_it_again() -> None:
+    world = adopted()
+    world.guests[INSTANCE].persistent = {
+        alias: disk
+        for alias, disk in world.guests[INSTANCE].persistent.items()
+        if disk.target != "vdb"
+    }
+    run(world, operation("start_instance", 2, instance_uuid=INSTANCE))
+    assert not world.guests[INSTANCE].autostart
+    assert forget(world).fault is None
+    assert world.guests[INSTANCE].autostart
+
+
 def test_marks_that_other_hands_changed_stay() -> None:
     world = adopted()
     guest = world.guests[INSTANCE]

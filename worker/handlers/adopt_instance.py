@@ -36,7 +36,8 @@ def adopt_instance(request: AdoptInstance, ports: Ports) -> Begun:
     """Make the rows of the instance and its disks, and have an operation mark the disks.
 
     Rows and operation are durable together, so a worker that dies leaves all or nothing. Alias
-    and serial go into the persistent layout; the running guest is never touched.
+    and serial go into the persistent layout, and one that holds volumes off the hypervisor's
+    autostart; the running guest is never touched.
     """
     guest = ports.guests.find(request.domain)
     _check_not_ours(guest.instance, ports)
@@ -55,7 +56,8 @@ def adopt_instance(request: AdoptInstance, ports: Ports) -> Begun:
 
 
 def _take_in(instance: Instance, planned: Plan, answer: dict[str, Any], ports: Ports) -> Begun:
-    operation = _marking(instance) if planned.marks else None
+    wanted = planned.marks or planned.taken_off_autostart
+    operation = _marking(instance) if wanted else None
     rows = [one.row for one in planned.adopted]
     for row in rows:
         if row.connection is not None:
@@ -93,7 +95,8 @@ def _plan(guest: Guest, ports: Ports) -> Plan:
         disk.target for disk in disks if _is_config_drive(guest.instance, disk, ports)
     )
     others = [disk for disk in disks if disk.target not in drives]
-    return plan(guest, _held(guest.instance, others, ports), drives)
+    held, autostart = _held(guest.instance, others, ports), ports.autostart.is_on(guest.instance)
+    return plan(guest, held, drives, autostart=autostart)
 
 
 def _is_config_drive(instance: InstanceId, disk: GuestDisk, ports: Ports) -> bool:

@@ -15,13 +15,17 @@ METHOD = "complete_adoption"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompleteAdoption:
-    """Operation of the worker's own: write the marks of adopted rows into the domain."""
+    """Operation of the worker's own: make the domain what the adopted rows say."""
 
     instance_uuid: InstanceId
 
 
 def complete_adoption(request: CompleteAdoption, ports: Ports) -> None:
-    """Mark every disk of the persistent layout; where that fails nothing was adopted."""
+    """Mark every disk of the persistent layout; where that fails nothing was adopted.
+
+    A guest that holds volumes is taken off the hypervisor's autostart, which would start it before
+    they are connected.
+    """
     try:
         instance = ports.instances.get(request.instance_uuid)
     except InstanceNotFound:
@@ -29,13 +33,34 @@ def complete_adoption(request: CompleteAdoption, ports: Ports) -> None:
         return
     with Undo(ports.progress) as undo:
         undo.earlier("definitions.mark", _unmark, instance, ports)
+        undo.earlier("autostart.switch", give_autostart_back, instance, ports)
 
         undo.by(_take_back, instance, ports)
         changes = _changes(instance, ports)
 
         undo.by(_unmark, instance, ports)
         ports.definitions.mark(instance.uuid, changes)
+
+        undo.by(give_autostart_back, instance, ports)
+        take_off_autostart(instance, ports)
         undo.commit_point()
+
+
+def take_off_autostart(instance: Instance, ports: Ports) -> None:
+    """Have the hypervisor not start an adopted guest by itself, if it did and volumes are there."""
+    rows = ports.devices.of_instance(instance.uuid)
+    if _was_on_autostart(instance) and any(not row.local for row in rows):
+        ports.autostart.switch(instance.uuid, on=False)
+
+
+def give_autostart_back(instance: Instance, ports: Ports) -> None:
+    """Have the hypervisor start a guest by itself, if it did before the adoption."""
+    if _was_on_autostart(instance):
+        ports.autostart.switch(instance.uuid, on=True)
+
+
+def _was_on_autostart(instance: Instance) -> bool:
+    return instance.adoption is not None and instance.adoption.autostart
 
 
 def _changes(instance: Instance, ports: Ports) -> tuple[MarkChange, ...]:

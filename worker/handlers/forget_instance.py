@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.errors import DomainNotFound, InstanceWrongState, OperationBlocked
+from worker.handlers.complete_adoption import give_autostart_back, take_off_autostart
 from worker.model.block_device import BlockDevice
 from worker.model.carried import RELEASED
 from worker.model.guest import Layout
@@ -33,15 +34,20 @@ def forget_instance(request: ForgetInstance, ports: Ports) -> None:
     """Take out of the domain the marks that the adoption gave it, then remove the rows.
 
     Marks that other hands have changed since stay as they are. What the host is connected to
-    stays so: the guest goes on with it.
+    stays so: the guest goes on with it. The hypervisor starts it by itself again if it did before.
     """
     check_alone(request.instance_uuid, ports)
     instance = ports.instances.get(request.instance_uuid)
     rows = ports.devices.of_instance(instance.uuid)
     _check_may_go(instance, rows)
     with Undo(ports.progress) as undo:
+        undo.earlier("autostart.switch", take_off_autostart, instance, ports)
+
         undo.by(_mark_again, instance, rows, ports)
         _take_marks(instance, rows, ports)
+
+        undo.by(take_off_autostart, instance, ports)
+        give_autostart_back(instance, ports)
         undo.commit_point()
 
         for row in rows:

@@ -63,27 +63,37 @@ class Adopted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All that an adoption would do; ``left_out`` says of a target why it becomes no row."""
+    """All that an adoption would do; ``left_out`` says of a target why it becomes no row.
+
+    ``autostart`` is whether the hypervisor starts the guest by itself.
+    """
 
     adopted: tuple[Adopted, ...]
     left_out: Mapping[str, str]
     transient: bool
+    autostart: bool
 
     @property
     def adoption(self) -> Adoption:
         """What is kept of how it was."""
         former = (Former(device=one.row.uuid, marks=one.former) for one in self.adopted)
-        return Adoption(former=tuple(former))
+        return Adoption(former=tuple(former), autostart=self.autostart)
 
     @property
     def marks(self) -> bool:
         """Whether the persistent layout, if there is one, is to be changed."""
         return not self.transient and any(one.remarked for one in self.adopted)
 
+    @property
+    def taken_off_autostart(self) -> bool:
+        """Whether the hypervisor is to start it no more, for it holds volumes."""
+        return self.autostart and any(not one.row.local for one in self.adopted)
+
     def public(self) -> dict[str, object]:
         """Return what is told of it, disk by disk."""
         return {
             "takes_effect": self._effect(),
+            "taken_off_autostart": self.taken_off_autostart,
             "block_devices": [self._public(one) for one in self.adopted],
             "left_out": dict(self.left_out),
         }
@@ -116,7 +126,9 @@ def disks_of(guest: Guest) -> tuple[GuestDisk, ...]:
     return () if layout is None else layout.disks
 
 
-def plan(guest: Guest, held: Mapping[str, Held], config_drives: frozenset[str]) -> Plan:
+def plan(
+    guest: Guest, held: Mapping[str, Held], config_drives: frozenset[str], *, autostart: bool
+) -> Plan:
     """Return what adopting the guest does; ``held`` and ``config_drives`` are by target."""
     disks = disks_of(guest)
     left_out = {disk.target: why for disk in disks if (why := _why_not(disk, config_drives))}
@@ -130,7 +142,12 @@ def plan(guest: Guest, held: Mapping[str, Held], config_drives: frozenset[str]) 
         )
         for disk in wanted
     ]
-    return Plan(adopted=_with_units(adopted), left_out=left_out, transient=guest.persistent is None)
+    return Plan(
+        adopted=_with_units(adopted),
+        left_out=left_out,
+        transient=guest.persistent is None,
+        autostart=autostart,
+    )
 
 
 def _uuids(text: str | None) -> list[str]:

@@ -23,9 +23,13 @@ class Former:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adoption:
-    """What an adopted instance was before, kept as long as its row."""
+    """What an adopted instance was before, kept as long as its row.
+
+    ``autostart`` is whether the hypervisor started it by itself.
+    """
 
     former: tuple[Former, ...] = ()
+    autostart: bool = False
 
     def marks_of(self, device: BlockDeviceId) -> Marks | None:
         """Return the former marks of an adopted row's disk; None for a row that was not adopted."""

@@ -29,12 +29,13 @@ def json_of(
 
 
 def adoption_of(kept: Mapping[str, Any]) -> Adoption | None:
-    """Read back what an adopted instance was."""
+    """Read back what an adopted instance was; an older release did not look at its autostart."""
     if ADOPTED not in kept:
         return None
     former = kept[ADOPTED]["former"]
     return Adoption(
-        former=tuple(Former(device=one["device"], marks=Marks(**one["marks"])) for one in former)
+        former=tuple(Former(device=one["device"], marks=Marks(**one["marks"])) for one in former),
+        autostart=bool(kept[ADOPTED].get("autostart", False)),
     )
 
 

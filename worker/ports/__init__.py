@@ -20,12 +20,13 @@ from worker.ports.journal import (
     StuckOperations,
     Updates,
 )
-from worker.ports.moving import Definitions, HostFiles, Moves, OwnOperations
+from worker.ports.moving import Autostart, Definitions, HostFiles, Moves, OwnOperations
 from worker.ports.records import BlockDevices, Connections, Instances
 from worker.ports.volumes import Attachments, Connector, PoolRecords, PoolVolumes, Sharing, Volumes
 
 __all__ = [
     "Attachments",
+    "Autostart",
     "BlockDevices",
     "Clock",
     "ConfigDrives",
@@ -76,6 +77,7 @@ class Ports:
     machines: Machines
     power: Power
     definitions: Definitions
+    autostart: Autostart
     host_files: HostFiles
     images: Images
     local_disks: LocalDisks

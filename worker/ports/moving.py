@@ -60,6 +60,21 @@ class Definitions(ABC):
         """
 
 
+class Autostart(ABC):
+    """The hypervisor, seen as what it starts by itself when it starts."""
+
+    @abstractmethod
+    def is_on(self, instance: InstanceId) -> bool:
+        """Tell whether it starts the machine by itself; one that is not kept, or not there, no."""
+
+    @abstractmethod
+    def switch(self, instance: InstanceId, *, on: bool) -> None:
+        """Have it start the machine by itself, or not; no running guest is touched.
+
+        A machine that is not kept when it is off, or not there, is fine.
+        """
+
+
 class HostFiles(ABC):
     """Files of this host that are not ours."""
 

@@ -179,6 +179,7 @@ class Core:
             machines=self.outside.machines,
             power=self.outside.power,
             definitions=self.outside.definitions,
+            autostart=self.outside.autostart,
             host_files=self.outside.host_files,
             images=self.outside.images,
             local_disks=self.outside.local_disks,

@@ -11,6 +11,7 @@ from worker.model.instance import Instance
 from worker.persistence.repositories import Repositories
 from worker.ports import (
     Attachments,
+    Autostart,
     ConfigDrives,
     Connector,
     Definitions,
@@ -25,6 +26,7 @@ from worker.ports import (
     Power,
     Volumes,
 )
+from worker.virt.autostart import LibvirtAutostart
 from worker.virt.connection import LibvirtConnection
 from worker.virt.definitions import LibvirtDefinitions
 from worker.virt.disks import LibvirtGuestDisks
@@ -50,6 +52,7 @@ class Outside:
     machines: Machines
     power: Power
     definitions: Definitions
+    autostart: Autostart
     host_files: HostFiles
     images: Images
     local_disks: LocalDisks
@@ -80,6 +83,7 @@ def make_outside(
         machines=LibvirtMachines(connection),
         power=LibvirtPower(connection),
         definitions=LibvirtDefinitions(connection),
+        autostart=LibvirtAutostart(connection),
         host_files=LocalHostFiles(),
         images=make_images(conf, partial(_instances, repositories)),
         local_disks=make_local_disks(conf),

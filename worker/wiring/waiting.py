@@ -24,6 +24,7 @@ WAITED_FOR = (
     "machines.",
     "power.",
     "definitions.",
+    "autostart.",
     "images.",
     "volumes.",
     "attachments.",
