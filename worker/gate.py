@@ -41,6 +41,8 @@ class Gate:
         with self._changed:
             self._changed.wait_for(lambda: not self._alone, self._patience)
             self._alone += 1
+            if self._inside:
+                LOG.warning("waits to run alone: %s others=%d", name, self._inside)
             empty = self._changed.wait_for(lambda: self._inside == 0, self._patience)
         LOG.warning("runs alone: %s others_that_hang=%d", name, 0 if empty else self._inside)
         try:

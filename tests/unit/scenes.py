@@ -1,5 +1,6 @@
 """Scenes: a world, and an operation asked of it; and ways to break what happens next."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -182,3 +183,11 @@ class Refusing:
             self.spared -= 1
             return Trouble()(name)
         return Trouble(at=0 if name == self.name else None)(name)
+
+
+def soon(true: Callable[[], bool]) -> bool:
+    """Wait for what another thread does; return whether it came."""
+    until = time.monotonic() + 30.0
+    while not true() and time.monotonic() < until:
+        time.sleep(0.02)
+    return true()

@@ -4,6 +4,9 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+import pytest
+
+from tests.unit.scenes import soon
 from worker.gate import Gate
 
 LONG = 10.0
@@ -41,11 +44,14 @@ def test_many_pass_side_by_side() -> None:
         visitor.go()
 
 
-def test_one_alone_waits_for_those_inside_and_lets_nobody_in() -> None:
+def test_one_alone_waits_for_those_inside_and_lets_nobody_in(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     gate = Gate()
     first = Visitor(gate.together)
     assert first.inside.wait(LONG)
     suspect = Visitor(alone(gate))
+    assert soon(lambda: "waits to run alone: a suspect others=1" in caplog.messages)
     assert not suspect.inside.wait(0.05)
     late = Visitor(gate.together)
     assert not late.inside.wait(0.05)

@@ -10,7 +10,7 @@ import pytest
 
 from tests import fakes
 from tests.fakes.world import World
-from tests.unit.scenes import AT_ONCE, operation
+from tests.unit.scenes import AT_ONCE, operation, soon
 from worker.execution import Kind, Page
 from worker.model.ids import InstanceId
 from worker.model.operation import Operation, OperationState, Step
@@ -280,7 +280,7 @@ def test_what_is_queued_twice_before_it_began_runs_once(
 
 
 def test_what_the_worker_died_in_twice_runs_alone(
-    world: World, work: Work, make_runner: MakeRunner
+    world: World, work: Work, make_runner: MakeRunner, caplog: pytest.LogCaptureFixture
 ) -> None:
     runner = make_runner(3)
     work.gate("a")
@@ -289,6 +289,8 @@ def test_what_the_worker_died_in_twice_runs_alone(
     died = Step(number=1, attempt=1, name="disks.attach", started_at=world.now)
     suspect = replace(accepted(world, "b", 2), attempts=1, steps=(died,))
     runner.submit(suspect)
+    # Threads of two lanes come to the gate in any order; what comes later is held up.
+    assert soon(lambda: f"waits to run alone: operation={suspect.id}" in caplog.text)
     submit(runner, world, "c")
     work.gate("b")
     assert work.begun == ["a"]

@@ -1,14 +1,13 @@
 """The watchman: a step is named while it still runs, and a late operation marked."""
 
 import logging
-import time
 from collections.abc import Callable
 
 import pytest
 
 from tests import fakes
 from tests.unit import scenes
-from tests.unit.scenes import OPERATION, operation
+from tests.unit.scenes import OPERATION, operation, soon
 from worker.errors import DatabaseUnavailable
 from worker.model.ids import OperationId
 from worker.watchman import Watchman
@@ -100,13 +99,6 @@ def test_it_looks_by_itself_until_it_is_stopped() -> None:
     with found.watch(ASKED, 0.0)("disks.attach"):
         assert soon(lambda: marks.late == [OPERATION])
     found.stop()
-
-
-def soon(true: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 30.0
-    while not true() and time.monotonic() < until:
-        time.sleep(0.02)
-    return true()
 
 
 def test_an_operation_that_has_ended_is_not_marked() -> None:
