@@ -11,10 +11,20 @@ from tests.fakes.hypervisor import shown
 from tests.fakes.world import World
 from tests.unit import adopt_scenes, scenes
 from tests.unit.adopt_scenes import HELD, ROOT, adopt, adopted, foreign, give, marking
-from tests.unit.scenes import INSTANCE, OTHER_VOLUME, VOLUME, Trouble, operation, run
+from tests.unit.scenes import (
+    DEVICE,
+    INSTANCE,
+    OTHER_DEVICE,
+    OTHER_VOLUME,
+    VOLUME,
+    Trouble,
+    operation,
+    run,
+)
 from worker.errors import DomainNotFound, HypervisorUnavailable, InstanceTaken
 from worker.handlers.adopt_instance import AdoptInstance, adopt_instance
 from worker.handlers.find_drift import FindDrift, find_drift
+from worker.model import serials
 from worker.model.address import DriveAddress
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType, SourceType
 from worker.model.instance import Instance, VmState
@@ -219,6 +229,60 @@ def test_marks_that_are_there_need_no_operation(bare: World) -> None:
     answer = adopt(bare)
     assert answer["takes_effect"].startswith("at once")
     assert answer["operation_id"] is None
+
+
+def two_volumes_that_look_alike(world: World) -> None:
+    """Their ids differ in the last character only; the disks have no serials, but a history."""
+    give(
+        world,
+        foreign("vda", f"/dev/{VOLUME}", 0, serial=VOLUME),
+        foreign("vdb", f"/dev/{OTHER_VOLUME}", 1, serial=OTHER_VOLUME),
+    )
+    adopt(world)
+    adopt_scenes.settle(world)
+    assert run(world, operation("forget_instance", instance_uuid=INSTANCE)).fault is None
+
+
+def test_of_two_volumes_whose_serials_would_begin_alike_one_has_its_rows(bare: World) -> None:
+    two_volumes_that_look_alike(bare)
+    give(
+        bare,
+        foreign("vda", f"/dev/{VOLUME}", 0),
+        foreign("vdb", f"/dev/{OTHER_VOLUME}", 1),
+    )
+    adopt(bare)
+    rows = rows_of(bare)
+    assert [rows[name].volume for name in ("vda", "vdb")] == [VOLUME, OTHER_VOLUME]
+    assert (rows["vda"].serial, rows["vda"].alias) == (VOLUME, f"ua-{VOLUME}")
+    assert (rows["vdb"].serial, rows["vdb"].alias) == (rows["vdb"].uuid, f"ua-{OTHER_VOLUME}")
+
+
+def test_serials_that_disks_have_stay_though_they_begin_alike(bare: World) -> None:
+    give(
+        bare,
+        foreign("vda", f"/dev/{VOLUME}", 0, serial=VOLUME),
+        foreign("vdb", f"/dev/{OTHER_VOLUME}", 1, serial=OTHER_VOLUME),
+    )
+    adopt(bare)
+    assert {row.serial for row in bare.rows.values()} == {VOLUME, OTHER_VOLUME}
+
+
+def test_a_serial_that_begins_like_one_that_comes_after_is_not_given(
+    bare: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = iter(
+        [VOLUME, DEVICE, f"{DEVICE[:-1]}9", OTHER_DEVICE.replace("c0ffee", "decaf0"), INSTANCE]
+    )
+    monkeypatch.setattr(serials, "new_uuid", lambda: next(ids))
+    give(
+        bare,
+        foreign("vda", "/images/a", 0),
+        foreign("vdb", "/images/b", 1),
+        foreign("vdc", "/images/c", 2, serial=f"{VOLUME[:20]}-theirs"),
+    )
+    answer = adopt(bare)
+    first = [disk["serial"] for disk in answer["block_devices"]][:2]
+    assert first == [DEVICE, OTHER_DEVICE.replace("c0ffee", "decaf0")]
 
 
 def label_it(world: World) -> None:

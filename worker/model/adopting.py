@@ -4,15 +4,16 @@ A disk is a volume's if two facts agree: serial and source, or source and target
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from worker.model.address import DriveAddress
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType, SourceType
 from worker.model.guest import Guest, GuestDisk
-from worker.model.ids import BlockDeviceId, InstanceId, VolumeId, new_uuid
+from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
 from worker.model.marking import marks_of
 from worker.model.marks import Adoption, Former, Marks
+from worker.model.serials import drawn, serial_for
 from worker.model.volume import Attachment, Volume
 
 CONFIG_DRIVE_LABEL = "config-2"
@@ -134,14 +135,12 @@ def plan(
     left_out = {disk.target: why for disk in disks if (why := _why_not(disk, config_drives))}
     wanted = [disk for disk in disks if disk.target not in left_out]
     root = _root(wanted)
-    adopted = [
-        Adopted(
-            row=_row(guest.instance, disk, held.get(disk.target), root),
-            former=marks_of(disk),
-            held=held.get(disk.target),
-        )
-        for disk in wanted
-    ]
+    serials = [disk.serial for disk in disks if disk.serial]
+    adopted = []
+    for disk in wanted:
+        row = _row(guest.instance, disk, held.get(disk.target), root, serials)
+        serials += [row.uuid] if row.serial is None else [row.serial]
+        adopted.append(Adopted(row=row, former=marks_of(disk), held=held.get(disk.target)))
     return Plan(
         adopted=_with_units(adopted),
         left_out=left_out,
@@ -169,11 +168,16 @@ def _root(disks: list[GuestDisk]) -> str | None:
     return None if ordered else first
 
 
-def _row(instance: InstanceId, disk: GuestDisk, held: Held | None, root: str | None) -> BlockDevice:
-    uuid = BlockDeviceId(new_uuid())
+def _row(
+    instance: InstanceId,
+    disk: GuestDisk,
+    held: Held | None,
+    root: str | None,
+    serials: Sequence[str],
+) -> BlockDevice:
     kind = DeviceType(disk.device)
     volume = None if held is None else held.volume.id
-    serial = disk.serial or (None if kind in _WITHOUT_SERIAL else volume or uuid)
+    uuid, serial = _marks(disk, kind, volume, serials)
     row = BlockDevice(
         uuid=uuid,
         instance=instance,
@@ -189,6 +193,18 @@ def _row(instance: InstanceId, disk: GuestDisk, held: Held | None, root: str | N
         boot_index=_boot_index(disk, root),
     )
     return row if held is None else _of_volume(row, held)
+
+
+def _marks(
+    disk: GuestDisk, kind: DeviceType, volume: VolumeId | None, serials: Sequence[str]
+) -> tuple[BlockDeviceId, str | None]:
+    """Return the row's id and the disk's serial: the one that it has, or one unlike all others."""
+    if disk.serial or kind in _WITHOUT_SERIAL:
+        return drawn(serials), disk.serial or None
+    if volume is not None:
+        return serial_for(volume, None, serials)
+    uuid = drawn(serials)
+    return uuid, uuid
 
 
 def _boot_index(disk: GuestDisk, root: str | None) -> int | None:

@@ -37,6 +37,12 @@ def serial_for(
     return found, found
 
 
+def drawn(others: Iterable[str]) -> BlockDeviceId:
+    """Return a new row's id, which is its disk's serial, unlike every other of the instance."""
+    taken = tuple(others)
+    return next(uuid for uuid in _ids(None) if not alike(uuid, taken))
+
+
 def _ids(wanted: BlockDeviceId | None) -> Iterator[BlockDeviceId]:
     if wanted is not None:
         yield wanted
