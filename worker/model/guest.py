@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from worker.model.address import Address
 from worker.model.block_device import Bus
+from worker.model.host_device import HostDevice
 from worker.model.ids import InstanceId
 from worker.model.instance import VmState
 
@@ -25,6 +26,64 @@ class GuestDisk:
     device: str = "disk"
     boot_order: int | None = None
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tells the disk from others, as far as it is known."""
+        return _known(
+            serial=self.serial, source=self.source, target=self.target, address=self.address
+        )
+
+    def __str__(self) -> str:
+        """Say which disk it is, for people."""
+        return f"disk {self.target} ({self.alias or 'no alias'}) of {self.source}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestInterface:
+    """One ``<interface>`` of a domain XML; ``target`` is what its ``kind`` joins it to."""
+
+    mac: str
+    alias: str | None
+    address: Address | None
+    kind: str = ""
+    target: str | None = None
+    model: str | None = None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tells the interface from others, as far as it is known."""
+        return _known(mac=self.mac, address=self.address)
+
+    def __str__(self) -> str:
+        """Say which interface it is, for people."""
+        return f"interface {self.mac} ({self.alias or 'no alias'}) at {self.address}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestHostDevice:
+    """One ``<hostdev>`` of a domain XML; ``source`` is None for a kind that we do not pass."""
+
+    source: HostDevice | None
+    alias: str | None
+    address: Address | None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tells the host device from others, as far as it is known."""
+        return _known(source=self.source, address=self.address)
+
+    def __str__(self) -> str:
+        """Say which host device it is, for people."""
+        return f"host device {self.source} ({self.alias or 'no alias'}) at {self.address}"
+
+
+GuestDevice = GuestDisk | GuestInterface | GuestHostDevice
+"""What has an alias, and is attached and detached."""
+
+
+def _known(**facts: object) -> dict[str, str]:
+    return {name: str(fact) for name, fact in facts.items() if fact}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InnerDisk:
@@ -44,8 +103,15 @@ class Layout:
     """
 
     disks: tuple[GuestDisk, ...]
+    interfaces: tuple[GuestInterface, ...] = ()
+    host_devices: tuple[GuestHostDevice, ...] = ()
     taken: frozenset[Address]
     places: Mapping[Bus, tuple[Address, ...]]
+
+    @property
+    def devices(self) -> tuple[GuestDevice, ...]:
+        """Everything that has an alias."""
+        return (*self.disks, *self.interfaces, *self.host_devices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ BlockDeviceId = NewType("BlockDeviceId", str)
 OperationId = NewType("OperationId", str)
 ImageId = NewType("ImageId", str)
 PortId = NewType("PortId", str)
+PeripheralId = NewType("PeripheralId", str)
 
 
 def is_uuid(text: str) -> bool:

@@ -6,6 +6,7 @@ from worker.model.disk import Disk
 from worker.model.guest import Guest, InnerDisk
 from worker.model.ids import InstanceId
 from worker.model.machine import Machine
+from worker.model.peripheral import Peripheral
 
 
 class Guests(ABC):
@@ -42,6 +43,30 @@ class GuestDisks(ABC):
     @abstractmethod
     def forget(self, instance: InstanceId, alias: str) -> None:
         """Take the disk from the persistent layout; one that is not there is fine."""
+
+
+class GuestPeripherals(ABC):
+    """The hypervisor, seen as the interfaces and host devices of one guest."""
+
+    @abstractmethod
+    def attach(self, instance: InstanceId, peripheral: Peripheral) -> None:
+        """Plug it in, into each of the live and persistent layouts that lacks it.
+
+        Afterwards both have it at its address under its alias. Raises DomainNotFound,
+        HypervisorRefused, also when one has it otherwise, HypervisorUnavailable.
+        """
+
+    @abstractmethod
+    def unplug(self, instance: InstanceId, alias: str) -> None:
+        """Take it from the running guest and wait until that has let go.
+
+        What is not there is fine, a guest too; the persistent layout is not touched. The alias may
+        be the hypervisor's own. Raises GuestBusy when the guest keeps it, HypervisorUnavailable.
+        """
+
+    @abstractmethod
+    def forget(self, instance: InstanceId, alias: str) -> None:
+        """Take it from the persistent layout; one that is not there is fine."""
 
 
 class GuestInsides(ABC):

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection, ConnectionRecord
-from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, PeripheralId, VolumeId
 from worker.model.instance import Instance
+from worker.model.peripheral import Peripheral
 from worker.model.update import Update
 
 
@@ -68,6 +69,50 @@ class BlockDevices(ABC):
 
     @abstractmethod
     def remove(self, device: BlockDevice) -> None:
+        """Delete the row (softly: it is never used again); one that is gone is fine."""
+
+
+class Peripherals(ABC):
+    """The rows of ``peripherals``: interfaces and host devices.
+
+    ``insert`` and ``move`` are done when they return. ``save`` and ``remove`` become durable with
+    the next outside call, or with the end of the request, with what is told.
+    """
+
+    @abstractmethod
+    def of_instance(self, instance: InstanceId) -> tuple[Peripheral, ...]:
+        """Return the live rows of an instance, oldest first."""
+
+    @abstractmethod
+    def look(self, uuid: PeripheralId) -> Peripheral | None:
+        """Return the row, removed ones included, or None."""
+
+    @abstractmethod
+    def bearing(self, instance: InstanceId, alias: str) -> Peripheral | None:
+        """Return the row that gave a device of the instance its alias: the live one, or the last.
+
+        None for an alias that is a disk's, or nobody's.
+        """
+
+    @abstractmethod
+    def insert(self, peripheral: Peripheral) -> None:
+        """Add a row.
+
+        Raises PeripheralTaken when the instance has the port, or an instance of this host the
+        host device, AddressTaken when a disk or a peripheral of the instance is at its address,
+        IdTaken for an id that was used before.
+        """
+
+    @abstractmethod
+    def move(self, peripheral: Peripheral, status: DeviceStatus) -> Peripheral:
+        """Change the status, if it is still ``peripheral.status``; else DeviceWrongState."""
+
+    @abstractmethod
+    def save(self, peripheral: Peripheral) -> None:
+        """Keep the row as given."""
+
+    @abstractmethod
+    def remove(self, peripheral: Peripheral) -> None:
         """Delete the row (softly: it is never used again); one that is gone is fine."""
 
 

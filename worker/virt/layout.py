@@ -10,10 +10,12 @@ from lxml import etree
 
 from worker.errors import HypervisorRefused
 from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
-from worker.model.guest import GuestDisk, Layout
+from worker.model.guest import GuestDisk, GuestHostDevice, GuestInterface, Layout
+from worker.virt.host_devices import host_device_of
 from worker.virt.places import places
 from worker.virt.xml_values import number
 
+_JOINED_TO = ("bridge", "network", "dev", "name", "path")
 _SOURCE_ATTRIBUTES = ("file", "dev", "name", "volume", "dir", "path")
 
 
@@ -26,6 +28,8 @@ def read_layout(xml: str) -> Layout:
     devices = _devices(xml)
     return Layout(
         disks=tuple(_guest_disk(disk) for disk in devices.findall("disk")),
+        interfaces=tuple(_guest_interface(one) for one in devices.findall("interface")),
+        host_devices=tuple(_guest_host_device(one) for one in devices.findall("hostdev")),
         taken=frozenset(found for device in devices if (found := _address_of(device)) is not None),
         places=places(devices, _machine(devices)),
     )
@@ -73,6 +77,28 @@ def _guest_disk(disk: etree._Element) -> GuestDisk:
         address=_address_of(disk),
         device=disk.get("device", "disk"),
         boot_order=number(disk.find("boot"), "order"),
+    )
+
+
+def _guest_interface(interface: etree._Element) -> GuestInterface:
+    source = interface.find("source")
+    names = () if source is None else (source.get(name) for name in _JOINED_TO)
+    joined = next((name for name in names if name), None)
+    return GuestInterface(
+        mac=(_attribute(interface, "mac", "address") or "").lower(),
+        alias=_attribute(interface, "alias", "name"),
+        address=_address_of(interface),
+        kind=interface.get("type", ""),
+        target=_attribute(interface, "target", "dev") if joined is None else joined,
+        model=_attribute(interface, "model", "type"),
+    )
+
+
+def _guest_host_device(device: etree._Element) -> GuestHostDevice:
+    return GuestHostDevice(
+        source=host_device_of(device),
+        alias=_attribute(device, "alias", "name"),
+        address=_address_of(device),
     )
 
 

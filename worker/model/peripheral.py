@@ -1,0 +1,60 @@
+"""The row of what is attached to a guest and is no disk: an interface or a host device."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from worker.model.address import Address
+from worker.model.block_device import DeviceStatus
+from worker.model.host_device import HostDevice
+from worker.model.ids import InstanceId, PeripheralId
+from worker.model.specification import Interface
+
+Plugged = Interface | HostDevice
+"""What a peripheral is; a new kind is added here, and ``assert_never`` shows the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peripheral:
+    """One row of ``peripherals``.
+
+    Its alias is ``ua-<port id>`` for an interface whose port is known, else ``ua-<row uuid>``;
+    ``former`` is what it was before it got that. It is never only reserved: the operation that
+    attaches it makes the row.
+    """
+
+    uuid: PeripheralId
+    instance: InstanceId
+    what: Plugged
+    alias: str
+    former: str | None = None
+    address: Address | None
+    status: DeviceStatus = DeviceStatus.ATTACHING
+    deleted: bool = False
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    def public(self) -> Mapping[str, str | None]:
+        """Return the fields that may leave the worker."""
+        shared = {
+            "uuid": self.uuid,
+            "instance_uuid": self.instance,
+            "alias": self.alias,
+            "address": None if self.address is None else str(self.address),
+            "status": self.status.value,
+        }
+        match self.what:
+            case Interface() as interface:
+                return shared | {
+                    "kind": "interface",
+                    "port_id": interface.port,
+                    "mac_address": interface.mac,
+                    "network": interface.kind.value,
+                    "target": interface.target,
+                    "model": interface.model,
+                }
+            case HostDevice() as device:
+                return shared | {"kind": "host_device", "host_device": str(device)}
+            case _:
+                assert_never(self.what)
