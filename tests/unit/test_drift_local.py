@@ -4,6 +4,7 @@ What is not safe: a disk whose file is gone, or is another than the guest had, o
 """
 
 import copy
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -20,6 +21,7 @@ from worker.errors import LocalDiskUnavailable
 from worker.handlers.find_drift import FindDrift, find_drift
 from worker.handlers.local_file import file_of
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus
+from worker.model.config_drive import META_DATA
 from worker.model.operation import OperationState
 from worker.model.source import FileSource
 from worker.model.update import Event
@@ -48,6 +50,25 @@ def adopted() -> World:
     world = build_scenes.built()
     world.instances[INSTANCE] = replace(world.instances[INSTANCE], specification=None)
     return world
+
+
+def tagged_again(world: World) -> list[str]:
+    """Repair; return the tags that the config drive tells of."""
+    assert repair(world).state is OperationState.SUCCEEDED
+    told = json.loads(world.config_drives[INSTANCE][META_DATA])["devices"]
+    return [tag for disk in told for tag in disk["tags"]]
+
+
+@pytest.mark.parametrize("name", ["/dev/vdb", "/dev/vdd"])
+def test_a_tagged_disk_that_is_brought_back_is_on_the_config_drive(name: str) -> None:
+    """One that drift takes for lost may have been lost to the drive too: another hand's, say."""
+    world = build_scenes.built()
+    row = next(one for one in world.rows.values() if one.device_name == name)
+    world.rows[row.uuid] = replace(row, tag="back")
+    for layout in LAYOUTS:
+        getattr(world.guests[INSTANCE], layout).pop(row.alias)
+    world.config_drives[INSTANCE] = {}
+    assert "back" in tagged_again(world)
 
 
 def only(world: World) -> dict[str, object]:

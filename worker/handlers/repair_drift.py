@@ -16,6 +16,7 @@ from worker.errors import (
     WrongDevice,
 )
 from worker.handlers import host_volume
+from worker.handlers.config_drive import renew_after
 from worker.handlers.find_drift import check_known, look
 from worker.handlers.local_file import file_of
 from worker.model.block_device import BlockDevice
@@ -25,7 +26,6 @@ from worker.model.drift import Difference, DriftKind, Views, compare
 from worker.model.ids import InstanceId
 from worker.model.source import HostVolume
 from worker.model.update import Event, Update
-from worker.model.volume import Attachment
 from worker.ports import Ports
 
 
@@ -151,7 +151,8 @@ def _not_mended(left: list[Difference], course: _Course) -> str:
 
 def _complete(row: BlockDevice, _views: Views, ports: Ports) -> None:
     """The host is connected as the row says; a volume service that says otherwise is refused."""
-    attachment = _held(row, ports) or ports.attachments.create(row.its_volume, row.instance)
+    found = ports.attachments.find(row.its_volume, row.instance)
+    attachment = found or ports.attachments.create(row.its_volume, row.instance)
     connection = attachment.connection or ports.attachments.connect(
         attachment.id, ports.connector.properties()
     )
@@ -161,10 +162,6 @@ def _complete(row: BlockDevice, _views: Views, ports: Ports) -> None:
     kept = connection.without_secrets()
     ports.devices.save(replace(row, attachment=attachment.id, connection=kept))
     ports.attachments.complete(attachment.id)
-
-
-def _held(row: BlockDevice, ports: Ports) -> Attachment | None:
-    return ports.attachments.find(row.its_volume, row.instance)
 
 
 def _roll_detaching(row: BlockDevice, _views: Views, ports: Ports) -> None:
@@ -182,6 +179,7 @@ def _connect(row: BlockDevice, _views: Views, ports: Ports) -> None:
 def _plug(row: BlockDevice, _views: Views, ports: Ports) -> None:
     volume = file_of(row, ports) if row.local else _volume(row, ports)
     ports.disks.attach(row.instance, disk_of(row, volume))
+    renew_after(row, ports)
 
 
 def _volume(row: BlockDevice, ports: Ports) -> HostVolume:
@@ -195,7 +193,7 @@ def _volume(row: BlockDevice, ports: Ports) -> HostVolume:
 
 def _connection(row: BlockDevice, ports: Ports) -> Connection:
     """Return it with its secrets, which the volume service alone has."""
-    held = _held(row, ports)
+    held = ports.attachments.find(row.its_volume, row.instance)
     return _kept(row) if held is None or held.connection is None else held.connection
 
 
