@@ -94,3 +94,14 @@ def test_abandon_says_what_it_decided_and_frees_the_device(
     assert served.told("device", "show", instance, volume)["status"] == "attached"
     ended = served.run("detach_volume", instance_uuid=instance, volume_id=volume)
     assert ended["state"] == "succeeded"
+
+
+def test_a_destroy_of_the_instance_gives_it_up(served: Served, stuck: tuple[str, str, str]) -> None:
+    operation, instance, _ = stuck
+
+    ended = served.run("destroy_instance", instance_uuid=instance)
+
+    assert ended["state"] == "succeeded", ended
+    given_up = served.told("operation", "show", operation)
+    assert (given_up["state"], given_up["fault"]) == ("abandoned", FAULT)
+    assert served.told("operation", "list", "--state", "stuck") == []

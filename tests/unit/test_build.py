@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests import fakes
+from tests.fakes.database import FakeOperations
 from tests.fakes.images import FakeLocalDisks
 from tests.fakes.world import FakeGuest, World
 from tests.unit import build_scenes, scenes
@@ -35,6 +36,7 @@ from worker.model.instance import VmState
 from worker.model.operation import Operation, OperationState
 from worker.model.source import HostVolume
 from worker.model.specification import LocalDisk
+from worker.model.update import BUILD_PHASES, Phases
 from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
 from worker.rpc.reading import request_from
 from worker.steps import LOOKS
@@ -241,12 +243,55 @@ class TestStuck:
     def test_a_retry_after_the_destroy_fails_and_makes_nothing(self) -> None:
         found = half_built()
         (stuck,) = found.operations
+        retried = retry_operation(RetryOperation(operation_id=stuck), fakes.ports(found))
         assert destroy(found).state is OperationState.SUCCEEDED
-        retry_operation(RetryOperation(operation_id=stuck), fakes.ports(found))
         ended = build(found, arguments())
+        assert (ended.id, retried.state) == (stuck, OperationState.RUNNING)
         assert ended.fault is not None
         assert ended.fault.code == "instance.wrong_state"
         assert found == empty()
+
+    def test_the_destroy_gives_it_up_and_says_so(self) -> None:
+        found = half_built()
+        (stuck,) = found.operations.values()
+        assert destroy(found).state is OperationState.SUCCEEDED
+        ended = found.operations[stuck.id]
+        assert (ended.state, ended.fault) == (OperationState.ABANDONED, stuck.fault)
+        assert found.events()[-2:] == ["instance.build.error", "instance.destroy.end"]
+        told = found.told[-2]
+        assert (told.operation, told.fault) == (stuck.id, stuck.fault)
+
+    def test_one_that_an_operator_has_decided_of_meanwhile_is_left_to_him(self) -> None:
+        found = half_built()
+        (stuck,) = found.operations.values()
+        listing = ListsAsStuck(found, stuck)
+        ports = replace(fakes.ports(found), operations=listing)
+        retry_operation(RetryOperation(operation_id=stuck.id), fakes.ports(found))
+        destroy_instance(DestroyInstance(instance_uuid=INSTANCE), ports, phases_of=phases_of)
+        assert found.operations[stuck.id].state is OperationState.RUNNING
+
+    def test_what_is_stuck_on_other_instances_stays_so(self) -> None:
+        found = half_built()
+        (stuck,) = found.operations.values()
+        theirs = replace(stuck, id=operation("x", 88).id, instance=OTHER, lane=OTHER)
+        found.operations[theirs.id] = theirs
+        assert destroy(found).state is OperationState.SUCCEEDED
+        assert found.operations[theirs.id] == theirs
+
+
+class ListsAsStuck(FakeOperations):
+    """A journal that was read before somebody else changed it."""
+
+    def __init__(self, world: World, stuck: Operation) -> None:
+        super().__init__(world)
+        self.stuck = stuck
+
+    def list(self, **_which: object) -> tuple[Operation, ...]:
+        return (self.stuck,)
+
+
+def phases_of(_method: str) -> Phases | None:
+    return BUILD_PHASES
 
 
 def built_like(found: World) -> World:
@@ -356,6 +401,7 @@ def test_a_call_has_no_operation_to_draw_rows_of() -> None:
 
 def test_a_call_may_destroy_as_well() -> None:
     found = built()
-    destroy_instance(DestroyInstance(instance_uuid=INSTANCE), fakes.ports(found))
+    request = DestroyInstance(instance_uuid=INSTANCE)
+    destroy_instance(request, fakes.ports(found), phases_of=phases_of)
     found.commit()
     assert found.instances == {}

@@ -24,12 +24,15 @@ class AbandonOperation:
     operation_id: OperationId
 
 
+PhasesOf = Callable[[str], Phases | None]
+"""What is told of a method's operations."""
+
 UNDECIDED = (DeviceStatus.ATTACHING, DeviceStatus.DETACHING, DeviceStatus.ERROR)
 """What a stuck operation leaves its row as; any other status is true by itself."""
 
 
 def abandon_operation(
-    request: AbandonOperation, ports: Ports, *, phases_of: Callable[[str], Phases | None]
+    request: AbandonOperation, ports: Ports, *, phases_of: PhasesOf
 ) -> dict[str, Any]:
     """End the operation as ``abandoned`` and make its row say what the guest has.
 
@@ -39,11 +42,22 @@ def abandon_operation(
     operation = ports.operations.get(request.operation_id)
     check_stuck(operation)
     device, message = _decide(operation, ports)
+    ended = give_up(operation, device, ports, phases_of)
+    return ended.public() | {"message": message}
+
+
+def give_up(
+    operation: Operation, device: BlockDevice | None, ports: Ports, phases_of: PhasesOf
+) -> Operation:
+    """End a stuck operation as ``abandoned`` and tell it; return it as kept.
+
+    Raises OperationWrongState when somebody else has decided of it meanwhile.
+    """
     phases = phases_of(operation.method)
     update = None if phases is None else _error(operation, phases, device)
     ended = ports.stuck.abandon(operation.id, update)
     LOG.info(end_line(ended, seconds=0.0))
-    return ended.public() | {"message": message}
+    return ended
 
 
 def _decide(operation: Operation, ports: Ports) -> tuple[BlockDevice | None, str]:

@@ -1,14 +1,17 @@
 """Destroy an instance: its guest, its machine, its local disks, its hold on volumes."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from worker.errors import InstanceWrongState, VolumeInUse
+from worker.errors import InstanceWrongState, OperationWrongState, VolumeInUse
 from worker.handlers import host_volume
+from worker.handlers.abandon_operation import PhasesOf, give_up
 from worker.model.block_device import BlockDevice
 from worker.model.carried import RELEASED
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance
+from worker.model.operation import OperationState
 from worker.ports import Ports
 
 DELETING = "deleting"
@@ -22,10 +25,11 @@ class DestroyInstance:
     instance_uuid: InstanceId
 
 
-def destroy_instance(request: DestroyInstance, ports: Ports) -> None:
+def destroy_instance(request: DestroyInstance, ports: Ports, *, phases_of: PhasesOf) -> None:
     """Take the instance away; it only goes forward, and what is gone already is fine.
 
-    Files of an instance that was adopted are not ours and stay.
+    Files of an instance that was adopted are not ours and stay. What is stuck on it has nothing
+    left to do, and is given up.
     """
     instance = ports.instances.get(request.instance_uuid)
     if instance.task_state == RELEASED:
@@ -48,9 +52,18 @@ def destroy_instance(request: DestroyInstance, ports: Ports) -> None:
             ports.local_disks.delete(instance.uuid, disk.uuid)
         ports.local_disks.clear(instance.uuid)
 
+    _give_up_stuck(instance, ports, phases_of)
     for row in rows:
         ports.devices.remove(row)
     ports.instances.remove(instance.uuid)
+
+
+def _give_up_stuck(instance: Instance, ports: Ports, phases_of: PhasesOf) -> None:
+    """End each operation that waits for an operator, unless one has just decided of it."""
+    for stuck in ports.operations.list(instance=instance.uuid, states=(OperationState.STUCK,)):
+        row = None if stuck.block_device is None else ports.devices.look(stuck.block_device)
+        with suppress(OperationWrongState):
+            give_up(stuck, row, ports, phases_of)
 
 
 def _disconnect(instance: Instance, ports: Ports) -> None:

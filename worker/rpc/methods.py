@@ -134,7 +134,7 @@ OPERATIONS: Mapping[str, Kind] = {
     ),
     "destroy_instance": Kind(
         request=DestroyInstance,
-        handler=destroy_instance,
+        handler=partial(destroy_instance, phases_of=_phases_of),
         phases=DESTROY_PHASES,
         blocks=Scope.INSTANCE,
         unblocked=True,
