@@ -19,6 +19,7 @@ from worker.errors import (
 )
 from worker.model.block_device import BlockDevice
 from worker.model.ids import BlockDeviceId
+from worker.model.instance import TaskState
 from worker.model.operation import Fault, Operation, OperationState, StepOutcome, end_line
 from worker.model.plain import built
 from worker.model.secret import SEALED, is_sealed
@@ -45,7 +46,7 @@ class Kind:
     journal keeps it beside the arguments as they came, so that a second delivery compares equal.
     A kind that is ``own_only`` is begun by the worker itself and refused to others. ``blocks`` says
     what is kept from others while one of this kind is stuck; one that is ``unblocked`` begins all
-    the same.
+    the same. ``task`` says of the arguments what the instance's ``task_state`` is meanwhile.
     """
 
     request: type[Any]
@@ -55,6 +56,7 @@ class Kind:
     own_only: bool = False
     blocks: Scope = Scope.DEVICE
     unblocked: bool = False
+    task: Callable[[Mapping[str, Any]], TaskState] | None = None
 
 
 def tell_nobody(_operation: Operation) -> None:
@@ -115,15 +117,15 @@ def carry_out(
 ) -> None:
     """Bring the operation to its end and tell it; raises DatabaseUnavailable only."""
     begun = time.monotonic()
-    phases = kinds[operation.method].phases
+    kind = kinds[operation.method]
     outcome = _run(operation, kinds, page, patience)
     try:
-        ended = _end(operation, phases, page, outcome)
+        ended = _end(operation, kind, page, outcome)
     except DatabaseUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - what waited was refused, and waits no more
         outcome = _unwritten(operation, outcome, error)
-        ended = _end(operation, phases, page, outcome)
+        ended = _end(operation, kind, page, outcome)
     page.on_end(ended)
     LOG.info(end_line(ended, time.monotonic() - begun))
 
@@ -134,6 +136,7 @@ def _run(
     kind = kinds[operation.method]
     try:
         _check_may_begin(operation, kinds, page)
+        _say_task(operation, kind, page, begins=True)
         page.record.start(_begin(operation, kind.phases, page), page.deadline)
         device = _go(operation, kind, page, patience)
     except DatabaseUnavailable:
@@ -153,8 +156,20 @@ def _begin(operation: Operation, phases: Phases | None, page: Page) -> Update | 
     return _update(phases.start, operation, page)
 
 
-def _end(operation: Operation, phases: Phases | None, page: Page, outcome: _Outcome) -> Operation:
-    event = _last_event(phases, outcome.state)
+def _say_task(operation: Operation, kind: Kind, page: Page, *, begins: bool) -> None:
+    """Say what is being done with the instance, or not any more; durable with what comes next.
+
+    What another part says of it (that it was released, say) stays.
+    """
+    if kind.task is not None and operation.instance is not None:
+        task = kind.task(operation.arguments)
+        was, becomes = (None, task) if begins else (task, None)
+        page.ports.instances.change_task(operation.instance, was=was, becomes=becomes)
+
+
+def _end(operation: Operation, kind: Kind, page: Page, outcome: _Outcome) -> Operation:
+    _say_task(operation, kind, page, begins=False)
+    event = _last_event(kind.phases, outcome.state)
     update = _update(event, operation, page, device=outcome.device, fault=outcome.fault)
     return page.record.end(outcome.state, outcome.fault, update)
 

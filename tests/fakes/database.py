@@ -202,8 +202,17 @@ class FakeInstances(Instances):
     def save(self, instance: Instance) -> None:
         self.world.append(partial(_save_instance, instance))
 
+    def change_task(self, instance: InstanceId, *, was: str | None, becomes: str | None) -> None:
+        self.world.append(partial(_change_task, instance, was, becomes))
+
     def remove(self, instance: InstanceId) -> None:
         self.world.append(partial(_remove_instance, instance))
+
+
+def _change_task(instance: InstanceId, was: str | None, becomes: str | None, world: World) -> None:
+    kept = world.instances.get(instance)
+    if kept is not None and kept.task_state == was:
+        world.instances[instance] = replace(kept, task_state=becomes)
 
 
 def _remove_instance(instance: InstanceId, world: World) -> None:

@@ -50,6 +50,15 @@ def run(rig: Rig, guest: Guest, method: str, **arguments: Any) -> None:  # noqa:
     assert ended["state"] == "succeeded", ended
 
 
+def tasks_told(rig: Rig) -> list[tuple[str, str | None]]:
+    """Return the states that the updates about the guest's power told, in their order."""
+    kinds = ("instance.stop.", "instance.start.", "instance.reboot.")
+    rig.wait_for_event("instance.reboot.end")
+    with rig.heard:
+        heard = [one for one in rig.updates if one["event_type"].startswith(kinds)]
+    return [(one["event_type"], one["payload"]["task_state"]) for one in heard]
+
+
 def made(rig: Rig, method: str, guest: Guest) -> list[str]:
     """Return the steps of the last operation of that method."""
     last = rig.call("list_operations", instance_uuid=guest.uuid)
@@ -67,6 +76,7 @@ def test_every_disk_is_the_same_after_a_stop_a_start_and_both_reboots(
 
     run(rig, guest, "stop_instance")
     assert not guest.runs
+    assert rig.call("get_instance", instance_uuid=guest.uuid)["task_state"] is None
     assert "power.cut" not in made(rig, "stop_instance", guest)
     assert rig.call("get_instance", instance_uuid=guest.uuid)["vm_state"] == "stopped"
 
@@ -79,6 +89,13 @@ def test_every_disk_is_the_same_after_a_stop_a_start_and_both_reboots(
         assert sees(guest, rows)
         assert disks(guest) == before
         assert disks(guest, INACTIVE) == kept
+    assert tasks_told(rig)[:5] == [
+        ("instance.stop.start", "powering-off"),
+        ("instance.stop.end", None),
+        ("instance.start.start", "powering-on"),
+        ("instance.start.end", None),
+        ("instance.reboot.start", "rebooting"),
+    ]
     assert rig.call("get_instance", instance_uuid=guest.uuid)["vm_state"] == "active"
     assert rig.call("find_drift", instance_uuid=guest.uuid)["differences"] == []
 

@@ -22,6 +22,15 @@ class VmState(StrEnum):
     ERROR = "error"
 
 
+class TaskState(StrEnum):
+    """What is being done with an instance, in Nova's words where it has one."""
+
+    POWERING_ON = "powering-on"
+    POWERING_OFF = "powering-off"
+    REBOOTING = "rebooting"
+    REBOOTING_HARD = "rebooting_hard"
+
+
 class PowerChange(StrEnum):
     """What can be asked of an instance's power."""
 

@@ -73,6 +73,12 @@ class SqlInstances(Instances):
         change = _values(instance) | {"updated_at": self._unit.clock.now()}
         self._unit.append(partial(_save, which | change))
 
+    def change_task(self, instance: InstanceId, *, was: str | None, becomes: str | None) -> None:
+        """Say what is being done with the instance, if it says ``was``, with the next commit."""
+        which = {"which": instance, "worker": self._unit.host}
+        change = {"task_state": becomes, "updated_at": self._unit.clock.now()}
+        self._unit.append(partial(_change_task, was, which | change))
+
     def remove(self, instance: InstanceId) -> None:
         """Delete the row (softly), with the next commit; one that is gone is fine."""
         which = {"which": instance, "worker": self._unit.host, "at": self._unit.clock.now()}
@@ -102,6 +108,10 @@ def adding_instance(values: dict[str, Any], connection: SqlConnection) -> None:
 
 def _save(values: dict[str, Any], connection: SqlConnection) -> None:
     connection.execute(_SAVE, values)
+
+
+def _change_task(was: str | None, values: dict[str, Any], connection: SqlConnection) -> None:
+    connection.execute(_SAVE.where(TABLE.c.task_state.is_not_distinct_from(was)), values)
 
 
 def _remove(which: dict[str, Any], connection: SqlConnection) -> None:

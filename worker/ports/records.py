@@ -163,5 +163,9 @@ class Instances(ABC):
         """Keep the row as given, but for its specification."""
 
     @abstractmethod
+    def change_task(self, instance: InstanceId, *, was: str | None, becomes: str | None) -> None:
+        """Say what is being done with the instance, if it says ``was``; durable as ``save`` is."""
+
+    @abstractmethod
     def remove(self, instance: InstanceId) -> None:
         """Delete the row (softly), with the next commit; one that is gone is fine."""

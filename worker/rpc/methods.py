@@ -53,6 +53,7 @@ from worker.handlers.return_volume import ReturnVolume, return_volume
 from worker.handlers.start_instance import StartInstance, start_instance
 from worker.handlers.stop_instance import StopInstance, stop_instance
 from worker.handlers.sync_power_state import SyncPowerState, sync_power_state
+from worker.model.instance import TaskState
 from worker.model.update import (
     ADOPT_PHASES,
     ATTACH_PHASES,
@@ -90,6 +91,18 @@ class Call:
 
 def _phases_of(method: str) -> Phases | None:
     return OPERATIONS[method].phases
+
+
+def _powering_on(_arguments: Mapping[str, Any]) -> TaskState:
+    return TaskState.POWERING_ON
+
+
+def _powering_off(_arguments: Mapping[str, Any]) -> TaskState:
+    return TaskState.POWERING_OFF
+
+
+def _rebooting(arguments: Mapping[str, Any]) -> TaskState:
+    return TaskState.REBOOTING_HARD if arguments.get("hard") else TaskState.REBOOTING
 
 
 CALLS: Mapping[str, Call] = {
@@ -144,15 +157,21 @@ OPERATIONS: Mapping[str, Kind] = {
         handler=start_instance,
         phases=START_PHASES,
         blocks=Scope.INSTANCE,
+        task=_powering_on,
     ),
     "stop_instance": Kind(
-        request=StopInstance, handler=stop_instance, phases=STOP_PHASES, blocks=Scope.INSTANCE
+        request=StopInstance,
+        handler=stop_instance,
+        phases=STOP_PHASES,
+        blocks=Scope.INSTANCE,
+        task=_powering_off,
     ),
     "reboot_instance": Kind(
         request=RebootInstance,
         handler=reboot_instance,
         phases=REBOOT_PHASES,
         blocks=Scope.INSTANCE,
+        task=_rebooting,
     ),
     "resume_instance": Kind(
         request=ResumeInstance,
@@ -160,6 +179,7 @@ OPERATIONS: Mapping[str, Kind] = {
         phases=START_PHASES,
         own_only=True,
         blocks=Scope.INSTANCE,
+        task=_powering_on,
     ),
     "return_volume": Kind(request=ReturnVolume, handler=return_volume, own_only=True),
     "complete_adoption": Kind(

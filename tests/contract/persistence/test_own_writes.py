@@ -124,3 +124,20 @@ def test_an_instance_that_was_saved_or_removed_is_read_so(
     assert asked.instances.list() == ()
     with pytest.raises(InstanceNotFound):
         asked.instances.get(instance.uuid)
+
+
+@pytest.mark.parametrize("was", [None, "rebooting"])
+def test_a_task_is_changed_where_it_was_as_said_and_nothing_else_is(
+    make: MakeRequest, instance: Instance, was: str | None
+) -> None:
+    asked = make()
+    before = replace(instance, task_state=was, vm_state=VmState.PAUSED)
+    asked.instances.save(before)
+    asked.instances.change_task(instance.uuid, was="powering-on", becomes="wrong")
+    assert asked.instances.get(instance.uuid) == before
+    asked.instances.change_task(instance.uuid, was=was, becomes="powering-off")
+    assert asked.instances.get(instance.uuid) == replace(before, task_state="powering-off")
+    asked.commit()
+    asked.instances.change_task(instance.uuid, was="powering-off", becomes=None)
+    asked.commit()
+    assert make().instances.get(instance.uuid) == replace(before, task_state=None)
