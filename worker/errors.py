@@ -18,6 +18,13 @@ def told(error: Exception) -> str:
     return str(error) if isinstance(error, WorkerError) else "the worker failed; its log says more"
 
 
+class Stopped(BaseException):
+    """The worker stops: an operation that waits between two tries is left to the next one.
+
+    Nothing is to be done about it, nor taken back: it passes by whatever deals with errors.
+    """
+
+
 class Invalid(WorkerError):
     """The request is wrong: mend it. Nothing was touched."""
 
@@ -130,6 +137,24 @@ class DomainTaken(Conflict):
     """The hypervisor has a domain of that name or uuid, and it is not ours."""
 
     code = "domain.taken"
+
+
+class NotReleased(Conflict):
+    """The document is of an instance that its host may still have."""
+
+    code = "instance.not_released"
+
+
+class StateKept(Conflict):
+    """The hypervisor keeps more of the machine than can be carried to another host."""
+
+    code = "instance.state_kept"
+
+
+class BaseUnavailable(Conflict):
+    """What a disk is made over, or a guest started with, is not to be had here as it was."""
+
+    code = "local_disk.base_unavailable"
 
 
 class NoRoom(Unavailable):

@@ -1,6 +1,7 @@
 """Scenes about a guest of other hands that is adopted, let go, and carried to another worker."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,11 @@ def with_a_volume(stage: Stage) -> Case:
 def released(stage: Stage) -> Case:
     """Have it released and forgotten, so that it can be imported."""
     case = with_a_volume(stage)
-    stage.run("release_instance", instance_uuid=case.guest.uuid)
-    stage.run("forget_instance", instance_uuid=case.guest.uuid)
-    return case
+    of_it = {"instance_uuid": case.guest.uuid}
+    stage.run("release_instance", **of_it)
+    document = stage.served.client.call("export_instance", **of_it)
+    stage.run("forget_instance", **of_it)
+    return replace(case, row={**case.row, "document": json.dumps(document)})
 
 
 def importing(case: Case) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from tests.fakes.world import FakeGuest, World
 from tests.guests import Guest, guest_maker
 from tests.unit.adopt_scenes import foreign
 from worker.errors import DeviceAmbiguous, DomainNotFound, DomainTaken, HypervisorRefused
+from worker.model.beside import Beside
 from worker.model.guest import GuestDisk, Layout
 from worker.model.ids import InstanceId, new_uuid
 from worker.model.instance import VmState
@@ -48,6 +49,14 @@ class Lab(ABC):
     def start(self, instance: InstanceId) -> None:
         """Start its guest."""
 
+    @abstractmethod
+    def naming(self, beside: Beside) -> InstanceId:
+        """Return a new machine that is off, without disks, which names these files."""
+
+    @abstractmethod
+    def save(self, instance: InstanceId) -> None:
+        """Have the hypervisor keep what a running guest is doing for its next start."""
+
     def persistent(self, instance: InstanceId) -> Layout:
         layout = self.guests.describe(instance).persistent
         assert layout is not None
@@ -76,6 +85,16 @@ class FakeLab(Lab):
         guest = self.world.guests[instance]
         guest.vm_state, guest.live = VmState.ACTIVE, dict(guest.persistent)
 
+    def naming(self, beside: Beside) -> InstanceId:
+        instance = InstanceId(new_uuid())
+        guest = FakeGuest(name=f"test-{instance[:8]}", vm_state=VmState.STOPPED, beside=beside)
+        self.world.guests[instance] = guest
+        return instance
+
+    def save(self, instance: InstanceId) -> None:
+        guest = self.world.guests[instance]
+        guest.vm_state, guest.live, guest.kept = VmState.STOPPED, {}, ("a managed save",)
+
 
 class LibvirtLab(Lab):
     def __init__(self, connection: LibvirtConnection, make: Callable[[list[str]], Guest]) -> None:
@@ -93,6 +112,35 @@ class LibvirtLab(Lab):
 
     def start(self, instance: InstanceId) -> None:
         self.made[instance].domain.create()
+
+    def naming(self, beside: Beside) -> InstanceId:
+        guest = self._make([])
+        text = etree.fromstring(guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+        _name(text, beside, guest.uuid)
+        guest.domain.connect().defineXML(etree.tostring(text, encoding="unicode"))
+        self.made[InstanceId(guest.uuid)] = guest
+        return InstanceId(guest.uuid)
+
+    def save(self, instance: InstanceId) -> None:
+        self.made[instance].domain.managedSave()
+
+
+def _name(text: etree._Element, beside: Beside, uuid: str) -> None:
+    """Have the text name these files, and nothing else of their kinds; a pty of theirs stays."""
+    (boot,), (devices,) = text.findall("os"), text.findall("devices")
+    for tag in ("kernel", "initrd", "nvram"):
+        for found in boot.findall(tag):
+            boot.remove(found)
+    named = {"kernel": beside.kernel, "initrd": beside.ramdisk, "nvram": beside.nvram}
+    loader = etree.SubElement(boot, "loader", readonly="yes", type="pflash")
+    loader.text = "/usr/share/OVMF/OVMF_CODE.fd"
+    for tag, path in named.items():
+        if path is not None:
+            etree.SubElement(boot, tag).text = path
+    if beside.console is not None:
+        serial = etree.SubElement(devices, "serial", type="pty")
+        etree.SubElement(serial, "log", file=beside.console, append="on")
+        etree.SubElement(serial, "target", port="3")
 
 
 def _disk(path: Path, target: str, more: str = "") -> str:
@@ -214,6 +262,48 @@ def test_a_machine_is_defined_anew_as_it_was_with_other_sources(
     assert lab.disk(machine).source == new.path
     lab.definitions.renew(machine, {ALIAS: FileSource(path=str(root.source))})
     assert lab.persistent(machine) == before
+
+
+def named(instance: str, folder: str) -> Beside:
+    return Beside(
+        console=f"{folder}/{instance}/console.log",
+        kernel=f"{folder}/kernel",
+        ramdisk=f"{folder}/ramdisk",
+        nvram=f"{folder}/nvram.fd",
+    )
+
+
+def test_a_machine_is_defined_anew_with_its_other_files_elsewhere(lab: Lab) -> None:
+    before, after = (
+        replace(named("x", folder), console=None, ramdisk=None) for folder in ("/old", "/new")
+    )
+    machine = lab.naming(before)
+    assert lab.definitions.beside(machine) == before
+    text = lab.definitions.read(machine)
+    lab.definitions.drop(machine)
+    # What it never named, it does not name now.
+    lab.definitions.define(machine, text, {}, replace(after, ramdisk="/new/ramdisk"))
+    assert lab.definitions.beside(machine) == after
+
+
+def test_a_file_that_stays_where_it_was_is_named_as_before(lab: Lab) -> None:
+    machine = lab.naming(replace(named("x", "/old"), console=None))
+    before, text = lab.definitions.beside(machine), lab.definitions.read(machine)
+    lab.definitions.drop(machine)
+    lab.definitions.define(machine, text, {})
+    assert lab.definitions.beside(machine) == before
+
+
+def test_what_is_kept_beside_a_machine_is_told_and_not_dropped(
+    lab: Lab, machine: InstanceId
+) -> None:
+    assert lab.definitions.keeps(machine) == ()
+    lab.start(machine)
+    lab.save(machine)
+    (kept,) = lab.definitions.keeps(machine)
+    assert "managed save" in kept
+    with pytest.raises(HypervisorRefused):
+        lab.definitions.drop(machine)
 
 
 def test_a_text_of_another_machine_is_refused(lab: Lab, machine: InstanceId) -> None:

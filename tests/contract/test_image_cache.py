@@ -1,5 +1,7 @@
 """This host's copies of images: fetched once, whole or not there, and kept while needed."""
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -303,3 +305,29 @@ def test_the_disks_themselves_say_over_which_copies_they_are_made(
     disks.delete(instance, uuid)
     assert bases(tmp_path / "instances") == set()
     assert bases(tmp_path / "nowhere") == set()
+
+
+def test_the_digest_is_that_of_the_file(lab: GlanceLab) -> None:
+    image = lab.give(CONTENT)
+    assert lab.images.fetch(image).digest == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_a_copy_of_an_older_release_gets_its_digest_once_it_is_wanted(lab: GlanceLab) -> None:
+    image = lab.give(CONTENT)
+    fetched = lab.images.fetch(image)
+    note = lab.cached / f".{image}.json"
+    noted = json.loads(note.read_text())
+    note.write_text(json.dumps({name: noted[name] for name in noted if name != "digest"}))
+    assert lab.images.copy(image) == fetched
+    assert json.loads(note.read_text()) == noted
+
+
+def test_a_copy_that_is_damaged_or_not_noted_is_none(lab: GlanceLab) -> None:
+    image = lab.give(CONTENT)
+    path = Path(lab.images.fetch(image).path)
+    path.write_bytes(CONTENT[:-1])
+    assert lab.images.copy(image) is None
+    path.write_bytes(CONTENT)
+    assert lab.images.copy(image) is not None
+    (lab.cached / f".{image}.json").unlink()
+    assert lab.images.copy(image) is None

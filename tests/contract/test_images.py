@@ -89,3 +89,18 @@ def test_an_image_that_does_not_fit_is_not_fetched(lab: ImageLab) -> None:
     lab.fill_host()
     with pytest.raises(NoRoom):
         lab.images.fetch(image)
+
+
+def test_a_copy_is_there_once_it_was_fetched_whoever_is_away(lab: ImageLab) -> None:
+    image = lab.give(CONTENT)
+    assert lab.images.copy(image) is None
+    fetched = lab.images.fetch(image)
+    assert fetched.digest
+    lab.go_away()
+    assert lab.images.copy(image) == fetched
+
+
+def test_images_of_one_content_have_one_digest(lab: ImageLab) -> None:
+    one, same, other = lab.give(CONTENT), lab.give(CONTENT), lab.give(CONTENT[::-1])
+    digests = [lab.images.fetch(image).digest for image in (one, same, other)]
+    assert digests[0] == digests[1] != digests[2]

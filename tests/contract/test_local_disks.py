@@ -1,5 +1,6 @@
 """What ``LocalDisks`` promises, of a fake and of files."""
 
+import json
 import os
 import shutil
 import signal
@@ -142,6 +143,71 @@ def test_what_does_not_fit_on_the_host_is_refused(lab: Lab) -> None:
     with pytest.raises(NoRoom):
         lab.full.create(INSTANCE, disk, None)
     assert lab.full.find(INSTANCE, disk) is None
+
+
+def test_a_disk_says_what_it_is_made_over_and_is_told_where_that_is_now(lab: Lab) -> None:
+    disk, image = a_disk(), lab.image()
+    lab.disks.create(INSTANCE, disk, image)
+    assert lab.disks.base(INSTANCE, disk) == image.path
+    moved = FileSource(path=str(lab.folder / "moved"), format=image.format)
+    lab.disks.rebase(INSTANCE, disk, moved)
+    assert lab.disks.base(INSTANCE, disk) == moved.path
+
+
+@pytest.mark.parametrize("format_", DiskFormat)
+def test_a_disk_that_is_whole_in_itself_is_made_over_nothing(lab: Lab, format_: DiskFormat) -> None:
+    disk = a_disk(format_)
+    lab.disks.create(INSTANCE, disk, lab.image() if format_ is DiskFormat.RAW else None)
+    assert lab.disks.base(INSTANCE, disk) is None
+
+
+def test_a_disk_over_a_base_that_moved_reads_as_before(real: Lab) -> None:
+    disk, image = a_disk(), real.image(DiskFormat.QCOW2)
+    real.disks.create(INSTANCE, disk, image)
+    before = content_of(real, disk)
+    moved = FileSource(path=str(real.folder / "moved, here"), format=image.format)
+    Path(image.path).rename(moved.path)
+    real.disks.rebase(INSTANCE, disk, moved)
+    assert content_of(real, disk) == before
+    assert lab_format(path_of(real, disk)) == image.format
+
+
+def lab_format(path: Path) -> str:
+    """Return the format that a disk says its base has: else QEMU would guess."""
+    told = subprocess.run(
+        ["qemu-img", "info", "--output=json", path], check=True, capture_output=True
+    )
+    return str(json.loads(told.stdout)["backing-filename-format"])
+
+
+def test_a_raw_disk_that_looks_like_another_is_not_read_as_one(real: Lab) -> None:
+    disk, image = a_disk(DiskFormat.RAW), real.image()
+    over = real.folder / "over"
+    qemu_img("create", "-f", "qcow2", "-F", "raw", "-b", image.path, over)
+    real.disks.create(INSTANCE, disk, None)
+    with path_of(real, disk).open("r+b") as file:
+        file.write(over.read_bytes())
+    assert real.disks.base(INSTANCE, disk) is None
+
+
+def test_a_file_that_is_gone_has_no_base_to_be_told(real: Lab) -> None:
+    with pytest.raises(DiskFailed):
+        real.disks.base(INSTANCE, a_disk())
+    with pytest.raises(DiskFailed):
+        real.disks.rebase(INSTANCE, a_disk(), FileSource(path="/x"))
+
+
+def test_a_folder_is_tidied_away_when_nothing_is_in_it(real: Lab) -> None:
+    disk, folder = a_disk(), Path(real.disks.folder(INSTANCE))
+    real.disks.tidy(INSTANCE)
+    real.disks.console(INSTANCE)
+    assert folder.is_dir()
+    real.disks.tidy(INSTANCE)
+    assert not folder.exists()
+    real.disks.create(INSTANCE, disk, None)
+    assert path_of(real, disk).parent == folder
+    real.disks.tidy(INSTANCE)
+    assert path_of(real, disk).exists()
 
 
 def test_a_console_has_a_place_and_is_cleared_twice(lab: Lab) -> None:

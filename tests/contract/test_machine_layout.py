@@ -1,5 +1,6 @@
 """The plan of a machine and what libvirt keeps of it never disagree."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,8 @@ from tests.fakes.hypervisor import shown
 from tests.rings import require
 from worker.cmd.demo.guest_image import GuestImage
 from worker.errors import HypervisorRefused, HypervisorUnavailable
+from worker.image.host_files import LocalHostFiles
+from worker.model.beside import Beside
 from worker.model.block_device import Bus
 from worker.model.controllers import empty_layout
 from worker.model.guest import Layout
@@ -24,6 +27,7 @@ from worker.model.machine import Machine
 from worker.model.source import DiskFormat
 from worker.model.specification import Firmware, Shape
 from worker.virt.connection import LibvirtConnection
+from worker.virt.definitions import LibvirtDefinitions
 from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.layout import addresses, read_layout
 from worker.virt.power import LibvirtPower
@@ -148,6 +152,30 @@ def test_uefi_has_its_nvram_as_long_as_the_machine_is_kept(yard: LibvirtYard, ki
     yard.power.cut(machine.instance)
     yard.machines.undefine(machine.instance)
     assert not _seen_by_libvirtd(yard, nvram)
+
+
+def test_uefi_goes_on_with_variables_that_are_elsewhere_now(
+    yard: LibvirtYard, tmp_path: Path
+) -> None:
+    require(any(Path(code).exists() for code in CODE), "OVMF (package ovmf)")
+    definitions = LibvirtDefinitions(yard.connection)
+    machine = yard.machine(shape=Shape(), firmware=Firmware.UEFI)
+    yard.machines.define(machine)
+    yard.power.start(machine.instance)
+    yard.power.cut(machine.instance)
+    before, text = definitions.beside(machine.instance), definitions.read(machine.instance)
+    assert before.nvram is not None
+    assert LocalHostFiles().exists(before.nvram)
+    definitions.drop(machine.instance)
+    moved = tmp_path / "nvram.fd"
+    shutil.move(before.nvram, moved)
+    definitions.define(machine.instance, text, {}, Beside(nvram=str(moved)))
+    assert definitions.beside(machine.instance) == replace(before, nvram=str(moved))
+    yard.power.start(machine.instance)
+    yard.power.cut(machine.instance)
+    assert not Path(before.nvram).exists()
+    yard.machines.undefine(machine.instance)
+    assert not moved.exists()
 
 
 def test_what_libvirt_saved_beside_a_machine_goes_with_it(yard: LibvirtYard) -> None:

@@ -21,6 +21,10 @@ def disk_path(instance: InstanceId, disk: BlockDeviceId) -> str:
     return f"/local/{instance}/{disk}"
 
 
+def copy_path(image: ImageId, cache: str = "/cache") -> str:
+    return f"{cache}/{image}"
+
+
 def drive_path(instance: InstanceId) -> str:
     return f"/config/{instance}"
 
@@ -51,9 +55,19 @@ class FakeImages(Images):
             message = f"{found.size} bytes do not fit"
             raise NoRoom(message)
         self.world.cached.add(image)
+        return self._file(found)
+
+    def copy(self, image: ImageId) -> ImageFile | None:
+        return self._file(self.world.images[image]) if image in self.world.cached else None
+
+    def _file(self, found: Image) -> ImageFile:
+        image = found.id
         format_ = DiskFormat.QCOW2 if found.format == "qcow2" else DiskFormat.RAW
         size = int(found.properties.get("virtual_size", GIB))
-        return ImageFile(id=image, path=f"/cache/{image}", format=format_, virtual_size=size)
+        # The content, as far as it is known here.
+        digest = found.properties.get("digest") or str(found.checksum or image)
+        path = copy_path(image, self.world.cache)
+        return ImageFile(id=image, path=path, format=format_, virtual_size=size, digest=digest)
 
     def _copied_and_away(self, image: ImageId) -> bool:
         return self.world.images_away and image in self.world.cached
@@ -77,6 +91,8 @@ class FakeLocalDisks(LocalDisks):
             message = f"image {image.id} is larger than the disk"
             raise SpecificationInvalid(message)
         self.world.files[path] = disk
+        if image is not None and disk.format is DiskFormat.QCOW2:
+            self.world.bases[path] = image.path
 
     def find(self, instance: InstanceId, disk: LocalDisk) -> HostVolume | None:
         path = disk_path(instance, disk.uuid)
@@ -89,6 +105,20 @@ class FakeLocalDisks(LocalDisks):
         path = disk_path(instance, disk)
         self.world.check_not_open(path)
         self.world.files.pop(path, None)
+        self.world.bases.pop(path, None)
+
+    def folder(self, instance: InstanceId) -> str:
+        return f"/local/{instance}"
+
+    def base(self, instance: InstanceId, disk: LocalDisk) -> str | None:
+        return self.world.bases.get(disk_path(instance, disk.uuid))
+
+    def rebase(self, instance: InstanceId, disk: LocalDisk, base: FileSource) -> None:
+        self.world.bases[disk_path(instance, disk.uuid)] = base.path
+
+    def tidy(self, instance: InstanceId) -> None:
+        if not any(path.startswith(f"{self.folder(instance)}/") for path in self.world.files):
+            self.world.consoles.discard(instance)
 
     def console(self, instance: InstanceId) -> str:
         self.world.consoles.add(instance)

@@ -4,13 +4,16 @@ import re
 from collections.abc import Mapping
 
 from tests.fakes.hypervisor import shown
+from tests.fakes.images import copy_path
 from tests.fakes.world import FakeGuest, World
 from worker.errors import DomainNotFound, DomainTaken, HypervisorRefused, MachineUnsupported
+from worker.model.beside import Beside
 from worker.model.controllers import SCSI_UNITS, empty_layout, places
 from worker.model.disk import Disk
 from worker.model.ids import InstanceId
 from worker.model.instance import VmState
 from worker.model.machine import Machine
+from worker.model.specification import Firmware
 from worker.ports import Machines, Power
 
 
@@ -39,6 +42,7 @@ class FakeMachines(Machines):
             vm_state=VmState.STOPPED,
             persistent=disks,
             empty=empty_layout(machine.shape, len(machine.interfaces)),
+            beside=_beside(machine),
         )
 
     def undefine(self, instance: InstanceId) -> None:
@@ -53,6 +57,16 @@ class FakeMachines(Machines):
     def _check_name(self, machine: Machine) -> None:
         if any(guest.name == machine.name for guest in self.world.guests.values()):
             raise DomainTaken(machine.name)
+
+
+def _beside(machine: Machine) -> Beside:
+    kernel = machine.kernel
+    return Beside(
+        console=machine.console,
+        kernel=None if kernel is None else kernel.kernel,
+        ramdisk=None if kernel is None else kernel.ramdisk,
+        nvram=f"/nvram/{machine.name}" if machine.firmware is Firmware.UEFI else None,
+    )
 
 
 def _check_writable(machine: Machine) -> None:
@@ -134,6 +148,11 @@ class FakePower(Power):
             for disk in guest.persistent.values()
             if not self.world.has_source(disk.source.path)
         ]
+        sources = [disk.source.path for disk in guest.persistent.values()]
+        bases = [self.world.bases[path] for path in sources if path in self.world.bases]
+        named = [guest.beside.kernel, guest.beside.ramdisk, *bases]
+        copies = {copy_path(image, self.world.cache) for image in self.world.cached}
+        missing += [path for path in named if path is not None and path not in copies]
         if missing:
             message = f"cannot open the files of {missing}"
             raise HypervisorRefused(message)

@@ -1,7 +1,8 @@
 """Texts of machines, files of other hands, and moves, without any of what they need."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
 from tests.fakes.hypervisor import shown
 from tests.fakes.world import FakeGuest, World
@@ -13,6 +14,7 @@ from worker.errors import (
     IdTaken,
     InstanceTaken,
 )
+from worker.model.beside import Beside
 from worker.model.block_device import BlockDevice
 from worker.model.carried import RELEASED
 from worker.model.disk import Disk
@@ -20,7 +22,15 @@ from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
 from worker.model.marking import MarkChange, marks_of
 from worker.model.operation import Operation
-from worker.ports.moving import Autostart, Definitions, HostFiles, Moves, NewSources, OwnOperations
+from worker.ports.moving import (
+    NOTHING_BESIDE,
+    Autostart,
+    Definitions,
+    HostFiles,
+    Moves,
+    NewSources,
+    OwnOperations,
+)
 
 
 class FakeDefinitions(Definitions):
@@ -50,7 +60,15 @@ class FakeDefinitions(Definitions):
         found = [guests[one].name for one in guests if one == instance or guests[one].name == name]
         return next(iter(found), None)
 
-    def define(self, instance: InstanceId, text: str, sources: NewSources) -> None:
+    def beside(self, instance: InstanceId) -> Beside:
+        return self._persistent(instance).beside
+
+    def keeps(self, instance: InstanceId) -> tuple[str, ...]:
+        return self._persistent(instance).kept
+
+    def define(
+        self, instance: InstanceId, text: str, sources: NewSources, beside: Beside = NOTHING_BESIDE
+    ) -> None:
         if text.split(maxsplit=1)[0] != instance:
             message = f"the text is not of {instance}"
             raise HypervisorRefused(message)
@@ -59,7 +77,15 @@ class FakeDefinitions(Definitions):
         kept = self.world.texts[text]
         if any(guest.name == kept.name for guest in self.world.guests.values()):
             raise DomainTaken(kept.name)
-        made = replace(kept, vm_state=VmState.STOPPED, persistent=dict(kept.persistent), live={})
+        named = {name: path for name, path in asdict(kept.beside).items() if path is not None}
+        now = {name: getattr(beside, name) or path for name, path in named.items()}
+        made = replace(
+            kept,
+            vm_state=VmState.STOPPED,
+            persistent=dict(kept.persistent),
+            live={},
+            beside=Beside(**now),
+        )
         self.world.guests[instance] = made
         self.renew(instance, sources)
 
@@ -73,8 +99,8 @@ class FakeDefinitions(Definitions):
         guest = self.world.guests.get(instance)
         if guest is None:
             return
-        if guest.running:
-            message = f"{instance} runs"
+        if guest.running or guest.kept:
+            message = f"{instance} runs, or has {guest.kept}"
             raise HypervisorRefused(message)
         del self.world.guests[instance]
 
@@ -129,6 +155,15 @@ class FakeMoves(Moves):
     def find(self, instance: InstanceId) -> Instance | None:
         return self.world.instances.get(instance)
 
+    def keep(self, instance: InstanceId, document: Mapping[str, Any]) -> None:
+        def keep(world: World) -> None:
+            world.documents[instance] = dict(document)
+
+        self.world.note(keep)
+
+    def kept(self, instance: InstanceId) -> Mapping[str, Any] | None:
+        return self.world.documents.get(instance)
+
     def bring_in(self, instance: Instance, devices: Sequence[BlockDevice]) -> None:
         known = self.find(instance.uuid)
         if known is not None and known.task_state != RELEASED:
@@ -140,6 +175,7 @@ class FakeMoves(Moves):
                 raise IdTaken(device.uuid)
         self.world.commit()
         self.world.instances[instance.uuid] = instance
+        self.world.documents.pop(instance.uuid, None)
         for device in devices:
             self.world.removed.pop(device.uuid, None)
             self.world.rows[device.uuid] = device

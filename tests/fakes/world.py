@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
+from worker.model.beside import Beside
 from worker.model.block_device import BlockDevice, Bus
 from worker.model.connection import Connection
 from worker.model.disk import Disk
@@ -53,7 +54,8 @@ class FakeGuest:
 
     ``ghosts`` are the aliases of disks that the guest has and its hypervisor denies. ``asked``
     counts how often it was asked to power itself off, which a ``deaf`` one does not do. ``empty``
-    is its layout without disks, for one that was defined by us.
+    is its layout without disks, for one that was defined by us. ``beside`` are the other files that
+    it names; ``kept`` is what its hypervisor keeps of it beside its text.
     """
 
     name: str
@@ -68,6 +70,8 @@ class FakeGuest:
     autostart: bool = False
     asked: int = field(default=0, compare=False)
     empty: Layout | None = None
+    beside: Beside = field(default_factory=Beside)
+    kept: tuple[str, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -99,6 +103,9 @@ class World:
     instances: dict[InstanceId, Instance] = field(default_factory=dict)
     images: dict[ImageId, Image] = field(default_factory=dict)
     files: dict[str, LocalDisk] = field(default_factory=dict)
+    bases: dict[str, str] = field(default_factory=dict)
+    cache: str = field(default="/cache", compare=False)
+    documents: dict[InstanceId, dict[str, Any]] = field(default_factory=dict, compare=False)
     config_drives: dict[InstanceId, dict[str, bytes]] = field(default_factory=dict)
     consoles: set[InstanceId] = field(default_factory=set)
     labels: dict[str, str] = field(default_factory=dict)

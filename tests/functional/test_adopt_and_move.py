@@ -195,8 +195,12 @@ def test_an_instance_moves_to_another_worker_with_every_mark(
     seen = serials_in(guest)
     guest.domain.destroy()
 
-    assert command(source, tmp_path, "export", guest.uuid, "--release") == 0
     file = tmp_path / "web.json"
+    assert command(source, tmp_path, "export", guest.uuid) == 0
+    file.write_text(capsys.readouterr().out)
+    assert command(target, tmp_path, "import", str(file), "--dry-run") == 1
+    assert "instance.not_released" in capsys.readouterr().err
+    assert command(source, tmp_path, "export", guest.uuid, "--release") == 0
     file.write_text(capsys.readouterr().out)
     assert target.run("create_volume", volume_id=volume, path=str(path))["fault"] is None
 

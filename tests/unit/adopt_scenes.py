@@ -147,6 +147,12 @@ def release(world: World) -> None:
     assert run(world, asked).fault is None
 
 
+def let_go(world: World) -> str:
+    """Release the instance; return its document, which says so."""
+    release(world)
+    return export(world)
+
+
 def other_host(document: str, source: World) -> World:
     """A host with the same volume service and copies of the files, without rows or guests."""
     world = scenes.world()
@@ -163,8 +169,7 @@ def other_host(document: str, source: World) -> World:
 def to_import() -> tuple[World, str]:
     """A host that is about to import the guest with a volume, released elsewhere."""
     source = adopted()
-    document = export(source)
-    release(source)
+    document = let_go(source)
     return other_host(document, source), document
 
 

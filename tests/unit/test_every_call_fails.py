@@ -14,7 +14,7 @@ import pytest
 
 from tests import fakes
 from tests.fakes.world import World
-from tests.unit import adopt_scenes, build_scenes, drifts, power_scenes, scenes
+from tests.unit import adopt_scenes, build_scenes, drifts, move_scenes, power_scenes, scenes
 from tests.unit.scenes import (
     DEVICE,
     INSTANCE,
@@ -310,6 +310,16 @@ SCENES = {
         start=lambda: adopt_scenes.to_import()[0],
         before=lambda: adopt_scenes.to_import()[0],
         asked=adopt_scenes.import_asked(),
+    ),
+    "release an instance that was built": Scene(
+        start=move_scenes.small,
+        before=move_scenes.small,
+        asked=operation("release_instance", instance_uuid=INSTANCE),
+    ),
+    "import an instance that was built": Scene(
+        start=move_scenes.small_to_import,
+        before=move_scenes.small_to_import,
+        asked=move_scenes.import_asked(),
     ),
     "read what a guest is doing": Scene(
         start=paused_by_other_hands,

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -10,9 +11,10 @@ from tests import fakes
 from tests.unit import power_scenes
 from tests.unit.power_scenes import DATA, DATA_VOLUME
 from tests.unit.runs import LONG
-from tests.unit.scenes import run
+from tests.unit.scenes import INSTANCE, run
 from worker.errors import DatabaseUnavailable
 from worker.model.block_device import DeviceStatus
+from worker.model.carried import IMPORTING, RELEASED
 from worker.model.operation import Operation
 from worker.ports import Ports
 from worker.rpc.dispatch import Dispatcher
@@ -66,6 +68,14 @@ def test_one_that_is_still_away_is_tried_again(host: Host) -> None:
     assert host.world.rows[DATA].status is DeviceStatus.ATTACHED
     host.missing.look()
     assert len(host.submitted) == 2
+
+
+@pytest.mark.parametrize("task_state", [RELEASED, IMPORTING])
+def test_one_of_an_instance_that_moves_waits_for_its_import(host: Host, task_state: str) -> None:
+    instance = host.world.instances[INSTANCE]
+    host.world.instances[INSTANCE] = replace(instance, task_state=task_state)
+    host.missing.look()
+    assert host.submitted == []
 
 
 def test_what_is_attached_is_left_alone(host: Host) -> None:

@@ -9,11 +9,10 @@ import pytest
 
 from tests import fakes
 from tests.fakes.hypervisor import shown
-from tests.fakes.images import disk_path, drive_path
 from tests.fakes.volume_service import PASSWORD, connection_of
 from tests.fakes.world import World
 from tests.unit import adopt_scenes, scenes
-from tests.unit.adopt_scenes import HELD, ROOT, adopted, export, release, to_import
+from tests.unit.adopt_scenes import HELD, ROOT, adopted, export, let_go, release, to_import
 from tests.unit.scenes import INSTANCE, OTHER_VOLUME, VOLUME, operation, run
 from worker.errors import (
     DeviceWrongState,
@@ -31,11 +30,10 @@ from worker.errors import (
 from worker.handlers.check_import import CheckImport, check_import
 from worker.model.block_device import DeviceStatus
 from worker.model.carried import IMPORTING, RELEASED
-from worker.model.ids import AttachmentId, InstanceId, PortId
+from worker.model.ids import AttachmentId, InstanceId
 from worker.model.instance import VmState
 from worker.model.operation import Operation, OperationState
-from worker.model.source import DiskFormat, FileSource
-from worker.model.specification import Interface, InterfaceKind, LocalDisk, Specification
+from worker.model.source import FileSource
 from worker.model.volume import AttachmentStatus, VolumeStatus
 
 
@@ -60,8 +58,7 @@ def identities(world: World) -> set[tuple[object, ...]]:
 def test_every_mark_is_the_same_on_the_other_host() -> None:
     source = adopted()
     marks, rows, adoption = marks_of(source), identities(source), source.instances[INSTANCE]
-    document = export(source)
-    release(source)
+    document = let_go(source)
     target = adopt_scenes.other_host(document, source)
     assert bring(target, document).fault is None
     assert (marks_of(target), identities(target)) == (marks, rows)
@@ -190,8 +187,7 @@ def test_an_instance_comes_back_to_the_host_that_released_it() -> None:
 
 def test_an_instance_comes_back_to_a_host_that_forgot_it() -> None:
     world = adopted()
-    rows, document = identities(world), export(world)
-    release(world)
+    rows, document = identities(world), let_go(world)
     assert run(world, operation("forget_instance", 64, instance_uuid=INSTANCE)).fault is None
     assert bring(world, document).fault is None
     assert identities(world) == rows
@@ -306,34 +302,6 @@ def test_a_document_that_is_none_is_refused(document: str) -> None:
     world, _ = to_import()
     with pytest.raises(RequestMalformed):
         check_import(CheckImport(document=document), fakes.ports(world))
-
-
-def test_local_disks_and_config_drive_are_found_where_this_worker_keeps_them() -> None:
-    """One that was built here before has its disks where any worker would have made them."""
-    world = adopted()
-    row = next(row for row in world.rows.values() if row.target == "vda")
-    disk = LocalDisk(uuid=row.uuid, size=1 << 20, format=DiskFormat.RAW)
-    port = PortId("0ddba11a-0000-4000-8000-000000000001")
-    tap = Interface(port=port, kind=InterfaceKind.TAP, mac="52:54:00:00:00:01", target="tap0")
-    made = Specification(vcpus=1, memory=64, disks=(disk,), interfaces=(tap,), config_drive=True)
-    world.instances[INSTANCE] = replace(
-        world.instances[INSTANCE], specification=made, adoption=None
-    )
-    guest, drive = world.guests[INSTANCE], f"ua-config-{INSTANCE}"
-    guest.persistent[drive] = adopt_scenes.foreign("sda", "/elsewhere/config", 5, alias=drive)
-    document = export(world)
-    release(world)
-    target = adopt_scenes.other_host(document, world)
-    target.other_files -= {ROOT, "/elsewhere/config"}
-    target.files[disk_path(INSTANCE, row.uuid)] = disk
-    target.config_drives[INSTANCE] = {}
-    assert bring(target, document).fault is None
-    sources = {
-        disk.target: shown(disk).source for disk in target.guests[INSTANCE].persistent.values()
-    }
-    assert sources["vda"] == disk_path(INSTANCE, row.uuid)
-    assert sources["sda"] == drive_path(INSTANCE)
-    assert target.instances[INSTANCE].specification == made
 
 
 def test_a_volume_is_shown_where_it_is_on_the_new_host() -> None:

@@ -44,12 +44,18 @@ def forget(arguments: argparse.Namespace) -> int:
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """Print the document; then, if asked, let go of domain and connections."""
+    """Let go of domain and connections, if asked; then print the document.
+
+    The worker keeps that of an instance that was released: what was not printed is asked for again.
+    """
+    if arguments.release:
+        asking.carry_out(arguments, "release_instance", instance_uuid=arguments.instance)
     document = asking.ask(arguments, "export_instance", instance_uuid=arguments.instance)
     print_json(document)
     sys.stdout.flush()
-    if arguments.release:
-        asking.carry_out(arguments, "release_instance", instance_uuid=arguments.instance)
+    if document["released"] is None:
+        say("not released: an import takes this by force only; export it with --release")
+    else:
         say("released: it is for another host to import, and then to be forgotten here")
     return asking.DONE
 
@@ -58,9 +64,10 @@ def bring_in(arguments: argparse.Namespace) -> int:
     """Take the instance of a document in, or only say whether it could be."""
     document = _document(arguments.file)
     asked = json.dumps(document)
-    found = asking.ask(arguments, "check_import", document=asked)
+    wanted = {"document": asked, "force": arguments.force}
+    found = asking.ask(arguments, "check_import", **wanted)
     if not arguments.dry_run:
-        asking.carry_out(arguments, "import_instance", instance_uuid=found["uuid"], document=asked)
+        asking.carry_out(arguments, "import_instance", instance_uuid=found["uuid"], **wanted)
         found = {
             **asking.read(arguments, "get_instance", instance_uuid=found["uuid"]),
             "block_devices": asking.read(
@@ -103,7 +110,7 @@ def export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--release",
         action="store_true",
-        help="then let go of its domain and connections, so that another host can have it",
+        help="first let go of its domain and connections, so that another host can have it",
     )
 
 
@@ -111,6 +118,12 @@ def import_options(parser: argparse.ArgumentParser) -> None:
     """Add what import takes."""
     parser.add_argument(
         "file", metavar="FILE", type=Path, help="what export has printed; - is stdin"
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="take it in though its host has not released it: for a host that is dead, and stays so"
+        " until it has forgotten the instance; else two hosts write to the same disks",
     )
     _dry_run(parser)
 

@@ -1,6 +1,5 @@
 """Tell whether an exported instance could be taken in by this host."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,74 +7,58 @@ from worker.errors import (
     DomainTaken,
     IdTaken,
     InstanceTaken,
-    LocalDiskUnavailable,
+    NotReleased,
     VolumeInUse,
 )
+from worker.handlers.files_here import check_files
 from worker.model.block_device import BlockDevice
 from worker.model.carried import RELEASED, Carried, read
-from worker.model.source import DiskSource, HostVolume
 from worker.model.volume import VolumeStatus
 from worker.ports import Ports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckImport:
-    """Call: what an import would do; ``document`` is what an export has answered, as JSON."""
+    """Call: what an import would do; ``document`` is what an export has answered, as JSON.
+
+    With ``force`` it may be of an instance that its host did not release: for one that is dead.
+    """
 
     document: str
+    force: bool = False
 
 
 def check_import(request: CheckImport, ports: Ports) -> dict[str, Any]:
     """Raise what an import would be refused with; else return what would be taken in.
 
-    RequestMalformed, InstanceTaken, DomainTaken, IdTaken, LocalDiskUnavailable when the file of a
-    local disk is not on this host, VolumeNotFound, VolumeInUse.
+    RequestMalformed, InstanceTaken, NotReleased, DomainTaken, IdTaken, VolumeNotFound, VolumeInUse,
+    and what is said of files (``check_files``).
     """
     carried = read(request.document, ports.host)
-    _check_instance(carried, ports)
+    _check_instance(carried, ports, force=request.force)
     _check_domain(carried, ports)
     for row in carried.rows:
         _check_row(row, ports)
-    found = disk_sources(carried, ports)
-    sources = {**carried.sources, **{alias: source.path for alias, source in found.items()}}
     return {
         "uuid": carried.instance.uuid,
         "name": carried.instance.name,
         "block_devices": [row.public() for row in carried.rows],
-        "sources": sources,
+        "sources": check_files(carried, ports),
     }
 
 
-def disk_sources(carried: Carried, ports: Ports) -> Mapping[str, DiskSource]:
-    """Return where local disks and config drive are here, unless where they were.
-
-    Raises LocalDiskUnavailable for one that is in neither place.
-    """
-    found = {alias: _ours(alias, carried, ports) for alias in carried.sources}
-    for alias, path in carried.sources.items():
-        if found[alias] is None and not ports.host_files.exists(path):
-            message = f"disk {alias} is not on this host: there is no {path}; copy it here first"
-            raise LocalDiskUnavailable(message)
-    return {alias: volume.source for alias, volume in found.items() if volume is not None}
-
-
-def _ours(alias: str, carried: Carried, ports: Ports) -> HostVolume | None:
-    """Return a disk that is where this worker keeps those that it has made."""
-    instance = carried.instance
-    if alias == f"ua-config-{instance.uuid}":
-        return ports.config_drives.find(instance.uuid)
-    row = next((row for row in carried.rows if row.alias == alias), None)
-    if row is None or instance.specification is None:
-        return None
-    disk = instance.specification.disk(row.uuid)
-    return None if disk is None else ports.local_disks.find(instance.uuid, disk)
-
-
-def _check_instance(carried: Carried, ports: Ports) -> None:
+def _check_instance(carried: Carried, ports: Ports, *, force: bool) -> None:
+    """Where the database knows the instance its row decides, whatever the document says."""
     known = ports.moves.find(carried.instance.uuid)
     if known is not None and known.task_state != RELEASED:
         message = f"instance {known.uuid} is on host {known.host}, which has not released it"
         raise InstanceTaken(message)
+    if known is None and carried.release is None and not force:
+        message = (
+            f"the document does not say that instance {carried.instance.uuid} was released: release"
+            " it on its host and export it again, or force the import if that host is dead"
+        )
+        raise NotReleased(message)
 
 
 def _check_domain(carried: Carried, ports: Ports) -> None:

@@ -1,7 +1,6 @@
 """Which copies of images the disks of this host are made over, as the disks themselves say."""
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 from worker.model.ids import ImageId
@@ -16,20 +15,18 @@ def bases(instances: Path) -> frozenset[ImageId]:
 
     They go by name alone: the folder may have been reached by another path once.
     """
-    return frozenset(
-        ImageId(base.name)
-        for path in instances.glob("*/*")
-        if path.is_file()
-        for base in _base(path)
-    )
+    found = (base_of(path) for path in instances.glob("*/*") if path.is_file())
+    return frozenset(ImageId(base.name) for base in found if base is not None)
 
 
-def _base(path: Path) -> Iterator[Path]:
+def base_of(path: Path) -> Path | None:
+    """Return what the file says that it is made over; None for what is whole in itself."""
     with path.open("rb") as file:
         header = file.read(_HEADER.size)
         if len(header) < _HEADER.size or not header.startswith(_MAGIC):
-            return
+            return None
         _, _, offset, length = _HEADER.unpack(header)
-        if offset:
-            file.seek(offset)
-            yield Path(file.read(length).decode(errors="surrogateescape"))
+        if not offset:
+            return None
+        file.seek(offset)
+        return Path(file.read(length).decode(errors="surrogateescape"))

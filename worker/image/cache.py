@@ -9,12 +9,12 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
 from worker.errors import ImageRefused, ImagesUnavailable, NoRoom
-from worker.image.download import download
+from worker.image.download import digest_of, download
 from worker.image.files import PRIVATE_FILE, appearing, check_room, filesystem, make_folder
 from worker.image.inspection import Content, check_whole, inspect
 from worker.image.locks import held
@@ -43,13 +43,14 @@ class CacheSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What was found of a copy when it was fetched."""
+    """What was found of a copy when it was fetched; an older release took no digest."""
 
     declared: str
     version: str
     size: int
     format: str
     virtual_size: int
+    digest: str = ""
 
 
 class CachedImages(Images):
@@ -79,14 +80,19 @@ class CachedImages(Images):
         with filesystem(path), held(self._lock_of(image)):
             self._sign()
             note = self._present_or_fetched(path)
-            # By this, and by nothing else, a copy is known to have been asked for lately.
-            os.utime(path)
-        return ImageFile(
-            id=image,
-            path=str(path),
-            format=DiskFormat(note.format),
-            virtual_size=note.virtual_size,
-        )
+            return _file(path, note)
+
+    def copy(self, image: ImageId) -> ImageFile | None:
+        """Return this host's copy if there is a good one, and ask nobody; else None."""
+        check_id(image)
+        path = self._settings.folder / image
+        with filesystem(path):
+            if not path.exists():
+                return None
+            with held(self._lock_of(image)):
+                self._sign()
+                note = _read_note(path)
+                return None if note is None or not _is_good(path, note) else _file(path, note)
 
     def evict(self, *, until: Callable[[], bool] = lambda: False) -> None:
         """Remove copies that nobody needs, the longest unused first, until that is enough.
@@ -135,17 +141,17 @@ class CachedImages(Images):
     def _fetch(self, path: Path, known: Image, version: str) -> Note:
         self._make_room(known.size or 0)
         with appearing(path) as temporary:
-            size = download(self._source, known, temporary)
+            came = download(self._source, known, temporary)
             content = _look_into(temporary, known)
             note = Note(
                 declared=known.format,
                 version=version,
-                size=size,
+                size=came.size,
                 format=content.format.value,
                 virtual_size=content.virtual_size,
+                digest=came.digest,
             )
-            with appearing(_note_path(path)) as beside:
-                beside.write_text(json.dumps(asdict(note)))
+            _write_note(path, note)
         return note
 
     def _make_room(self, size: int) -> None:
@@ -180,6 +186,27 @@ def _look_into(path: Path, known: Image) -> Content:
     except ImageRefused as error:
         raise ImageRefused(f"image {known.id}: {error}") from error
     return content
+
+
+def _file(path: Path, note: Note) -> ImageFile:
+    """Return what is known of the copy, whose lock is held; it counts as asked for."""
+    # By this, and by nothing else, a copy is known to have been asked for lately.
+    os.utime(path)
+    if not note.digest:
+        note = replace(note, digest=digest_of(path))
+        _write_note(path, note)
+    return ImageFile(
+        id=ImageId(path.name),
+        path=str(path),
+        format=DiskFormat(note.format),
+        virtual_size=note.virtual_size,
+        digest=note.digest,
+    )
+
+
+def _write_note(path: Path, note: Note) -> None:
+    with appearing(_note_path(path)) as beside:
+        beside.write_text(json.dumps(asdict(note)))
 
 
 def _note_path(path: Path) -> Path:

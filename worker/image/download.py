@@ -1,6 +1,7 @@
 """One image's content, from its source into a file: all of it, and what was promised."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,20 +13,35 @@ _BLOCK = 1 << 16
 _NOTHING = bytes(_BLOCK)
 
 
-def download(source: ImageSource, known: Image, path: Path) -> int:
-    """Write the content into the file, holes kept, and return its size.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Came:
+    """What came of an image; ``digest`` is its SHA-256, whatever the source has promised."""
+
+    size: int
+    digest: str
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, all of which is read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def download(source: ImageSource, known: Image, path: Path) -> Came:
+    """Write the content into the file, holes kept.
 
     Raises ImageRefused unless size and checksum are as the source said, and what the source
     raises.
     """
-    digest = _Digest(known)
+    promised, found = _Digest(known), hashlib.sha256()
     size = 0
     with path.open("r+b") as file:
         for chunk in source.read(known.id):
             size += len(chunk)
             if known.size is not None and size > known.size:
                 break
-            digest.update(chunk)
+            promised.update(chunk)
+            found.update(chunk)
             _write_sparse(file, chunk)
         file.truncate(size)
     if known.size is not None and size != known.size:
@@ -33,8 +49,8 @@ def download(source: ImageSource, known: Image, path: Path) -> int:
             f"image {known.id}: {'more' if size > known.size else 'fewer'} bytes came than the"
             f" {known.size} that were promised"
         )
-    digest.check()
-    return size
+    promised.check()
+    return Came(size=size, digest=found.hexdigest())
 
 
 class _Digest:

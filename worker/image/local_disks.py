@@ -1,8 +1,10 @@
 """Disks that are files of this host: ``<instance>/<row>`` in a folder."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from worker.errors import SpecificationInvalid
+from worker.image.bases import base_of
 from worker.image.files import (
     PRIVATE_FILE,
     appearing,
@@ -61,6 +63,32 @@ class FileLocalDisks(LocalDisks):
         path = self._path(instance, disk)
         with filesystem(path):
             remove(path)
+
+    def folder(self, instance: InstanceId) -> str:
+        """Return where the instance's files are, or would be."""
+        return str(self._path(instance, CONSOLE).parent)
+
+    def base(self, instance: InstanceId, disk: LocalDisk) -> str | None:
+        """Return the file that the disk says it is made over, None for none."""
+        path = self._path(instance, disk.uuid)
+        # A raw disk's content is its guest's, and may begin as another format does.
+        if disk.format is not DiskFormat.QCOW2:
+            return None
+        with filesystem(path):
+            found = base_of(path)
+        return None if found is None else str(found)
+
+    def rebase(self, instance: InstanceId, disk: LocalDisk, base: FileSource) -> None:
+        """Have the disk say that it is made over that file; raises DiskFailed."""
+        path = self._path(instance, disk.uuid)
+        onto = ("-F", base.format.value, "-b", base.path)
+        # Unsafe is what qemu-img calls it to take our word that the content is the same.
+        make(path, "qemu-img", "rebase", "-q", "-u", "-f", "qcow2", *onto, str(path))
+
+    def tidy(self, instance: InstanceId) -> None:
+        """Remove the instance's folder if nothing is in it."""
+        with suppress(OSError):
+            Path(self.folder(instance)).rmdir()
 
     def console(self, instance: InstanceId) -> str:
         """Return the file that the guest's console may be written to, in a folder that is there."""

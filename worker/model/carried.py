@@ -6,14 +6,16 @@ The document is plain JSON. Connections are not in it: the volume service is ask
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from worker.errors import RequestMalformed
 from worker.model.address import parse_address
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType, SourceType
-from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, is_uuid
+from worker.model.ids import AttachmentId, BlockDeviceId, ImageId, InstanceId, is_uuid
 from worker.model.instance import Instance, VmState
+from worker.model.source import DiskFormat
+from worker.model.specification import LocalDisk
 from worker.model.specification_plain import adoption_of, json_of, specification_of
 
 FORMAT = "blockworker instance 1"
@@ -29,11 +31,30 @@ _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What a copy-on-write disk is made over, as its host had it; ``digest`` is its SHA-256."""
+
+    image: ImageId
+    path: str
+    format: DiskFormat
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """By which host an instance was let go, and when, in ISO 8601."""
+
+    host: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
     """What a document holds.
 
     ``sources`` are the paths that local disks and config drive had, by alias; ``held`` are the
-    attachments that the old host had.
+    attachments that the old host had; ``nvram`` is where the variables of the guest's UEFI were.
+    Without a ``release`` the old host may still have the instance.
     """
 
     instance: Instance
@@ -41,6 +62,15 @@ class Carried:
     text: str
     sources: Mapping[str, str] = field(default_factory=dict)
     held: Mapping[BlockDeviceId, AttachmentId] = field(default_factory=dict)
+    bases: Mapping[BlockDeviceId, Base] = field(default_factory=dict)
+    nvram: str | None = None
+    release: Release | None = None
+
+    @property
+    def disks(self) -> tuple[LocalDisk, ...]:
+        """The local disks of an instance that was built; those of an adopted one are not ours."""
+        made_as, rows = self.instance.specification, {row.uuid for row in self.rows}
+        return () if made_as is None else tuple(d for d in made_as.disks if d.uuid in rows)
 
 
 def written(carried: Carried) -> dict[str, Any]:
@@ -55,8 +85,11 @@ def written(carried: Carried) -> dict[str, Any]:
             "user_id": instance.user_id,
             "specification": json_of(instance.specification, instance.adoption),
         },
-        "block_devices": [row.public() for row in carried.rows],
+        "block_devices": [row.public() | {"volume_type": row.volume_type} for row in carried.rows],
         "sources": dict(carried.sources),
+        "bases": {row: asdict(base) for row, base in carried.bases.items()},
+        "nvram": carried.nvram,
+        "released": None if carried.release is None else asdict(carried.release),
         "domain_xml": carried.text,
     }
 
@@ -77,6 +110,9 @@ def read(document: str, host: str) -> Carried:
             text=_string(found["domain_xml"]),
             sources={_string(key): _string(path) for key, path in found["sources"].items()},
             held={key: AttachmentId(_uuid(one)) for key, one in held.items() if one is not None},
+            bases={_uuid(key): _base(base) for key, base in found["bases"].items()},
+            nvram=_maybe(found["nvram"]),
+            release=_release(found["released"]),
         )
     except _UNREADABLE as error:
         message = f"the document is no export of an instance: {type(error).__name__} {error}"
@@ -127,6 +163,19 @@ def _row(kept: Mapping[str, Any], instance: InstanceId) -> BlockDevice:
         encrypted=bool(kept["encrypted"]),
         delete_on_termination=bool(kept["delete_on_termination"]),
     )
+
+
+def _base(kept: Mapping[str, Any]) -> Base:
+    return Base(
+        image=ImageId(_string(kept["image"])),
+        path=_string(kept["path"]),
+        format=DiskFormat(kept["format"]),
+        digest=_string(kept["digest"]),
+    )
+
+
+def _release(kept: Mapping[str, Any] | None) -> Release | None:
+    return None if kept is None else Release(host=_string(kept["host"]), at=_string(kept["at"]))
 
 
 def _uuid(value: Any) -> Any:  # noqa: ANN401 - one of the ids

@@ -30,9 +30,13 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFile:
-    """An image on this host, inspected; ``virtual_size`` is in bytes."""
+    """An image on this host, inspected; ``virtual_size`` is in bytes.
+
+    ``digest`` is the SHA-256 of the file, by which two hosts know that theirs are the same.
+    """
 
     id: ImageId
     path: str
     format: DiskFormat
     virtual_size: int
+    digest: str = ""

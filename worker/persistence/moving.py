@@ -27,6 +27,13 @@ from worker.ports.moving import Moves, OwnOperations
 _FIND = Query(
     select(INSTANCES).where(INSTANCES.c.uuid == bindparam("which"), INSTANCES.c.deleted == 0)
 )
+_OF_HOST = (
+    INSTANCES.c.uuid == bindparam("which"),
+    INSTANCES.c.host == bindparam("worker"),
+    INSTANCES.c.deleted == 0,
+)
+_KEPT = Query(select(INSTANCES.c.document).where(*_OF_HOST))
+_KEEP = update(INSTANCES).where(*_OF_HOST)
 _TAKE_OVER = Change(
     update(INSTANCES).where(
         INSTANCES.c.uuid == bindparam("which"),
@@ -64,6 +71,17 @@ class SqlMoves(Moves):
         row = self._unit.read(lambda connection: _FIND.first(connection, which=instance))
         return None if row is None else instance_of(row)
 
+    def keep(self, instance: InstanceId, document: Mapping[str, Any]) -> None:
+        """Keep the document of an instance that is let go, with the next commit."""
+        change = {"which": instance, "worker": self._unit.host, "document": document}
+        self._unit.append(partial(_keep, change))
+
+    def kept(self, instance: InstanceId) -> Mapping[str, Any] | None:
+        """Return the document that was kept of an instance of this host, None for none."""
+        which = {"which": instance, "worker": self._unit.host}
+        row = self._unit.read(lambda connection: _KEPT.first(connection, **which))
+        return None if row is None else row.document
+
     def bring_in(self, instance: Instance, devices: Sequence[BlockDevice]) -> None:
         """Make the instance and its rows this host's, at once and together."""
         now = self._unit.clock.now()
@@ -87,6 +105,10 @@ class SqlOwnOperations(OwnOperations):
         self._unit.note(partial(_begin, operation_values(kept, self._unit.host)))
 
 
+def _keep(change: Mapping[str, Any], connection: SqlConnection) -> None:
+    connection.execute(_KEEP, change)
+
+
 def _bring_instance(instance: Instance, values: dict[str, Any], connection: SqlConnection) -> None:
     known = _FIND.first(connection, which=instance.uuid)
     if known is None:
@@ -96,6 +118,7 @@ def _bring_instance(instance: Instance, values: dict[str, Any], connection: SqlC
     # Numbers go up, on whichever host they were drawn.
     told = highest(connection, instance=instance.uuid, worker=instance.host)
     changed |= {"which": instance.uuid, "update_sequence": max(told, known.update_sequence)}
+    changed |= {"document": None}
     if not _TAKE_OVER.run(connection, changed):
         message = f"instance {instance.uuid} is here, and was not released"
         raise InstanceTaken(message)

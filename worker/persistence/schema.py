@@ -60,6 +60,8 @@ INSTANCES = _table(
     Column("task_state", WORD),
     Column("specification", Json, nullable=False),
     Column("update_sequence", BigInteger, nullable=False, server_default=text("0")),
+    # What another host needs to import it, of one that was released.
+    Column("document", Json),
     Column("created_at", Utc),
     Column("updated_at", Utc),
     Column("deleted_at", Utc),

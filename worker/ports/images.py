@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from worker.model.ids import BlockDeviceId, ImageId, InstanceId
 from worker.model.image import Image, ImageFile
-from worker.model.source import HostVolume
+from worker.model.source import FileSource, HostVolume
 from worker.model.specification import LocalDisk
 
 
@@ -23,6 +23,10 @@ class Images(ABC):
         Raises ImageNotFound, ImagesUnavailable, NoRoom, and ImageRefused when the content is of
         another format than declared, names other files, or has a wrong checksum.
         """
+
+    @abstractmethod
+    def copy(self, image: ImageId) -> ImageFile | None:
+        """Return this host's copy if there is a good one, and ask nobody; else None."""
 
 
 class LocalDisks(ABC):
@@ -47,6 +51,25 @@ class LocalDisks(ABC):
     @abstractmethod
     def delete(self, instance: InstanceId, disk: BlockDeviceId) -> None:
         """Delete the disk's file, half-made ones too; one that is not there is fine."""
+
+    @abstractmethod
+    def folder(self, instance: InstanceId) -> str:
+        """Return where the instance's files are, or would be."""
+
+    @abstractmethod
+    def base(self, instance: InstanceId, disk: LocalDisk) -> str | None:
+        """Return the file that a disk which is there says it is made over, None for none."""
+
+    @abstractmethod
+    def rebase(self, instance: InstanceId, disk: LocalDisk, base: FileSource) -> None:
+        """Have a disk that is made over a file say where that is now; neither is read.
+
+        What the file holds must be what the disk was made over, or the disk is garbage.
+        """
+
+    @abstractmethod
+    def tidy(self, instance: InstanceId) -> None:
+        """Remove the instance's folder if nothing is in it."""
 
     @abstractmethod
     def console(self, instance: InstanceId) -> str:

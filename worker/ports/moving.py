@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from worker.model.beside import Beside
 from worker.model.block_device import BlockDevice
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance
@@ -12,6 +14,10 @@ from worker.model.source import DiskSource
 
 NewSources = Mapping[str, DiskSource]
 """Where the disk of an alias is now."""
+
+
+NOTHING_BESIDE = Beside()
+"""Every file beside the disks stays where it was."""
 
 
 class Definitions(ABC):
@@ -41,8 +47,26 @@ class Definitions(ABC):
         """Return the name of a domain that has the uuid or the name already; None for no such."""
 
     @abstractmethod
-    def define(self, instance: InstanceId, text: str, sources: NewSources) -> None:
-        """Make a domain of the text, its disks' sources renewed; one that is there stays.
+    def beside(self, instance: InstanceId) -> Beside:
+        """Return the files that the persistent layout names beside its disks.
+
+        Raises DomainNotFound, HypervisorRefused for a transient domain.
+        """
+
+    @abstractmethod
+    def keeps(self, instance: InstanceId) -> tuple[str, ...]:
+        """Return what else the hypervisor keeps of a machine, in words, none for nothing.
+
+        It refuses to drop a machine of which it has snapshots or a saved state.
+        """
+
+    @abstractmethod
+    def define(
+        self, instance: InstanceId, text: str, sources: NewSources, beside: Beside = NOTHING_BESIDE
+    ) -> None:
+        """Make a domain of the text, its files being where they are now; one that is there stays.
+
+        What the text does not name is not added to it.
 
         Raises HypervisorRefused for a text that is not of this instance, or no domain at all;
         DomainTaken when another domain has its name.
@@ -95,10 +119,19 @@ class Moves(ABC):
         """Return the instance, whichever host of this database has it."""
 
     @abstractmethod
+    def keep(self, instance: InstanceId, document: Mapping[str, Any]) -> None:
+        """Keep the document of an instance that is let go, with the next commit."""
+
+    @abstractmethod
+    def kept(self, instance: InstanceId) -> Mapping[str, Any] | None:
+        """Return the document that was kept of an instance of this host, None for none."""
+
+    @abstractmethod
     def bring_in(self, instance: Instance, devices: Sequence[BlockDevice]) -> None:
         """Make the instance and its rows this host's, at once and together.
 
-        Rows of it that are there, released or removed, become as given. Raises InstanceTaken when
+        Rows of it that are there, released or removed, become as given; a document that was kept
+        of it is dropped. Raises InstanceTaken when
         a host has it and has not released it, IdTaken, AddressTaken and the like.
         """
 

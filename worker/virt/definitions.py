@@ -6,9 +6,11 @@ from contextlib import contextmanager, suppress
 import libvirt
 
 from worker.errors import DomainNotFound, DomainTaken, HypervisorRefused
+from worker.model.beside import Beside
 from worker.model.ids import InstanceId
 from worker.model.marking import MarkChange
-from worker.ports.moving import Definitions, NewSources
+from worker.ports.moving import NOTHING_BESIDE, Definitions, NewSources
+from worker.virt.beside import beside_of, placed
 from worker.virt.connection import LibvirtConnection
 from worker.virt.layout import read_layout
 from worker.virt.marks import parsed, remarked, sourced, unmarked
@@ -50,15 +52,31 @@ class LibvirtDefinitions(Definitions):
                     return str(domain.name())
         return None
 
-    def define(self, instance: InstanceId, text: str, sources: NewSources) -> None:
-        """Make a domain of the text, its disks' sources renewed; one that is there stays."""
+    def beside(self, instance: InstanceId) -> Beside:
+        """Return the files that the persistent layout names beside its disks."""
+        return beside_of(self.read(instance), self._connection.uri)
+
+    def keeps(self, instance: InstanceId) -> tuple[str, ...]:
+        """Return what else libvirt keeps of a domain, in words, none for nothing."""
+        with self._connection.domain(instance) as domain:
+            found = {
+                "snapshots (virsh snapshot-delete)": domain.snapshotNum(),
+                "checkpoints (virsh checkpoint-delete)": len(domain.listAllCheckpoints()),
+                "a managed save (virsh managedsave-remove)": domain.hasManagedSaveImage(),
+            }
+        return tuple(name for name, number in found.items() if number)
+
+    def define(
+        self, instance: InstanceId, text: str, sources: NewSources, beside: Beside = NOTHING_BESIDE
+    ) -> None:
+        """Make a domain of the text, its files where they are now; one that is there stays."""
         domain = parsed(text)
         if domain.findtext("uuid") != instance:
             message = f"the text is of domain {domain.findtext('uuid')}, not of {instance}"
             raise HypervisorRefused(message)
         with self._connection.use() as connection:
             if not _is_there(connection, instance, domain.findtext("name") or ""):
-                connection.defineXML(sourced(text, sources))
+                connection.defineXML(placed(sourced(text, sources), beside))
 
     def renew(self, instance: InstanceId, sources: NewSources) -> None:
         """Have the persistent layout say where disks are now, and change nothing else of them."""

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from worker.errors import Unavailable
 from worker.model.block_device import BlockDevice
+from worker.model.carried import IMPORTING, RELEASED
 from worker.model.operation import OperationState
 from worker.ports import Ports
 from worker.rpc.dispatch import Dispatcher
@@ -43,7 +44,8 @@ class MissingVolumes:
     def look(self) -> None:
         """Have each missing volume tried, in its instance's lane; raises Unavailable."""
         with self._open_call() as ports:
-            wanted = [row for row in ports.devices.missing() if not _on_its_way(row, ports)]
+            missing = [row for row in ports.devices.missing() if not _is_moving(row, ports)]
+            wanted = [row for row in missing if not _on_its_way(row, ports)]
         for row in wanted:
             self._dispatcher.submit_own(METHOD, instance_uuid=row.instance, bdm_uuid=row.uuid)
 
@@ -56,6 +58,12 @@ class MissingVolumes:
             except Exception:
                 LOG.exception("missing volumes not looked at")
             self._stopping.wait(self._interval())
+
+
+def _is_moving(row: BlockDevice, ports: Ports) -> bool:
+    """Tell whether the row waits for an import, here or on another host, and for nothing else."""
+    instance = ports.moves.find(row.instance)
+    return instance is None or instance.task_state in (RELEASED, IMPORTING)
 
 
 def _on_its_way(row: BlockDevice, ports: Ports) -> bool:

@@ -83,6 +83,25 @@ def test_one_that_another_host_released_changes_its_host_alone(
     assert times_aside(kept) == times_aside(rows)
 
 
+def test_a_document_is_kept_by_its_host_until_the_instance_is_taken_in(
+    repositories: Repositories, elsewhere: Repositories
+) -> None:
+    instance, rows = pair()
+    document = {"format": "x" * 100_000, "of": ["ü", None]}
+    repositories.for_call().instances.insert(instance, rows)
+    assert repositories.for_call().moves.kept(instance.uuid) is None
+    call = repositories.for_call()
+    call.moves.keep(instance.uuid, document)
+    assert repositories.for_call().moves.kept(instance.uuid) is None
+    call.instances.save(replace(instance, task_state=RELEASED))
+    call.unit.commit()
+    assert repositories.for_call().moves.kept(instance.uuid) == document
+    assert elsewhere.for_call().moves.kept(instance.uuid) is None
+    moved = replace(instance, host=OTHER, task_state=IMPORTING)
+    elsewhere.for_call().moves.bring_in(moved, rows)
+    assert elsewhere.for_call().moves.kept(instance.uuid) is None
+
+
 def test_rows_that_were_removed_here_come_back_as_given(repositories: Repositories) -> None:
     instance, rows = pair()
     call = repositories.for_call()

@@ -42,27 +42,44 @@ class InstanceMethods(Sender):
         return mapping(self.call(host, "adopt_instance", domain=domain, dry_run=dry_run))
 
     def export_instance(self, host: str, *, instance_uuid: str) -> Json:
-        """Return what another host's worker needs to take a stopped instance over."""
+        """Return what another host's worker needs to take a stopped instance over.
+
+        It says whether the instance was released; one that was not is imported by force only.
+        """
         return mapping(self.call(host, "export_instance", instance_uuid=instance_uuid))
 
-    def check_import(self, host: str, *, document: str) -> Json:
+    def check_import(self, host: str, *, document: str, force: bool = False) -> Json:
         """Return what ``import_instance`` would take in; raises what it would end with."""
-        return mapping(self.call(host, "check_import", document=document))
+        return mapping(self.call(host, "check_import", document=document, force=force))
 
     def forget_instance(self, host: str, *, instance_uuid: str, **sending: Unpack[Sending]) -> str:
         """Let an adopted instance go as it came, or one that moved to another host."""
         return self.cast(host, "forget_instance", instance_uuid=instance_uuid, **sending)
 
     def release_instance(self, host: str, *, instance_uuid: str, **sending: Unpack[Sending]) -> str:
-        """Give up an exported instance's domain and connections, for another host to have them."""
+        """Give up an instance's domain and connections, for another host to have them."""
         return self.cast(host, "release_instance", instance_uuid=instance_uuid, **sending)
 
     def import_instance(
-        self, host: str, *, instance_uuid: str, document: str, **sending: Unpack[Sending]
+        self,
+        host: str,
+        *,
+        instance_uuid: str,
+        document: str,
+        force: bool = False,
+        **sending: Unpack[Sending],
     ) -> str:
-        """Take in an instance; ``document`` is what its export has answered, as JSON."""
+        """Take in an instance; ``document`` is what its export has answered, as JSON.
+
+        With ``force`` its host need not have released it: for one that is dead.
+        """
         return self.cast(
-            host, "import_instance", instance_uuid=instance_uuid, document=document, **sending
+            host,
+            "import_instance",
+            instance_uuid=instance_uuid,
+            document=document,
+            force=force,
+            **sending,
         )
 
     def build_instance(
