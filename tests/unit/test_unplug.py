@@ -174,7 +174,7 @@ def test_a_guest_that_never_lets_go_is_busy(
     with pytest.raises(GuestBusy, match="asked 3 times"):
         hurried.answers(says_nothing, raises(*ASKED_BEFORE), raises(*ASKED_BEFORE)).unplug()
     assert caplog.messages == [
-        f"guest keeps disk: instance={INSTANCE} alias={ALIAS} attempt={attempt}/3"
+        f"guest keeps device: instance={INSTANCE} alias={ALIAS} attempt={attempt}/3"
         for attempt in (1, 2, 3)
     ]
 

@@ -5,8 +5,6 @@ given it: where libvirt chose, it could choose otherwise in its next release, or
 device.
 """
 
-from typing import assert_never
-
 from lxml import etree
 
 from worker.errors import MachineUnsupported
@@ -20,9 +18,10 @@ from worker.model.controllers import (
     usb_address,
 )
 from worker.model.machine import Kernel, Machine
-from worker.model.specification import Firmware, Interface, InterfaceKind, Shape
+from worker.model.specification import Firmware, Shape
 from worker.virt.capabilities import ARCHITECTURE
 from worker.virt.domain_xml import address_tree, disk_tree
+from worker.virt.interface_xml import interface_tree
 
 _CPU_MODES = {"kvm": "host-model", "qemu": "maximum"}
 # What every cloud gives its guests: ticks that were missed are made up for.
@@ -107,7 +106,7 @@ def _devices(machine: Machine) -> etree._Element:
     devices.extend(disk_tree(disk) for disk in machine.disks)
     places = interface_addresses(machine.shape, len(machine.interfaces))
     pairs = zip(machine.interfaces, places, strict=True)
-    devices.extend(_interface(interface, place) for interface, place in pairs)
+    devices.extend(interface_tree(each, each.alias, place) for each, place in pairs)
     devices.append(_serial(machine.console))
     # Said, since libvirt adds one where nothing is said, in a place of its own choice.
     etree.SubElement(devices, "memballoon", {"model": "none"})
@@ -153,35 +152,6 @@ def _controller(
             place.set("multifunction", "on")
         controller.append(place)
     return controller
-
-
-def _interface(interface: Interface, address: PciAddress) -> etree._Element:
-    kind, child = _kind(interface)
-    element = etree.Element("interface", {"type": kind})
-    etree.SubElement(element, "mac", {"address": interface.mac})
-    if child is not None:
-        element.append(child)
-    etree.SubElement(element, "model", {"type": interface.model})
-    # Disks alone are booted from, and QEMU does not start where the file of the ROM is missing.
-    etree.SubElement(element, "rom", {"enabled": "no"})
-    etree.SubElement(element, "alias", {"name": interface.alias})
-    element.append(address_tree(address))
-    return element
-
-
-def _kind(interface: Interface) -> tuple[str, etree._Element | None]:
-    """Return libvirt's name of the kind, and the element that says what it is joined to."""
-    match interface.kind:
-        case InterfaceKind.BRIDGE:
-            return "bridge", etree.Element("source", {"bridge": interface.target or ""})
-        case InterfaceKind.TAP:
-            # Made by whoever looks after the network, and there before the guest and after it.
-            target = {"dev": interface.target or "", "managed": "no"}
-            return "ethernet", etree.Element("target", target)
-        case InterfaceKind.USER:
-            return "user", None
-        case _:
-            assert_never(interface.kind)
 
 
 def _serial(console: str | None) -> etree._Element:
