@@ -80,6 +80,19 @@ def test_what_was_built_has_no_drift() -> None:
     assert found(build_scenes.built()) == []
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_a_floppy_without_a_serial_is_no_drift(*, older: bool) -> None:
+    """Rows of older releases have one all the same."""
+    world, floppy = build_scenes.empty(), {"source_type": "blank", "device_type": "floppy"}
+    wanted = build_scenes.arguments(block_devices=[{**floppy, "size": 1474560}])
+    assert build_scenes.build(world, wanted).fault is None
+    row = next(one for one in world.rows.values() if one.bus is Bus.FDC)
+    assert row.serial is None
+    if older:
+        world.rows[row.uuid] = replace(row, serial=row.uuid)
+    assert found(world) == []
+
+
 @pytest.mark.parametrize("layouts", [("live",), ("persistent",), LAYOUTS])
 def test_a_local_disk_that_a_layout_lost_is_plugged_in_from_its_file_at_its_place(
     layouts: tuple[str, ...],

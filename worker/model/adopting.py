@@ -13,15 +13,13 @@ from worker.model.guest import Guest, GuestDisk
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
 from worker.model.marking import marks_of
 from worker.model.marks import Adoption, Former, Marks
-from worker.model.serials import drawn, serial_for
+from worker.model.serials import drawn, has_serial, serial_for
 from worker.model.volume import Attachment, Volume
 
 CONFIG_DRIVE_LABEL = "config-2"
 """By which a guest finds the config drive that any cloud gave it."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_WITHOUT_SERIAL = frozenset({DeviceType.LUN, DeviceType.FLOPPY})
-"""libvirt refuses one on a LUN that is passed through, and a floppy has nowhere to show it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +197,7 @@ def _marks(
     disk: GuestDisk, kind: DeviceType, volume: VolumeId | None, serials: Sequence[str]
 ) -> tuple[BlockDeviceId, str | None]:
     """Return the row's id and the disk's serial: the one that it has, or one unlike all others."""
-    if disk.serial or kind in _WITHOUT_SERIAL:
+    if disk.serial or not has_serial(kind):
         return drawn(serials), disk.serial or None
     if volume is not None:
         return serial_for(volume, None, serials)

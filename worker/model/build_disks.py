@@ -13,7 +13,7 @@ from worker.model.ids import BlockDeviceId, ImageId, OperationId, VolumeId
 from worker.model.image import GIB, Image
 from worker.model.instance import VmState
 from worker.model.placement import Placement, place
-from worker.model.serials import shown
+from worker.model.serials import given_serial, shown
 from worker.model.source import DiskFormat
 from worker.model.specification import Shape
 from worker.model.volume import Volume
@@ -66,7 +66,7 @@ def rows_of(
         uuid = draw(_ids(facts.operation, position), taken)
         taken.add(shown(uuid))
         row = _row(wanted, disk, uuid, bus, spot)
-        row = replace(row, device_type=kind)
+        row = replace(row, device_type=kind, serial=given_serial(row.serial, kind))
         rows.append(row if disk.volume_id is None else _of(facts.volumes[disk.volume_id], row))
     return tuple(rows)
 

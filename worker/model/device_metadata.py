@@ -12,7 +12,7 @@ from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType
 from worker.model.guest import Guest
 from worker.model.lookup import disk_in
-from worker.model.serials import shown
+from worker.model.serials import given_serial, shown
 
 LEAVING = (DeviceStatus.RESERVED, DeviceStatus.MISSING)
 """Rows whose disk the guest has not, or not yet."""
@@ -36,7 +36,7 @@ def _disk(row: BlockDevice, guest: Guest | None) -> dict[str, Any]:
         "type": "disk",
         "bus": bus,
         "address": address,
-        "serial": _serial(row),
+        "serial": given_serial(row.serial, row.device_type),
         "path": _path(row),
         "tags": [row.tag],
     }
@@ -60,14 +60,9 @@ def _bus(address: Address | None) -> tuple[str, str | None]:
             return "none", None
 
 
-def _serial(row: BlockDevice) -> str | None:
-    """A passed-through LUN shows its own serial, which nobody here knows."""
-    return None if row.device_type is DeviceType.LUN else row.serial
-
-
 def _path(row: BlockDevice) -> str | None:
     """Return a path that does not depend on the order in which the guest finds its disks."""
-    serial = _serial(row)
+    serial = given_serial(row.serial, row.device_type)
     if serial is None or row.device_type is not DeviceType.DISK:
         return None
     match row.bus:

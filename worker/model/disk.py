@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 
 from worker.model.address import Address
 from worker.model.block_device import BlockDevice, Bus, DeviceType
+from worker.model.serials import given_serial
 from worker.model.source import DiskOptions, DiskSource, HostVolume
-
-_WITHOUT_SERIAL = frozenset({DeviceType.LUN, DeviceType.FLOPPY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +27,8 @@ class Disk:
 
     @property
     def given_serial(self) -> str | None:
-        """The serial that the guest's device has; None where QEMU's has none.
-
-        Its scsi-block passes commands through, and its floppy refuses to start with one.
-        """
-        return None if self.device_type in _WITHOUT_SERIAL else self.serial
+        """The serial that the guest's device has; None where QEMU's has none."""
+        return given_serial(self.serial, self.device_type)
 
 
 def disk_of(device: BlockDevice, volume: HostVolume) -> Disk:

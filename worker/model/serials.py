@@ -3,10 +3,24 @@
 from collections.abc import Iterable, Iterator
 
 from worker.errors import IdTaken
+from worker.model.block_device import DeviceType
 from worker.model.ids import BlockDeviceId, new_uuid
+
+_WITHOUT_SERIAL = frozenset({DeviceType.LUN, DeviceType.FLOPPY})
+"""A LUN that is passed through shows its own (libvirt refuses one), a floppy none at all."""
 
 SHOWN_BY_VIRTIO = 20
 """So many characters of a serial a guest sees of a virtio disk (VIRTIO_BLK_ID_BYTES)."""
+
+
+def has_serial(kind: DeviceType) -> bool:
+    """Tell whether a disk of that kind has a serial that it was given."""
+    return kind not in _WITHOUT_SERIAL
+
+
+def given_serial(serial: str | None, kind: DeviceType) -> str | None:
+    """Return the serial that a disk of that kind is given; None where it has none."""
+    return serial if has_serial(kind) else None
 
 
 def alike(serial: str, others: Iterable[str]) -> bool:

@@ -12,8 +12,10 @@ from typing import Any
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import bindparam, func, or_, select, update
 
+from worker.model.alias import PREFIX, alias_of
 from worker.model.block_device import DeviceType
 from worker.model.ids import is_uuid, new_uuid
+from worker.model.serials import given_serial
 from worker.persistence.database import Database
 from worker.persistence.prepared import Change, Query
 from worker.persistence.schema import BLOCK_DEVICES as TABLE
@@ -118,8 +120,9 @@ def _restore(row: Any, connection: SqlConnection) -> None:  # noqa: ANN401 - of 
 
     Only once the row is ours: a transaction that reads before it writes may lose all it did.
     """
-    lost = row.serial or ""
-    if row.volume_id is not None or row.alias != f"ua-{lost}" or not is_uuid(lost):
+    lost = (row.alias or "").removeprefix(PREFIX)
+    named = row.alias == alias_of(lost) and row.serial in (None, lost)
+    if row.volume_id is not None or not named or not is_uuid(lost):
         return
     if _BEARER.first(connection, uuid=lost) is None:
         _RESTORE.run(connection, {"which": row.id, "lost": lost})
@@ -127,10 +130,10 @@ def _restore(row: Any, connection: SqlConnection) -> None:  # noqa: ANN401 - of 
 
 def _marks(row: Any, others: Sequence[Any]) -> dict[str, str | None]:  # noqa: ANN401
     """Derive what a reservation chooses: what a live row has already gives way to the uuid."""
-    alias, serial = f"ua-{row.volume_id}", row.volume_id
+    alias, serial = alias_of(row.volume_id), row.volume_id
     if row.volume_id is None or alias in {other.alias for other in others}:
-        alias = f"ua-{row.uuid}"
+        alias = alias_of(row.uuid)
     if row.volume_id is None or serial in {other.serial for other in others}:
         serial = row.uuid
-    is_lun = row.device_type == DeviceType.LUN.value
-    return {"derived_alias": alias, "derived_serial": None if is_lun else serial}
+    kind = DeviceType(row.device_type or DeviceType.DISK)
+    return {"derived_alias": alias, "derived_serial": given_serial(serial, kind)}

@@ -160,8 +160,21 @@ def test_a_local_disk_whose_marks_are_there_gets_back_the_uuid_that_they_are_of(
     assert [found[row["device_name"]].serial for row in rows] == [row["serial"] for row in rows]
 
 
-def test_a_lun_gets_no_serial(database: Database, devices: SqlBlockDevices) -> None:
-    row = an_old_row(device_type="lun")
+def test_a_floppy_gets_back_the_uuid_that_its_alias_is_of(
+    database: Database, devices: SqlBlockDevices
+) -> None:
+    lost = new_uuid()
+    row = an_old_row(volume_id=None, device_type="floppy", alias=f"ua-{lost}", serial=None)
+    write(database.engine, row)
+    (found,) = devices.of_instance(row["instance_uuid"])
+    assert (found.uuid, found.serial) == (lost, None)
+
+
+@pytest.mark.parametrize("kind", ["lun", "floppy"])
+def test_what_shows_none_gets_no_serial(
+    database: Database, devices: SqlBlockDevices, kind: str
+) -> None:
+    row = an_old_row(device_type=kind)
     write(database.engine, row)
     (found,) = devices.of_instance(row["instance_uuid"])
     assert (found.alias, found.serial) == (alias_of(row), None)

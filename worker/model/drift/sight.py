@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from worker.model.block_device import BlockDevice, DeviceType
+from worker.model.block_device import BlockDevice
 from worker.model.drift.words import Views
 from worker.model.guest import GuestDisk, Layout
+from worker.model.serials import given_serial
 
 ABSENT = "absent"
 
@@ -37,11 +38,10 @@ def is_ghost(views: Views, alias: str) -> bool:
 
 def unlike(disk: GuestDisk, row: BlockDevice) -> str:
     """Say in what the disk is not as the row has it; empty when in nothing."""
-    serial = None if row.device_type is DeviceType.LUN else row.serial
     pairs = [
         ("target", disk.target, row.target),
         ("bus", disk.bus, row.bus.value),
-        ("serial", disk.serial, serial),
+        ("serial", disk.serial, given_serial(row.serial, row.device_type)),
     ]
     if row.address is not None:
         pairs.append(("address", str(disk.address), str(row.address)))
