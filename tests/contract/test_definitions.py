@@ -187,13 +187,7 @@ def machine(lab: Lab, tmp_path: Path) -> InstanceId:
 
 
 def change(disk: GuestDisk, wanted: Marks = OURS) -> MarkChange:
-    return MarkChange(
-        target=disk.target,
-        address=disk.address,
-        source=disk.source,
-        former=marks_of(disk),
-        wanted=wanted,
-    )
+    return MarkChange(device=disk, former=marks_of(disk), wanted=wanted)
 
 
 def test_a_disk_is_marked_and_no_other(lab: Lab, machine: InstanceId) -> None:
@@ -223,13 +217,14 @@ def test_a_disk_that_is_not_the_one_meant_is_refused_and_none_is_marked(
     lab: Lab, machine: InstanceId, part: str
 ) -> None:
     before = lab.persistent(machine)
+    root, data = lab.disk(machine), lab.disk(machine, "vdc")
     wrong = {
-        "target": "vdx",
-        "address": lab.disk(machine, "vdc").address,
-        "source": "/images/another",
-        "former": Marks(alias="ua-else"),
+        "target": change(replace(root, target="vdx")),
+        "address": change(replace(root, address=data.address)),
+        "source": change(replace(root, source="/images/another")),
+        "former": replace(change(root), former=Marks(alias="ua-else")),
     }
-    bad = replace(change(lab.disk(machine)), **{part: wrong[part]})  # type: ignore[arg-type]
+    bad = wrong[part]
     good = change(lab.disk(machine, "vdc"), Marks(alias="ua-good", serial="C-1"))
     with pytest.raises(DeviceAmbiguous):
         lab.definitions.mark(machine, [good, bad])

@@ -120,7 +120,7 @@ def _meant(disks: dict[str, Disk], change: MarkChange) -> str:
         marks = marks_of(shown(disk))
         if change.fits(shown(disk)) and marks in (change.former, change.wanted):
             return key
-    raise DeviceAmbiguous(change.target)
+    raise DeviceAmbiguous(str(change.device))
 
 
 class FakeAutostart(Autostart):

@@ -69,7 +69,7 @@ def _changes(instance: Instance, ports: Ports) -> tuple[MarkChange, ...]:
     rows, adoption = ports.devices.of_instance(instance.uuid), instance.adoption or Adoption()
     found = () if layout is None else changes_between(layout, rows, adoption)
     lost = {row.target for row in rows if adoption.marks_of(row.uuid) is not None}
-    lost -= {change.target for change in found}
+    lost -= {change.device.facts.get("target") for change in found}
     if lost:
         message = f"{', '.join(sorted(lost))} changed while the instance was adopted; adopt it anew"
         raise DeviceAmbiguous(message)

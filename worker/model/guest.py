@@ -100,11 +100,13 @@ class Layout:
 
     ``taken`` holds the address of every device, disk or not; ``places`` the addresses, free or
     not, that the controllers offer to a disk of each bus. A bus without a controller is absent.
+    ``others`` are the aliases of what is none of these devices: controllers, consoles.
     """
 
     disks: tuple[GuestDisk, ...]
     interfaces: tuple[GuestInterface, ...] = ()
     host_devices: tuple[GuestHostDevice, ...] = ()
+    others: frozenset[str] = frozenset()
     taken: frozenset[Address]
     places: Mapping[Bus, tuple[Address, ...]]
 

@@ -90,12 +90,13 @@ def sought_peripheral(row: Peripheral) -> Sought:
     match row.what:
         case Interface() as interface:
             facts["mac"] = interface.mac
-            return Sought(kind=DeviceKind.INTERFACE, alias=row.alias, facts=facts)
+            kind = DeviceKind.INTERFACE
         case HostDevice() as device:
             facts["source"] = str(device)
-            return Sought(kind=DeviceKind.HOST_DEVICE, alias=row.alias, facts=facts)
+            kind = DeviceKind.HOST_DEVICE
         case _:
             assert_never(row.what)
+    return Sought(kind=kind, alias=row.alias, facts=facts, former=row.former)
 
 
 def find(layout: Layout | None, sought: Sought) -> Found | None:

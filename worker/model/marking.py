@@ -1,24 +1,25 @@
-"""How the marks of a guest's disks are to change: disks found by place and source."""
+"""How the marks of a guest's devices are to change: each device named by what it was found as."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import assert_never
 
-from worker.model.address import Address
 from worker.model.block_device import BlockDevice
-from worker.model.guest import GuestDisk, Layout
+from worker.model.guest import GuestDevice, GuestDisk, GuestHostDevice, GuestInterface, Layout
+from worker.model.lookup import find, find_by_alias, sought_peripheral
 from worker.model.marks import Adoption, Marks
+from worker.model.peripheral import Peripheral
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkChange:
-    """That the disk at this place, of this source, is to bear other marks.
+    """That this device of a layout, of whatever kind, is to bear other marks than the former.
 
-    Name, place and source all have to agree: a lone device name never suffices.
+    It is named by all that it was found as, but for its marks: a lone device name never suffices.
+    Only a disk has a serial.
     """
 
-    target: str
-    address: Address | None
-    source: str | None
+    device: GuestDevice
     former: Marks
     wanted: Marks
 
@@ -27,14 +28,26 @@ class MarkChange:
         """Whether there is anything to do."""
         return self.former != self.wanted
 
-    def fits(self, disk: GuestDisk) -> bool:
-        """Tell whether it is this disk that is meant."""
-        return (disk.target, disk.address, disk.source) == (self.target, self.address, self.source)
+    def fits(self, device: GuestDevice) -> bool:
+        """Tell whether it is this device that is meant."""
+        return with_marks(device, Marks()) == with_marks(self.device, Marks())
 
 
-def marks_of(disk: GuestDisk) -> Marks:
-    """Return the marks that a disk bears."""
-    return Marks(alias=disk.alias, serial=disk.serial)
+def marks_of(device: GuestDevice) -> Marks:
+    """Return the marks that a device bears."""
+    serial = device.serial if isinstance(device, GuestDisk) else None
+    return Marks(alias=device.alias, serial=serial)
+
+
+def with_marks(device: GuestDevice, marks: Marks) -> GuestDevice:
+    """Return the device as it is with other marks."""
+    match device:
+        case GuestDisk():
+            return replace(device, alias=marks.alias, serial=marks.serial)
+        case GuestInterface() | GuestHostDevice():
+            return replace(device, alias=marks.alias)
+        case _:
+            assert_never(device)
 
 
 def changes_between(
@@ -48,7 +61,7 @@ def changes_between(
     for row, disk, former in _adopted(layout, rows, adoption):
         wanted = Marks(alias=row.alias, serial=row.serial)
         if marks_of(disk) in (former, wanted):
-            found.append(_change(disk, former, wanted))
+            found.append(MarkChange(device=disk, former=former, wanted=wanted))
     return tuple(found)
 
 
@@ -60,9 +73,34 @@ def ways_back(
     for row, disk, former in _adopted(layout, rows, adoption):
         alias = former.alias if disk.alias == row.alias else disk.alias
         serial = former.serial if disk.serial == row.serial else disk.serial
-        change = _change(disk, marks_of(disk), Marks(alias=alias, serial=serial))
+        wanted = Marks(alias=alias, serial=serial)
+        change = MarkChange(device=disk, former=marks_of(disk), wanted=wanted)
         found += [change] if change.changes else []
     return tuple(found)
+
+
+def peripheral_changes(layout: Layout, rows: Sequence[Peripheral]) -> tuple[MarkChange, ...]:
+    """Return how interfaces and host devices get their rows' aliases; those that have them too.
+
+    Raises DeviceAmbiguous.
+    """
+    found = []
+    for row in rows:
+        device = find(layout, sought_peripheral(row))
+        former, wanted = Marks(alias=row.former), Marks(alias=row.alias)
+        if device is not None and marks_of(device.device) in (former, wanted):
+            found.append(MarkChange(device=device.device, former=former, wanted=wanted))
+    return tuple(found)
+
+
+def peripheral_ways_back(layout: Layout, rows: Sequence[Peripheral]) -> tuple[MarkChange, ...]:
+    """Return how what bears a row's alias gets back the one that it had before."""
+    borne = [(row, find_by_alias(layout, row.alias)) for row in rows]
+    return tuple(
+        MarkChange(device=device, former=marks_of(device), wanted=Marks(alias=row.former))
+        for row, device in borne
+        if device is not None and not isinstance(device, GuestDisk)
+    )
 
 
 def _adopted(
@@ -74,13 +112,3 @@ def _adopted(
         former, disk = adoption.marks_of(row.uuid), places.get((row.target, row.address))
         if former is not None and disk is not None:
             yield row, disk, former
-
-
-def _change(disk: GuestDisk, former: Marks, wanted: Marks) -> MarkChange:
-    return MarkChange(
-        target=disk.target,
-        address=disk.address,
-        source=disk.source,
-        former=former,
-        wanted=wanted,
-    )

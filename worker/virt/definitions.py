@@ -30,7 +30,7 @@ class LibvirtDefinitions(Definitions):
         self._connection = connection
 
     def mark(self, instance: InstanceId, changes: Sequence[MarkChange]) -> None:
-        """Give disks of the persistent layout other marks, all or none."""
+        """Give devices of the persistent layout other marks, all or none."""
         wanted = [change for change in changes if change.changes]
         with self._persistent(instance) as domain:
             before = domain.XMLDesc(_WHOLE)
@@ -110,7 +110,7 @@ def _redefine(domain: libvirt.virDomain, before: str, after: str) -> None:
     connection.defineXML(after)
     kept = domain.XMLDesc(_WHOLE)
     same = unmarked(kept) == unmarked(before)
-    if not same or read_layout(kept).disks != read_layout(after).disks:
+    if not same or read_layout(kept).devices != read_layout(after).devices:
         connection.defineXML(before)
         message = f"libvirt did not keep the marks of domain {domain.name()} as they were given"
         raise HypervisorRefused(message)

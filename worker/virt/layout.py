@@ -4,7 +4,7 @@ The form is that of https://libvirt.org/formatdomain.html. What is unknown, miss
 it is passed over: a guest of other hands is not ours to correct.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from lxml import etree
 
@@ -16,6 +16,9 @@ from worker.virt.places import places
 from worker.virt.xml_values import number
 
 _JOINED_TO = ("bridge", "network", "dev", "name", "path")
+KINDS = ("disk", "interface", "hostdev")
+"""The elements of what is attached and detached, in the order of ``Layout.devices``."""
+
 _SOURCE_ATTRIBUTES = ("file", "dev", "name", "volume", "dir", "path")
 
 
@@ -30,9 +33,15 @@ def read_layout(xml: str) -> Layout:
         disks=tuple(_guest_disk(disk) for disk in devices.findall("disk")),
         interfaces=tuple(_guest_interface(one) for one in devices.findall("interface")),
         host_devices=tuple(_guest_host_device(one) for one in devices.findall("hostdev")),
+        others=frozenset(_other_aliases(devices)),
         taken=frozenset(found for device in devices if (found := _address_of(device)) is not None),
         places=places(devices, _machine(devices)),
     )
+
+
+def _other_aliases(devices: etree._Element) -> Iterator[str]:
+    others = (device for device in devices if device.tag not in KINDS)
+    return (alias for device in others if (alias := _attribute(device, "alias", "name")))
 
 
 def addresses(xml: str) -> Mapping[str, Address | None]:

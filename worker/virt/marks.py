@@ -1,20 +1,22 @@
-"""Edits of a domain's text: marks and sources of its disks, and nothing else.
+"""Edits of a domain's text: marks of its devices and sources of its disks, and nothing else.
 
 Text goes in and text comes out, as libvirt wrote it but for what was asked: metadata, foreign
 namespaces and what this release knows nothing of are in it still.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
 from lxml import etree
 
 from worker.errors import DeviceAmbiguous, HypervisorRefused
-from worker.model.guest import GuestDisk
+from worker.model.alias import PREFIX
+from worker.model.guest import GuestDevice
 from worker.model.marking import MarkChange, marks_of
 from worker.model.marks import Marks
 from worker.model.source import BlockSource, DiskSource, FileSource
-from worker.virt.layout import read_layout
+from worker.virt.layout import KINDS, read_layout
 
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True)
 _AFTER_MARKS = ("alias", "encryption", "address")
@@ -24,11 +26,13 @@ _AFTER_MARKS = ("alias", "encryption", "address")
 def remarked(text: str, changes: Iterable[MarkChange]) -> str:
     """Return the text with other marks; the same text when all are there already.
 
-    Raises DeviceAmbiguous when no disk, or not the one that is meant, has the former marks.
+    Raises DeviceAmbiguous when no device, or not one alone, is what was meant and has the former
+    marks, or when two would bear one alias.
     """
-    domain = parsed(text)
-    disks = list(zip(_elements(domain), read_layout(text).disks, strict=True))
-    edited = [_remark(disks, change) for change in changes]
+    domain, asked = parsed(text), tuple(changes)
+    devices = list(zip(_devices(domain), read_layout(text).devices, strict=True))
+    edited = [_remark(devices, change) for change in asked]
+    _check_apart(domain, asked)
     return _text(domain) if any(edited) else text
 
 
@@ -37,20 +41,28 @@ def sourced(text: str, sources: Mapping[str, DiskSource]) -> str:
     domain = parsed(text)
     edited = [
         _set_source(element, sources[alias])
-        for element, disk in zip(_elements(domain), read_layout(text).disks, strict=True)
+        for element, disk in zip(_disks(domain), read_layout(text).disks, strict=True)
         if (alias := disk.alias or "") in sources
     ]
     return _text(domain) if any(edited) else text
 
 
 def unmarked(text: str) -> bytes:
-    """Return what a text says beside the marks of its disks, however it is laid out."""
+    """Return what a text says beside the marks of its devices, however it is laid out."""
     domain = parsed(text)
-    for disk in _elements(domain):
-        for name in ("alias", "serial"):
-            for child in disk.findall(name):
-                disk.remove(child)
+    for device in _devices(domain):
+        _set_marks(device, Marks())
     return _canonical(domain)
+
+
+def without_aliases(text: str) -> str:
+    """Return the text without any alias of our form, of whatever device, and as it was else."""
+    domain = parsed(text)
+    aliases = domain.findall("devices/*/alias")
+    ours = [alias for alias in aliases if alias.get("name", "").startswith(PREFIX)]
+    for alias in ours:
+        _take_out(alias)
+    return _text(domain) if ours else text
 
 
 def parsed(text: str) -> etree._Element:
@@ -74,48 +86,75 @@ def _canonical(domain: etree._Element) -> bytes:
     return etree.tostring(domain, method="c14n", with_comments=False)
 
 
-def _elements(domain: etree._Element) -> list[etree._Element]:
-    return domain.findall("devices/disk")
+def _devices(domain: etree._Element) -> list[etree._Element]:
+    """Return the elements in the order of ``Layout.devices``."""
+    devices = domain.find("devices")
+    return [] if devices is None else [one for kind in KINDS for one in devices.findall(kind)]
+
+
+def _disks(domain: etree._Element) -> list[etree._Element]:
+    return [device for device in _devices(domain) if device.tag == "disk"]
 
 
 def _text(domain: etree._Element) -> str:
     return etree.tostring(domain, encoding="unicode")
 
 
-def _remark(disks: Sequence[tuple[etree._Element, GuestDisk]], change: MarkChange) -> bool:
-    """Edit the disk that is meant; return whether it had to be."""
-    for element, disk in disks:
-        if change.fits(disk):
-            if marks_of(disk) == change.wanted:
-                return False
-            if marks_of(disk) == change.former:
-                _set_marks(element, change.wanted)
-                return True
-    message = (
-        f"no disk is {change.target} at {change.address} of {change.source} with the marks"
-        f" {change.former.alias}, {change.former.serial}; read the guest again"
-    )
-    raise DeviceAmbiguous(message)
+def _remark(devices: Sequence[tuple[etree._Element, GuestDevice]], change: MarkChange) -> bool:
+    """Edit the device that is meant; return whether it had to be."""
+    fitting = [(element, marks_of(device)) for element, device in devices if change.fits(device)]
+    meant = [one for one in fitting if one[1] in (change.former, change.wanted)]
+    if len(meant) != 1:
+        message = (
+            f"{len(meant)} devices are {change.device} with the marks {change.former}, where one"
+            " was; read the guest again"
+        )
+        raise DeviceAmbiguous(message)
+    ((element, borne),) = meant
+    if borne != change.wanted:
+        _set_marks(element, change.wanted)
+    return borne != change.wanted
 
 
-def _set_marks(disk: etree._Element, marks: Marks) -> None:
-    for name in ("alias", "serial"):
-        for child in disk.findall(name):
-            disk.remove(child)
+def _check_apart(domain: etree._Element, changes: Iterable[MarkChange]) -> None:
+    """The hypervisor would refuse the whole text, and say no more of it than that."""
+    borne = Counter(alias.get("name") for alias in domain.findall("devices/*/alias"))
+    for change in changes:
+        if change.wanted.alias is not None and borne[change.wanted.alias] > 1:
+            message = f"{change.device} cannot get alias {change.wanted.alias}: another bears it"
+            raise DeviceAmbiguous(message)
+
+
+def _set_marks(device: etree._Element, marks: Marks) -> None:
+    # What is called a serial of another device than a disk is none of ours.
+    for name in ("alias", "serial") if device.tag == "disk" else ("alias",):
+        for child in device.findall(name):
+            _take_out(child)
     if marks.serial is not None:
         serial = etree.Element("serial")
         serial.text = marks.serial
-        _put(disk, serial)
+        _put(device, serial)
     if marks.alias is not None:
-        _put(disk, etree.Element("alias", {"name": marks.alias}))
+        _put(device, etree.Element("alias", {"name": marks.alias}))
 
 
-def _put(disk: etree._Element, child: etree._Element) -> None:
-    behind = [one for one in disk if one.tag in _AFTER_MARKS]
+def _take_out(child: etree._Element) -> None:
+    """Take out the element and the indentation before it, and no text of others behind it."""
+    before, parent, behind = child.getprevious(), child.getparent(), child.tail or ""
+    if before is not None:
+        before.tail = (before.tail or "").rstrip() + behind or None
+    elif parent is not None:
+        parent.text = (parent.text or "").rstrip() + behind or None
+    if parent is not None:
+        parent.remove(child)
+
+
+def _put(device: etree._Element, child: etree._Element) -> None:
+    behind = [one for one in device if one.tag in _AFTER_MARKS]
     if behind:
         behind[0].addprevious(child)
     else:
-        disk.append(child)
+        device.append(child)
 
 
 def _set_source(disk: etree._Element, source: DiskSource) -> bool:
