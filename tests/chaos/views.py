@@ -34,6 +34,7 @@ def attached(case: Case) -> Views:
     return {
         "runs": case.running,
         "vm_state": "active" if case.running else "stopped",
+        "task_state": None,
         "row": "attached",
         "live XML": [disk] if case.running else [],
         "persistent XML": [disk],
@@ -102,6 +103,7 @@ def _rows(stage: Stage, case: Case) -> Views:
     kept = select_all(stage, CONNECTIONS, CONNECTIONS.c.bdm_uuid == case.row["uuid"])
     return {
         "vm_state": instance["vm_state"],
+        "task_state": instance["task_state"],
         "row": "removed" if row["deleted"] else row["status"],
         "volume": volume["status"],
         "attachments": [each["status"] for each in held],
