@@ -1,14 +1,24 @@
 """A hypervisor without one."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from tests.fakes.world import PLACES, FakeGuest, World
+from tests.fakes.world import PLACES, FakeGuest, ShownPeripheral, World
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
 from worker.model.disk import Disk
-from worker.model.guest import Guest, GuestDisk, InnerDisk, Layout
+from worker.model.guest import (
+    Guest,
+    GuestDisk,
+    GuestHostDevice,
+    GuestInterface,
+    InnerDisk,
+    Layout,
+)
 from worker.model.ids import InstanceId
 from worker.model.source import BlockSource, FileSource
 from worker.ports import GuestDisks, GuestInsides, Guests
+
+NONE: Mapping[str, ShownPeripheral] = {}
 
 
 def shown(disk: Disk) -> GuestDisk:
@@ -27,12 +37,20 @@ def shown(disk: Disk) -> GuestDisk:
             )
 
 
-def layout(disks: dict[str, Disk], empty: Layout | None = None) -> Layout:
+def layout(
+    disks: dict[str, Disk],
+    empty: Layout | None = None,
+    peripherals: Mapping[str, ShownPeripheral] = NONE,
+) -> Layout:
     without = empty or Layout(disks=(), taken=frozenset(), places=PLACES)
-    taken = {disk.address for disk in disks.values() if disk.address}
+    others = tuple(peripherals.values())
+    devices = (*disks.values(), *others)
+    taken = {device.address for device in devices if device.address}
     return replace(
         without,
         disks=tuple(shown(disk) for disk in disks.values()),
+        interfaces=tuple(one for one in others if isinstance(one, GuestInterface)),
+        host_devices=tuple(one for one in others if isinstance(one, GuestHostDevice)),
         taken=without.taken | taken,
     )
 
@@ -43,6 +61,14 @@ def lay_ghost(guest: FakeGuest, alias: str) -> None:
         message = f"the guest keeps {alias}"
         raise GuestBusy(message)
     guest.ghosts.discard(alias)
+
+
+def _live(guest: FakeGuest) -> Layout:
+    return layout(guest.live, guest.empty, guest.live_peripherals)
+
+
+def _persistent(guest: FakeGuest) -> Layout:
+    return layout(guest.persistent, guest.empty, guest.persistent_peripherals)
 
 
 class FakeGuests(Guests):
@@ -58,8 +84,8 @@ class FakeGuests(Guests):
             instance=instance,
             name=guest.name,
             vm_state=guest.vm_state,
-            live=layout(guest.live, guest.empty) if guest.running else None,
-            persistent=None if guest.transient else layout(guest.persistent, guest.empty),
+            live=_live(guest) if guest.running else None,
+            persistent=None if guest.transient else _persistent(guest),
         )
 
     def find(self, name_or_uuid: str) -> Guest:
@@ -79,6 +105,8 @@ class FakeGuestDisks(GuestDisks):
         places = [guest.persistent] + ([guest.live] if guest.running else [])
         for place in places:
             self._check(place, disk)
+        for peripherals in (guest.persistent_peripherals, guest.live_peripherals):
+            _check_apart(peripherals, disk)
         if guest.running and disk.alias not in guest.live:
             lay_ghost(guest, disk.alias)
         for place in places:
@@ -119,6 +147,13 @@ class FakeGuestDisks(GuestDisks):
             ):
                 message = f"{disk.target} or its address is taken"
                 raise HypervisorRefused(message)
+
+
+def _check_apart(peripherals: Mapping[str, ShownPeripheral], disk: Disk) -> None:
+    for alias, other in peripherals.items():
+        if alias == disk.alias or (disk.address is not None and other.address == disk.address):
+            message = f"{disk.alias} or its address is taken by {other}"
+            raise HypervisorRefused(message)
 
 
 class FakeGuestInsides(GuestInsides):

@@ -119,6 +119,7 @@ class FakePower(Power):
             self._check_sources(guest)
             guest.vm_state = VmState.ACTIVE
             guest.live = dict(guest.persistent)
+            guest.live_peripherals = dict(guest.persistent_peripherals)
 
     def ask_off(self, instance: InstanceId) -> None:
         guest = self.world.guests.get(instance)
@@ -140,6 +141,7 @@ class FakePower(Power):
     def _off(guest: FakeGuest) -> None:
         guest.vm_state = VmState.STOPPED
         guest.live = {}
+        guest.live_peripherals = {}
         guest.ghosts = set()
 
     def _check_sources(self, guest: FakeGuest) -> None:

@@ -52,7 +52,13 @@ class FakeDefinitions(Definitions):
     def read(self, instance: InstanceId) -> str:
         guest = self._persistent(instance)
         text = f"{instance} {len(self.world.texts)}"
-        self.world.texts[text] = replace(guest, persistent=dict(guest.persistent), live={})
+        self.world.texts[text] = replace(
+            guest,
+            persistent=dict(guest.persistent),
+            persistent_peripherals=dict(guest.persistent_peripherals),
+            live={},
+            live_peripherals={},
+        )
         return text
 
     def taken(self, instance: InstanceId, name: str) -> str | None:
@@ -83,7 +89,9 @@ class FakeDefinitions(Definitions):
             kept,
             vm_state=VmState.STOPPED,
             persistent=dict(kept.persistent),
+            persistent_peripherals=dict(kept.persistent_peripherals),
             live={},
+            live_peripherals={},
             beside=Beside(**now),
         )
         self.world.guests[instance] = made

@@ -17,7 +17,7 @@ from worker.model.beside import Beside
 from worker.model.block_device import BlockDevice, Bus
 from worker.model.connection import Connection
 from worker.model.disk import Disk
-from worker.model.guest import Layout
+from worker.model.guest import GuestHostDevice, GuestInterface, Layout
 from worker.model.ids import (
     AttachmentId,
     BlockDeviceId,
@@ -45,12 +45,15 @@ _ONE_AT_A_TIME = threading.RLock()
 """Held while a world commits, for tests in which lanes run side by side."""
 
 
+ShownPeripheral = GuestInterface | GuestHostDevice
+"""An interface or host device as its hypervisor shows it."""
+
 ThingT = TypeVar("ThingT", bound="FakeGuest | World")
 
 
 @dataclass
 class FakeGuest:
-    """A domain: disks by alias, in the running guest and in the persistent XML.
+    """A domain: disks and peripherals by alias, in the running guest and in the persistent XML.
 
     ``ghosts`` are the aliases of disks that the guest has and its hypervisor denies. ``asked``
     counts how often it was asked to power itself off, which a ``deaf`` one does not do. ``empty``
@@ -62,6 +65,8 @@ class FakeGuest:
     vm_state: VmState = VmState.ACTIVE
     live: dict[str, Disk] = field(default_factory=dict)
     persistent: dict[str, Disk] = field(default_factory=dict)
+    live_peripherals: dict[str, ShownPeripheral] = field(default_factory=dict)
+    persistent_peripherals: dict[str, ShownPeripheral] = field(default_factory=dict)
     ghosts: set[str] = field(default_factory=set)
     doubted: bool = field(default=False, compare=False)
     busy: bool = False

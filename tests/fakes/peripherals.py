@@ -1,0 +1,94 @@
+"""Interfaces and host devices of guests, without a hypervisor."""
+
+from collections.abc import Mapping
+
+from tests.fakes.world import FakeGuest, ShownPeripheral, World
+from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
+from worker.model.alias import is_kept
+from worker.model.disk import Disk
+from worker.model.guest import GuestHostDevice, GuestInterface
+from worker.model.host_device import HostDevice
+from worker.model.ids import InstanceId
+from worker.model.peripheral import Peripheral
+from worker.model.specification import Interface, InterfaceKind
+from worker.ports.hypervisor import GuestPeripherals
+
+KINDS = {
+    InterfaceKind.BRIDGE: "bridge",
+    InterfaceKind.TAP: "ethernet",
+    InterfaceKind.USER: "user",
+}
+
+
+def shown_peripheral(peripheral: Peripheral) -> ShownPeripheral:
+    # One of other hands has no alias.
+    alias = peripheral.alias or None
+    match peripheral.what:
+        case Interface() as interface:
+            return GuestInterface(
+                mac=interface.mac.lower(),
+                alias=alias,
+                address=peripheral.address,
+                kind=KINDS[interface.kind],
+                target=interface.target,
+                model=interface.model,
+            )
+        case HostDevice() as device:
+            return GuestHostDevice(source=device, alias=alias, address=peripheral.address)
+
+
+class FakeGuestPeripherals(GuestPeripherals):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def attach(self, instance: InstanceId, peripheral: Peripheral) -> None:
+        if not is_kept(peripheral.alias):
+            message = f"the alias {peripheral.alias!r} is dropped"
+            raise HypervisorRefused(message)
+        guest = self._guest(instance)
+        wanted = shown_peripheral(peripheral)
+        for place, disks in _layouts(guest):
+            _check(place, disks, wanted)
+        for place, _disks in _layouts(guest):
+            place.setdefault(peripheral.alias, wanted)
+
+    def unplug(self, instance: InstanceId, alias: str) -> None:
+        guest = self.world.guests.get(instance)
+        if guest is None:
+            return
+        if alias in guest.live_peripherals and guest.busy:
+            message = f"the guest keeps {alias}"
+            raise GuestBusy(message)
+        guest.live_peripherals.pop(alias, None)
+
+    def forget(self, instance: InstanceId, alias: str) -> None:
+        guest = self.world.guests.get(instance)
+        if guest is not None:
+            guest.persistent_peripherals.pop(alias, None)
+
+    def _guest(self, instance: InstanceId) -> FakeGuest:
+        try:
+            return self.world.guests[instance]
+        except KeyError as error:
+            message = f"no domain {instance}"
+            raise DomainNotFound(message) from error
+
+
+def _layouts(guest: FakeGuest) -> list[tuple[dict[str, ShownPeripheral], dict[str, Disk]]]:
+    kept = (guest.persistent_peripherals, guest.persistent)
+    live = (guest.live_peripherals, guest.live)
+    return [*([] if guest.transient else [kept]), *([live] if guest.running else [])]
+
+
+def _check(
+    place: Mapping[str, ShownPeripheral], disks: Mapping[str, Disk], wanted: ShownPeripheral
+) -> None:
+    there = place.get(wanted.alias or "")
+    if wanted.alias in disks or there not in (None, wanted):
+        message = f"{wanted.alias} is {there}, not {wanted}"
+        raise HypervisorRefused(message)
+    others = [one.address for one in place.values() if one.alias != wanted.alias]
+    taken = [*others, *(disk.address for disk in disks.values())]
+    if wanted.address is not None and wanted.address in taken:
+        message = f"{wanted.address} is taken"
+        raise HypervisorRefused(message)
