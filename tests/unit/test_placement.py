@@ -13,10 +13,13 @@ from worker.errors import BusUnsupported, DeviceNameTaken, NoFreePort, TooManyDe
 from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress, place_of
 from worker.model.block_device import BlockDevice, Bus
 from worker.model.guest import Guest, GuestDisk, Layout
-from worker.model.ids import BlockDeviceId
+from worker.model.host_device import HostDevice, parse_host_device
+from worker.model.ids import BlockDeviceId, PeripheralId, PortId
 from worker.model.instance import VmState
 from worker.model.names import PREFIXES, letters
-from worker.model.placement import HOT_PLUGGED, place
+from worker.model.peripheral import Peripheral, Plugged
+from worker.model.placement import HOT_PLUGGED, place, place_peripheral
+from worker.model.specification import Interface, InterfaceKind
 
 NO_LIMIT = -1
 FIRST, SECOND, THIRD = PLACES[Bus.VIRTIO][:3]
@@ -224,3 +227,88 @@ def test_a_placement_never_collides_with_anything(
     assert spot.device_name.removeprefix("/dev/") not in names | {each.target for each in known}
     assert not any((place_of(spot.address) == place_of(at)) for at in held)
     assert all(spot.address in each.places[bus] for each in seen.layouts)
+
+
+NIC = Interface(port=PortId("p"), kind=InterfaceKind.USER, mac="52:54:00:00:00:01")
+CARD, STICK, MEDIATED = (
+    parse_host_device(text)
+    for text in (
+        "pci:0000:03:00.0",
+        "usb:046d:c52b",
+        "mdev:11111111-2222-3333-4444-555555555555",
+    )
+)
+PORT = UsbAddress(port=1)
+
+
+def peripheral(what: Plugged = NIC, address: Address | None = FIRST) -> Peripheral:
+    return Peripheral(
+        uuid=PeripheralId("p"), instance=INSTANCE, what=what, alias="ua-p", address=address
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "address"), [(NIC, FIRST), (CARD, FIRST), (MEDIATED, FIRST), (STICK, PORT)]
+)
+def test_a_peripheral_gets_the_first_place_of_its_kind(what: Plugged, address: Address) -> None:
+    assert place_peripheral(guest(EMPTY, EMPTY), [], [], what) == address
+
+
+def test_the_place_of_a_peripheral_is_in_no_row() -> None:
+    rows, peripherals = [row(address=FIRST)], [peripheral(address=SECOND), peripheral(address=None)]
+
+    assert place_peripheral(guest(EMPTY, EMPTY), rows, peripherals, NIC) == THIRD
+
+
+def test_a_usb_disk_and_a_usb_device_have_ports_of_their_own() -> None:
+    rows = [row("/dev/sda", PORT, Bus.USB)]
+
+    assert place_peripheral(guest(EMPTY, EMPTY), rows, [], STICK) == UsbAddress(port=2)
+
+
+def test_a_disk_gets_no_place_that_a_peripheral_has_only_in_its_row() -> None:
+    seen = guest(EMPTY, EMPTY)
+
+    spot = place(seen, [], Bus.VIRTIO, None, NO_LIMIT, peripherals=[peripheral()])
+
+    assert (spot.device_name, spot.address) == ("/dev/vda", SECOND)
+
+
+def test_the_place_of_a_peripheral_is_free_in_the_live_and_in_the_persistent_layout() -> None:
+    seen = guest(layout(taken=frozenset({FIRST})), layout(taken=frozenset({SECOND})))
+
+    assert place_peripheral(seen, [], [], NIC) == THIRD
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [(NIC, "an interface$"), (CARD, "pci"), (MEDIATED, "mdev"), (STICK, "usb")],
+)
+def test_a_guest_that_is_full_takes_no_peripheral(what: Plugged, said: str) -> None:
+    full = layout(taken=frozenset([*PLACES[Bus.VIRTIO], *PLACES[Bus.USB]]))
+
+    with pytest.raises(NoFreePort, match=said):
+        place_peripheral(guest(None, full), [], [], what)
+
+
+@pytest.mark.parametrize("lacking", ["live", "persistent"])
+def test_a_guest_without_usb_in_either_layout_takes_no_usb_device(lacking: str) -> None:
+    without = layout(places={Bus.VIRTIO: PLACES[Bus.VIRTIO]})
+    seen = guest(without, EMPTY) if lacking == "live" else guest(EMPTY, without)
+
+    with pytest.raises(BusUnsupported, match="no controller for bus usb"):
+        place_peripheral(seen, [], [], STICK)
+
+
+@given(st.none() | layouts(), layouts(), rows(), st.sampled_from([NIC, CARD, STICK]))
+def test_the_place_of_a_peripheral_never_collides_with_anything(
+    live: Layout | None, persistent: Layout, known: list[BlockDevice], what: Interface | HostDevice
+) -> None:
+    seen = guest(live, persistent)
+    try:
+        address = place_peripheral(seen, known, [], what)
+    except NoFreePort:
+        return
+    held = {at for each in seen.layouts for at in each.taken}
+    held |= {each.address for each in known if each.address is not None}
+    assert not any(place_of(address) == place_of(at) for at in held)
