@@ -16,8 +16,8 @@ _UUID = "0f2b8f7e-95ff-4fd5-8a0a-0b7c9f3f6c11"
 
 def _line(sequence: int, device: str) -> bytes:
     disk = f'"{device}": {{"size": 1024, "serial": "s"}}'
-    text = f'{{"sequence": {sequence}, "uptime": 1.5, "disks": {{{disk}}}}}'
-    return f"BLOCKWORKER-DISKS {text}\r\n".encode()
+    seen = f'"disks": {{{disk}}}, "interfaces": {{"eth0": "52:54:00:00:00:01"}}'
+    return f'BLOCKWORKER-SEES {{"sequence": {sequence}, "uptime": 1.5, {seen}}}\r\n'.encode()
 
 
 def test_the_newest_whole_report_counts(tmp_path: Path) -> None:
@@ -27,10 +27,19 @@ def test_the_newest_whole_report_counts(tmp_path: Path) -> None:
     assert GuestConsole(log).disks() == {"vdb": GuestReport(device="vdb", size=1024, serial="s")}
 
 
+def test_a_report_tells_of_interfaces_too(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(_line(1, "vda"))
+
+    seen = GuestConsole(log).wait_for_interfaces(lambda found: "eth0" in found, timeout=0.01)
+
+    assert seen == {"eth0": "52:54:00:00:00:01"}
+
+
 @pytest.mark.parametrize("noise", [b"{", b"[]", b'{"disks": 3}', b'{"disks": {"vda": 1}}', b""])
 def test_a_line_that_the_kernel_wrote_into_is_no_report(tmp_path: Path, noise: bytes) -> None:
     log = tmp_path / "log"
-    log.write_bytes(_line(1, "vda") + b"BLOCKWORKER-DISKS " + noise + b"\r\n")
+    log.write_bytes(_line(1, "vda") + b"BLOCKWORKER-SEES " + noise + b"\r\n")
 
     assert set(GuestConsole(log).disks()) == {"vda"}
 

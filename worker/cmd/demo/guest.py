@@ -12,7 +12,7 @@ from lxml import etree
 
 from worker.cmd.demo.guest_image import GuestImage
 
-_MARK = b"BLOCKWORKER-DISKS "
+_MARK = b"BLOCKWORKER-SEES "
 # Far more than the longest report, so that a whole one is always in it.
 _TAIL = 64 * 1024
 _POLL = 0.02
@@ -40,11 +40,15 @@ class GuestReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleReport:
-    """All disks of the guest at one moment, ``uptime`` seconds after it booted."""
+    """All that the guest sees at one moment, ``uptime`` seconds after it booted.
+
+    Disks and interfaces by the guest's names for them; of an interface it tells the MAC.
+    """
 
     sequence: int
     uptime: float
     disks: Mapping[str, GuestReport]
+    interfaces: Mapping[str, str]
 
 
 class GuestSilent(Exception):
@@ -52,7 +56,7 @@ class GuestSilent(Exception):
 
 
 class GuestConsole:
-    """What a guest says of its disks, read from the file that its serial console is written to.
+    """What a guest says it sees, read from the file that its serial console is written to.
 
     The guest reports within 0.3 s of a change, and each second in any case.
     """
@@ -83,6 +87,12 @@ class GuestConsole:
         Raises ``GuestSilent`` after ``timeout`` seconds.
         """
         return dict(self._wait(lambda report: predicate(report.disks), timeout).disks)
+
+    def wait_for_interfaces(
+        self, predicate: Callable[[Mapping[str, str]], bool], timeout: float
+    ) -> dict[str, str]:
+        """The MACs of the interfaces, by name, as ``wait_for`` does with disks."""
+        return dict(self._wait(lambda report: predicate(report.interfaces), timeout).interfaces)
 
     def fresh(self, timeout: float) -> dict[str, GuestReport]:
         """The disks by a report that is newer than this call: proof that the guest is alive."""
@@ -121,7 +131,10 @@ def _parse(line: bytes) -> ConsoleReport | None:
             name: GuestReport(device=name, size=disk["size"], serial=disk["serial"])
             for name, disk in told["disks"].items()
         }
-        return ConsoleReport(sequence=told["sequence"], uptime=told["uptime"], disks=disks)
+        interfaces = {name: str(mac) for name, mac in told["interfaces"].items()}
+        return ConsoleReport(
+            sequence=told["sequence"], uptime=told["uptime"], disks=disks, interfaces=interfaces
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -15,7 +15,15 @@ from worker.cmd.demo.initramfs import ModuleMissing, load_modules, make_initramf
 from worker.errors import Unavailable
 
 _BUSYBOX = "busybox-static"
-_CLOUD_MODULES = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "evdev", "button")
+_CLOUD_MODULES = (
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_scsi",
+    "virtio_net",
+    "sd_mod",
+    "evdev",
+    "button",
+)
 # Debian's cloud kernel leaves out what no cloud has; the full one has these buses too.
 _MODULES = {
     "cloud-amd64": _CLOUD_MODULES,

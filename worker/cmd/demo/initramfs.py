@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# The guest's own look at its disks, told on the console: at once when something changed, and each
-# second in any case, so that silence means a dead guest. Only a change costs a fork; a guest that
-# waits is to leave the host's cores to others. `diskseq` differs when a disk went and another took
-# its name between two looks.
+# The guest's own look at its disks and interfaces, told on the console: at once when something
+# changed, and each second in any case, so that silence means a dead guest. Only a change costs a
+# fork; a guest that waits is to leave the host's cores to others. `diskseq` differs when a disk went
+# and another took its name between two looks.
 _INIT = r"""#!/bin/sh
 export PATH=/bin
 mount -t proc proc /proc
@@ -30,6 +30,13 @@ look() {
         read -r size 2>/dev/null <"$disk/size" || continue
         read -r order 2>/dev/null <"$disk/diskseq"
         seen="$seen $name:$size:$order"
+    done
+    joined=
+    for interface in /sys/class/net/*; do
+        name=${interface##*/}
+        [ "$name" = lo ] && continue
+        read -r mac 2>/dev/null <"$interface/address" || continue
+        joined="$joined $name=$mac"
     done
 }
 
@@ -51,19 +58,26 @@ describe() {
         disks="$disks$comma\"$name\": {\"size\": $((${size%%:*} * 512)), \"serial\": \"$serial\"}"
         comma=", "
     done
+    interfaces= comma=
+    for entry in $joined; do
+        interfaces="$interfaces$comma\"${entry%%=*}\": \"${entry#*=}\""
+        comma=", "
+    done
+    told="$seen$joined"
 }
 
 told=nothing sequence=0 rest=0
 while :; do
     look
-    if [ "$seen" != "$told" ]; then
+    if [ "$seen$joined" != "$told" ]; then
         describe
-        told=$seen rest=0
+        rest=0
     fi
     if [ $rest -eq 0 ]; then
         read -r uptime idle </proc/uptime
         sequence=$((sequence + 1)) rest=10
-        echo "BLOCKWORKER-DISKS {\"sequence\": $sequence, \"uptime\": $uptime, \"disks\": {$disks}}"
+        news="\"disks\": {$disks}, \"interfaces\": {$interfaces}"
+        echo "BLOCKWORKER-SEES {\"sequence\": $sequence, \"uptime\": $uptime, $news}"
     fi
     rest=$((rest - 1))
     sleep 0.1
