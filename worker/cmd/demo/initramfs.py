@@ -10,8 +10,8 @@ from pathlib import Path
 
 # The guest's own look at its disks and interfaces, told on the console: at once when something
 # changed, and each second in any case, so that silence means a dead guest. Only a change costs a
-# fork; a guest that waits is to leave the host's cores to others. `diskseq` differs when a disk went
-# and another took its name between two looks.
+# fork; a guest that waits is to leave the host's cores to others. `diskseq` differs when a disk
+# went and another took its name between two looks.
 _INIT = r"""#!/bin/sh
 export PATH=/bin
 mount -t proc proc /proc
