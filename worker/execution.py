@@ -73,6 +73,7 @@ class Page:
 
     ``deadline`` is when the operation is late; nothing is stopped then. ``on_end`` is told of its
     end, once that is durable; ``on_close`` is called when the run is over, however it was.
+    ``rest`` waits between two tries, and raises Stopped where the worker is not to try again.
     """
 
     record: OperationRecord
@@ -80,6 +81,7 @@ class Page:
     deadline: datetime | None = None
     on_end: Callable[[Operation], None] = tell_nobody
     on_close: Callable[[], None] = leave
+    rest: Callable[[float], None] = time.sleep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,7 @@ class _Outcome:
 def carry_out(
     operation: Operation, kinds: Mapping[str, Kind], page: Page, patience: Patience
 ) -> None:
-    """Bring the operation to its end and tell it; raises DatabaseUnavailable only."""
+    """Bring the operation to its end and tell it; raises DatabaseUnavailable and Stopped only."""
     begun = time.monotonic()
     kind = kinds[operation.method]
     outcome = _run(operation, kinds, page, patience)
@@ -222,7 +224,7 @@ def _go(operation: Operation, kind: Kind, page: Page, patience: Patience) -> Blo
             raise
         except Exception as error:  # noqa: BLE001 - it may have come past the commit point
             _check_goes_on(operation, error, page, last=attempt >= patience.tries(error))
-        time.sleep(patience.pause(attempt))
+        page.rest(patience.pause(attempt))
     raise AssertionError
 
 

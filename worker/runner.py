@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseUnavailable, Stopped
 from worker.execution import Kind, Page, Patience, carry_out
 from worker.gate import Gate
 from worker.model.operation import Operation
@@ -72,6 +72,11 @@ class Runner:
         with self._lock:
             return len(self._lanes), sum(map(len, self._lanes.values()))
 
+    def rest(self, seconds: float) -> None:
+        """Wait that long, on an operation's thread; raises Stopped when the runner stops."""
+        if self._stopping.wait(seconds):
+            raise Stopped
+
     def wait_idle(self, seconds: float) -> bool:
         """Wait until no lane has work; return whether that came in time."""
         with self._idle:
@@ -80,7 +85,8 @@ class Runner:
     def stop(self, seconds: float) -> bool:
         """Begin no more operations, wait for those that run; return whether all ended in time.
 
-        What has not begun stays in the journal, for the next worker.
+        What has not begun stays in the journal, for the next worker, and so does what only waits
+        to be tried again.
         """
         self._stopping.set()
         done = self.wait_idle(seconds)
@@ -129,13 +135,21 @@ class Runner:
             try:
                 operation = _as_kept(operation, page)
                 if not operation.state.ended:
-                    carry_out(operation, self._kinds, page, self._patience)
+                    self._carry_out(operation, page)
                 return
             except DatabaseUnavailable as error:
                 attempt += 1
                 LOG.warning("journal away: operation=%s error=%s", operation.id, error)
                 if self._stopping.wait(self._patience.pause(attempt)):
                     return
+
+
+    def _carry_out(self, operation: Operation, page: Page) -> None:
+        try:
+            carry_out(operation, self._kinds, page, self._patience)
+        except Stopped:
+            page.record.leave()
+            LOG.info("operation left to the next start: operation=%s", operation.id)
 
 
 def _as_kept(operation: Operation, page: Page) -> Operation:

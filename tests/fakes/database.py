@@ -429,6 +429,9 @@ class FakeOperationRecord(OperationRecord):
         at = next(at for at, step in enumerate(steps) if step.number == number)
         steps[at] = replace(steps[at], seconds=seconds, outcome=outcome, fault=fault)
 
+    def leave(self) -> None:
+        self.world.commit()
+
     def count_attempt(self) -> int:
         self.world.commit()
         steps = self.world.steps[self.id]

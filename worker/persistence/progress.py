@@ -110,6 +110,10 @@ class SqlOperationRecord(OperationRecord):
         values = {"seconds": seconds, "outcome": outcome.value} | fault_values(fault)
         self._unit.note(partial(_close_step, which | values))
 
+    def leave(self) -> None:
+        """Commit what the ports have written, and how the last steps ended."""
+        self._unit.commit()
+
     def count_attempt(self) -> int:
         """Commit that the worker died in a step, and close that step; return how often by now."""
         attempts = self._operation.attempts + 1

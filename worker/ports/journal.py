@@ -112,7 +112,7 @@ class StuckOperations(ABC):
 class OperationRecord(ABC):
     """The journal's page of one operation while it runs.
 
-    What the ports of the operation have written is committed by ``open_step`` and by ``end``.
+    What its ports have written is committed by ``open_step``, ``leave`` and ``end``.
     """
 
     @abstractmethod
@@ -134,6 +134,10 @@ class OperationRecord(ABC):
     @abstractmethod
     def count_attempt(self) -> int:
         """Note, durably, that the worker died in a step; return how often by now."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Write down, durably, how far it has come: the next worker is to take it up."""
 
     @abstractmethod
     def end(self, state: OperationState, fault: Fault | None, tell: Update | None) -> Operation:

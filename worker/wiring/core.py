@@ -150,7 +150,7 @@ class Core:
         watched = self.watchman.watch(operation, timeout)
         watches = (watcher(operation) for watcher in self._watchers)
         recorder = Recorder(repositories.record, (watched, *watches))
-        waiting = Waiting(self._patience(time.monotonic() + timeout))
+        waiting = Waiting(self._patience(time.monotonic() + timeout), self.runner.rest)
 
         def around(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - any port's answer
             return waiting.call(name, lambda: recorder.step(name, call))
@@ -161,6 +161,7 @@ class Core:
             deadline=self.clock.now() + timedelta(seconds=timeout),
             on_end=self.on_end,
             on_close=partial(self.watchman.ended, operation),
+            rest=self.runner.rest,
         )
 
     def _patience(self, late_at: float) -> Callable[[], float]:

@@ -43,9 +43,15 @@ class Waiting:
     A call that broke off may have had its effect: every port looks before it acts.
     """
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        """``seconds`` says, when a call fails, how long it may be tried in all."""
+    def __init__(
+        self, seconds: Callable[[], float], rest: Callable[[float], None] = time.sleep
+    ) -> None:
+        """``seconds`` says, when a call fails, how long it may be tried in all.
+
+        ``rest`` waits between two tries; what it raises is raised instead of a try.
+        """
         self._seconds = seconds
+        self._rest = rest
 
     def call(self, name: str, call: Callable[[], ResultT]) -> ResultT:
         """Make the call; raises what it raises, the last time."""
@@ -57,10 +63,10 @@ class Waiting:
                 raise
         return self._again(call, patience)
 
-    @staticmethod
-    def _again(call: Callable[[], ResultT], patience: float) -> ResultT:
-        time.sleep(min(FIRST_PAUSE, patience))
+    def _again(self, call: Callable[[], ResultT], patience: float) -> ResultT:
+        self._rest(min(FIRST_PAUSE, patience))
         retrying = Retrying(
+            sleep=self._rest,
             stop=stop_after_delay(patience),
             wait=wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
             retry=retry_if_exception_type(AWAY),

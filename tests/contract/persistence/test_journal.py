@@ -238,6 +238,20 @@ def test_a_death_in_a_step_is_counted_and_the_step_closed(repositories: Reposito
     assert repositories.operations.get(operation.id).steps[2].attempt == 1
 
 
+def test_what_is_left_to_the_next_worker_is_durable_and_no_death(
+    repositories: Repositories,
+) -> None:
+    operation = an_operation()
+    repositories.operations.accept(operation)
+    record = page(repositories, operation)
+    record.start(None)
+    record.close_step(record.open_step("connector.connect"), 0.5, DIED)
+    record.leave()
+    (left,) = repositories.operations.unfinished()
+    assert (left.state, left.attempts) == (OperationState.RUNNING, 0)
+    assert [step.outcome for step in left.steps] == [StepOutcome.FAILED]
+
+
 def test_a_page_opened_without_its_steps_numbers_on(repositories: Repositories) -> None:
     operation, _ = repositories.operations.accept(an_operation())
     first = page(repositories, operation)
