@@ -143,7 +143,6 @@ class Runner:
                 if self._stopping.wait(self._patience.pause(attempt)):
                     return
 
-
     def _carry_out(self, operation: Operation, page: Page) -> None:
         try:
             carry_out(operation, self._kinds, page, self._patience)
