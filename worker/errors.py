@@ -217,6 +217,12 @@ class BlockDeviceNotFound(NotFound):
     code = "block_device.not_found"
 
 
+class PeripheralNotFound(NotFound):
+    """The instance has no such interface or host device."""
+
+    code = "peripheral.not_found"
+
+
 class VolumeNotFound(NotFound):
     """The volume service knows no such volume."""
 
@@ -263,6 +269,12 @@ class IdTaken(Conflict):
     """The id was given to something else before; ids are never used again."""
 
     code = "block_device.id_taken"
+
+
+class PeripheralTaken(Conflict):
+    """The instance has the port already, or an instance of this host has the host device."""
+
+    code = "peripheral.taken"
 
 
 class TooManyDevices(Conflict):

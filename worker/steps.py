@@ -149,6 +149,7 @@ class _Wrapped:
 OUTSIDE = (
     "guests",
     "disks",
+    "guest_peripherals",
     "insides",
     "machines",
     "power",

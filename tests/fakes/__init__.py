@@ -9,6 +9,7 @@ from tests.fakes.database import (
     FakeInstances,
     FakeOperationRecord,
     FakeOperations,
+    FakePeripherals,
     FakeProgress,
     FakeStuckOperations,
     FakeUpdates,
@@ -23,6 +24,7 @@ from tests.fakes.moving import (
     FakeMoves,
     FakeOwnOperations,
 )
+from tests.fakes.peripherals import FakeGuestPeripherals
 from tests.fakes.volume_service import (
     FakeAttachments,
     FakeConnector,
@@ -67,6 +69,7 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         max_disk_devices=-1,
         guests=FakeGuests(world),
         disks=FakeGuestDisks(world),
+        guest_peripherals=FakeGuestPeripherals(world),
         insides=FakeGuestInsides(world),
         machines=FakeMachines(world),
         power=FakePower(world),
@@ -82,6 +85,7 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         connector=FakeConnector(world),
         sharing=world.sharing,
         devices=FakeBlockDevices(world),
+        peripherals=FakePeripherals(world),
         connections=FakeConnections(world),
         instances=FakeInstances(world),
         moves=FakeMoves(world),

@@ -17,15 +17,26 @@ from worker.errors import (
     OperationConflict,
     OperationNotFound,
     OperationWrongState,
+    PeripheralTaken,
     TagTaken,
     VolumeAlreadyAttached,
 )
 from worker.model.block_device import LEGAL_MOVES, BlockDevice, DeviceStatus
 from worker.model.connection import Connection, ConnectionRecord
-from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId
+from worker.model.host_device import HostDevice
+from worker.model.ids import (
+    AttachmentId,
+    BlockDeviceId,
+    InstanceId,
+    OperationId,
+    PeripheralId,
+    VolumeId,
+)
 from worker.model.instance import Instance
 from worker.model.operation import Fault, Operation, OperationState, Step, StepOutcome
+from worker.model.peripheral import Peripheral
 from worker.model.secret import blanked, same_arguments
+from worker.model.specification import Interface
 from worker.model.update import Update
 from worker.ports import (
     BlockDevices,
@@ -33,6 +44,7 @@ from worker.ports import (
     Instances,
     OperationRecord,
     Operations,
+    Peripherals,
     Progress,
     StuckOperations,
     Updates,
@@ -94,6 +106,9 @@ class FakeBlockDevices(BlockDevices):
                 raise AddressTaken(str(device.address))
             if device.tag is not None and row.tag == device.tag:
                 raise TagTaken(device.tag)
+        for other in FakePeripherals(self.world).of_instance(device.instance):
+            if device.address is not None and other.address == device.address:
+                raise AddressTaken(str(device.address))
         self.world.commit()
         self.world.rows[device.uuid] = device
         self.world.reserved_at[device.uuid] = self.world.now
@@ -134,6 +149,81 @@ def _remove_row(device: BlockDevice, world: World) -> None:
     found = world.rows.pop(device.uuid, None)
     if found is not None:
         world.removed[device.uuid] = replace(found, deleted=True)
+
+
+class FakePeripherals(Peripherals):
+    """The host of every row is the one of the world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def of_instance(self, instance: InstanceId) -> tuple[Peripheral, ...]:
+        known = tuple(self.world.seen().peripherals.values())
+        return tuple(row for row in known if row.instance == instance)
+
+    def look(self, uuid: PeripheralId) -> Peripheral | None:
+        seen = self.world.seen()
+        return seen.peripherals.get(uuid) or seen.unplugged.get(uuid)
+
+    def bearing(self, instance: InstanceId, alias: str) -> Peripheral | None:
+        seen = self.world.seen()
+        known = [*seen.unplugged.values(), *seen.peripherals.values()]
+        found = [row for row in known if (row.instance, row.alias) == (instance, alias)]
+        return found[-1] if found else None
+
+    def insert(self, peripheral: Peripheral) -> None:
+        if self.look(peripheral.uuid) is not None:
+            raise IdTaken(peripheral.uuid)
+        for row in self.world.seen().peripherals.values():
+            _check_unlike(row, peripheral)
+        disks = FakeBlockDevices(self.world).of_instance(peripheral.instance)
+        if peripheral.address is not None and peripheral.address in {d.address for d in disks}:
+            raise AddressTaken(str(peripheral.address))
+        self.world.commit()
+        self.world.peripherals[peripheral.uuid] = peripheral
+
+    def move(self, peripheral: Peripheral, status: DeviceStatus) -> Peripheral:
+        found = self.look(peripheral.uuid)
+        legal = status in LEGAL_MOVES[peripheral.status]
+        if found is None or found.deleted or found.status is not peripheral.status or not legal:
+            raise DeviceWrongState(peripheral.uuid)
+        self.world.commit()
+        moved = replace(found, status=status)
+        self.world.peripherals[peripheral.uuid] = moved
+        return moved
+
+    def save(self, peripheral: Peripheral) -> None:
+        self.world.append(partial(_save_peripheral, peripheral))
+
+    def remove(self, peripheral: Peripheral) -> None:
+        self.world.append(partial(_remove_peripheral, peripheral))
+
+
+def _check_unlike(row: Peripheral, peripheral: Peripheral) -> None:
+    if isinstance(peripheral.what, HostDevice) and row.what == peripheral.what:
+        raise PeripheralTaken(str(peripheral.what))
+    if row.instance != peripheral.instance:
+        return
+    port = _port(peripheral)
+    if row.alias == peripheral.alias or (port is not None and port == _port(row)):
+        raise PeripheralTaken(peripheral.alias)
+    if peripheral.address is not None and row.address == peripheral.address:
+        raise AddressTaken(str(peripheral.address))
+
+
+def _port(row: Peripheral) -> str | None:
+    return row.what.port if isinstance(row.what, Interface) else None
+
+
+def _save_peripheral(peripheral: Peripheral, world: World) -> None:
+    if peripheral.uuid in world.peripherals:
+        world.peripherals[peripheral.uuid] = peripheral
+
+
+def _remove_peripheral(peripheral: Peripheral, world: World) -> None:
+    found = world.peripherals.pop(peripheral.uuid, None)
+    if found is not None:
+        world.unplugged[peripheral.uuid] = replace(found, deleted=True)
 
 
 class FakeConnections(Connections):

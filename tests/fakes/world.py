@@ -24,11 +24,13 @@ from worker.model.ids import (
     ImageId,
     InstanceId,
     OperationId,
+    PeripheralId,
     VolumeId,
 )
 from worker.model.image import Image
 from worker.model.instance import Instance, VmState
 from worker.model.operation import Operation, Step
+from worker.model.peripheral import Peripheral
 from worker.model.specification import LocalDisk
 from worker.model.update import Update
 from worker.model.volume import Attachment, Volume
@@ -104,6 +106,7 @@ class World:
     sizes: dict[VolumeId, int] = field(default_factory=dict)
     unreachable: set[VolumeId] = field(default_factory=set)
     rows: dict[BlockDeviceId, BlockDevice] = field(default_factory=dict)
+    peripherals: dict[PeripheralId, Peripheral] = field(default_factory=dict)
     connections: dict[BlockDeviceId, Connection] = field(default_factory=dict)
     instances: dict[InstanceId, Instance] = field(default_factory=dict)
     images: dict[ImageId, Image] = field(default_factory=dict)
@@ -120,6 +123,7 @@ class World:
     cached: set[ImageId] = field(default_factory=set, compare=False)
     images_away: bool = False
     removed: dict[BlockDeviceId, BlockDevice] = field(default_factory=dict, compare=False)
+    unplugged: dict[PeripheralId, Peripheral] = field(default_factory=dict, compare=False)
     operations: dict[OperationId, Operation] = field(default_factory=dict, compare=False)
     steps: dict[OperationId, list[Step]] = field(default_factory=dict, compare=False)
     told: list[Update] = field(default_factory=list, compare=False)
@@ -155,6 +159,8 @@ class World:
             found = World(
                 rows=dict(self.rows),
                 removed=dict(self.removed),
+                peripherals=dict(self.peripherals),
+                unplugged=dict(self.unplugged),
                 connections=dict(self.connections),
                 instances=dict(self.instances),
             )

@@ -12,6 +12,9 @@ ImageId = NewType("ImageId", str)
 PortId = NewType("PortId", str)
 PeripheralId = NewType("PeripheralId", str)
 
+DeviceId = BlockDeviceId | PeripheralId
+"""A row of ours that stands for one device of a guest; no two of any kind have one id."""
+
 
 def is_uuid(text: str) -> bool:
     """Tell whether the text is a UUID in its canonical form: lower case, with hyphens."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import assert_never
 
 from worker.model.address import Address
@@ -13,6 +14,13 @@ from worker.model.specification import Interface
 
 Plugged = Interface | HostDevice
 """What a peripheral is; a new kind is added here, and ``assert_never`` shows the rest."""
+
+
+class PeripheralKind(StrEnum):
+    """What a row stands for."""
+
+    INTERFACE = "interface"
+    HOST_DEVICE = "host_device"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +43,23 @@ class Peripheral:
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
+    @property
+    def kind(self) -> PeripheralKind:
+        """What it stands for."""
+        match self.what:
+            case Interface():
+                return PeripheralKind.INTERFACE
+            case HostDevice():
+                return PeripheralKind.HOST_DEVICE
+            case _:
+                assert_never(self.what)
+
     def public(self) -> Mapping[str, str | None]:
         """Return the fields that may leave the worker."""
         shared = {
             "uuid": self.uuid,
             "instance_uuid": self.instance,
+            "kind": self.kind.value,
             "alias": self.alias,
             "address": None if self.address is None else str(self.address),
             "status": self.status.value,
@@ -47,7 +67,6 @@ class Peripheral:
         match self.what:
             case Interface() as interface:
                 return shared | {
-                    "kind": "interface",
                     "port_id": interface.port,
                     "mac_address": interface.mac,
                     "network": interface.kind.value,
@@ -55,6 +74,6 @@ class Peripheral:
                     "model": interface.model,
                 }
             case HostDevice() as device:
-                return shared | {"kind": "host_device", "host_device": str(device)}
+                return shared | {"host_device": str(device)}
             case _:
                 assert_never(self.what)

@@ -65,9 +65,12 @@ class LocalDisk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """A network interface; ``target`` is the bridge or tap of this host, None in user mode."""
+    """A network interface; ``target`` is the bridge or tap of this host, None in user mode.
 
-    port: PortId
+    Without a ``port`` it is one of a guest that was adopted: nobody named it.
+    """
+
+    port: PortId | None
     kind: InterfaceKind
     mac: str
     target: str | None = None

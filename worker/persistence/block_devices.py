@@ -35,6 +35,7 @@ from worker.persistence.connection_json import connection_of, json_of
 from worker.persistence.prepared import Change, Query
 from worker.persistence.schema import BLOCK_DEVICES as TABLE
 from worker.persistence.schema import INSTANCES
+from worker.persistence.sharing_places import no_peripheral_at
 from worker.persistence.unit_of_work import UnitOfWork, Write
 from worker.persistence.uuids import LACKS_MARKS, rows_of
 from worker.ports import BlockDevices
@@ -146,7 +147,9 @@ class SqlBlockDevices(BlockDevices):
         """Add a row and tell it, at once."""
         add = adding(device, self._unit.clock.now())
         try:
-            self._unit.commit(add, self._unit.telling(tell))
+            self._unit.commit(
+                add, self._unit.telling(tell), no_peripheral_at(device.instance, device.address)
+            )
         except Conflict as error:
             # Databases check keys in an order of their own; that of the id tells a repetition.
             if self.look(device.uuid) is not None:

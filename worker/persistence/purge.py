@@ -9,7 +9,14 @@ from sqlalchemy import Connection as SqlConnection
 
 from worker.model.operation import OperationState
 from worker.persistence.database import Database
-from worker.persistence.schema import BLOCK_DEVICES, CONNECTIONS, INSTANCES, OPERATIONS, UPDATES
+from worker.persistence.schema import (
+    BLOCK_DEVICES,
+    CONNECTIONS,
+    INSTANCES,
+    OPERATIONS,
+    PERIPHERALS,
+    UPDATES,
+)
 
 AT_ONCE = 500
 """Rows a transaction, so that a long purge does not hold up the worker."""
@@ -26,6 +33,7 @@ class Purged:
     """How many rows were deleted of each kind."""
 
     block_devices: int
+    peripherals: int
     instances: int
     operations: int
     updates: int
@@ -39,7 +47,8 @@ def purge(database: Database, before: datetime) -> Purged:
     """
     return Purged(
         block_devices=_delete(database, BLOCK_DEVICES.c.id, _devices(before)),
-        instances=_delete(database, INSTANCES.c.id, _instances(before)),
+        peripherals=_delete(database, PERIPHERALS.c.id, _removed(PERIPHERALS, before)),
+        instances=_delete(database, INSTANCES.c.id, _removed(INSTANCES, before)),
         operations=_delete(database, OPERATIONS.c.sequence, _operations(before)),
         updates=_delete(database, UPDATES.c.id, _updates(before)),
     )
@@ -52,8 +61,8 @@ def _devices(before: datetime) -> Select[int]:
     )
 
 
-def _instances(before: datetime) -> Select[int]:
-    return select(INSTANCES.c.id).where(INSTANCES.c.deleted != 0, INSTANCES.c.deleted_at < before)
+def _removed(table: Table, before: datetime) -> Select[int]:
+    return select(table.c.id).where(table.c.deleted != 0, table.c.deleted_at < before)
 
 
 def _operations(before: datetime) -> Select[int]:

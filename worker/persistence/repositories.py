@@ -11,6 +11,7 @@ from worker.persistence.instances import SqlInstances
 from worker.persistence.journal import SqlOperations
 from worker.persistence.moving import SqlMoves, SqlOwnOperations
 from worker.persistence.outbox import SqlOutbox
+from worker.persistence.peripherals import SqlPeripherals
 from worker.persistence.pool_records import SqlPoolRecords
 from worker.persistence.progress import SqlOperationRecord, SqlProgress
 from worker.persistence.stuck import SqlStuckOperations
@@ -28,6 +29,7 @@ class RequestRepositories:
 
     unit: UnitOfWork
     devices: SqlBlockDevices
+    peripherals: SqlPeripherals
     connections: SqlConnections
     instances: SqlInstances
     moves: SqlMoves
@@ -68,6 +70,7 @@ class Repositories:
         return RequestRepositories(
             unit=unit,
             devices=SqlBlockDevices(unit),
+            peripherals=SqlPeripherals(unit),
             connections=SqlConnections(unit),
             instances=SqlInstances(unit),
             moves=SqlMoves(unit),

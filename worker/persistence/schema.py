@@ -118,6 +118,37 @@ BLOCK_DEVICES = _table(
     Index("ix_bdm_deleted_at", "deleted_at"),
 )
 
+PERIPHERALS = _table(
+    "peripherals",
+    Column("id", Integer, primary_key=True),
+    Column("uuid", UUID, nullable=False),
+    # So that a device of a host has one holder, of whatever instance.
+    Column("host", HOST, nullable=False),
+    Column("instance_uuid", UUID, nullable=False),
+    Column("kind", WORD, nullable=False),
+    Column("port_id", UUID),
+    Column("mac_address", WORD),
+    Column("network", WORD),
+    Column("target", LABEL),
+    Column("model", WORD),
+    Column("host_device", String(64)),
+    Column("alias", LABEL, nullable=False),
+    Column("former", LABEL),
+    Column("address", String(64)),
+    Column("status", WORD, nullable=False),
+    Column("created_at", Utc),
+    Column("updated_at", Utc),
+    Column("deleted_at", Utc),
+    _zero("deleted"),
+    UniqueConstraint("uuid", name="uq_peripherals_uuid"),
+    UniqueConstraint("instance_uuid", "port_id", "deleted", name="uq_peripherals_port"),
+    UniqueConstraint("instance_uuid", "alias", "deleted", name="uq_peripherals_alias"),
+    UniqueConstraint("instance_uuid", "address", "deleted", name="uq_peripherals_address"),
+    UniqueConstraint("host", "host_device", "deleted", name="uq_peripherals_host_device"),
+    Index("ix_peripherals_instance", "instance_uuid", "deleted"),
+    Index("ix_peripherals_deleted_at", "deleted_at"),
+)
+
 OPERATIONS = _table(
     "operations",
     Column("sequence", BIG_ID, primary_key=True),

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 from worker.model.source import DiskFormat
 from worker.ports.clock import Clock
-from worker.ports.hypervisor import GuestDisks, GuestInsides, Guests, Machines, Power
+from worker.ports.hypervisor import (
+    GuestDisks,
+    GuestInsides,
+    GuestPeripherals,
+    Guests,
+    Machines,
+    Power,
+)
 from worker.ports.images import ConfigDrives, Images, LocalDisks
 from worker.ports.journal import (
     OperationRecord,
@@ -21,7 +28,7 @@ from worker.ports.journal import (
     Updates,
 )
 from worker.ports.moving import Autostart, Definitions, HostFiles, Moves, OwnOperations
-from worker.ports.records import BlockDevices, Connections, Instances
+from worker.ports.records import BlockDevices, Connections, Instances, Peripherals
 from worker.ports.volumes import Attachments, Connector, PoolRecords, PoolVolumes, Sharing, Volumes
 
 __all__ = [
@@ -35,6 +42,7 @@ __all__ = [
     "Definitions",
     "GuestDisks",
     "GuestInsides",
+    "GuestPeripherals",
     "Guests",
     "HostFiles",
     "Images",
@@ -46,6 +54,7 @@ __all__ = [
     "Operations",
     "Outbox",
     "OwnOperations",
+    "Peripherals",
     "PoolRecords",
     "PoolVolumes",
     "Ports",
@@ -73,6 +82,7 @@ class Ports:
     local_disk_format: DiskFormat = DiskFormat.QCOW2
     guests: Guests
     disks: GuestDisks
+    guest_peripherals: GuestPeripherals
     insides: GuestInsides
     machines: Machines
     power: Power
@@ -88,6 +98,7 @@ class Ports:
     connector: Connector
     sharing: Sharing
     devices: BlockDevices
+    peripherals: Peripherals
     connections: Connections
     instances: Instances
     moves: Moves

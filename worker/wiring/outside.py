@@ -17,6 +17,7 @@ from worker.ports import (
     Definitions,
     GuestDisks,
     GuestInsides,
+    GuestPeripherals,
     Guests,
     HostFiles,
     Images,
@@ -33,6 +34,7 @@ from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.guests import LibvirtGuests
 from worker.virt.insides import LibvirtGuestInsides
 from worker.virt.machines import LibvirtMachines
+from worker.virt.peripherals import LibvirtGuestPeripherals
 from worker.virt.power import LibvirtPower
 from worker.volume.brick import BrickConnector
 from worker.volume.pool.attachments import PoolAttachments
@@ -48,6 +50,7 @@ class Outside:
 
     guests: Guests
     disks: GuestDisks
+    guest_peripherals: GuestPeripherals
     insides: GuestInsides
     machines: Machines
     power: Power
@@ -71,6 +74,11 @@ def make_outside(
     return Outside(
         guests=LibvirtGuests(connection),
         disks=LibvirtGuestDisks(
+            connection,
+            detach_retry_interval=conf.hypervisor.detach_retry_interval,
+            detach_attempts=conf.hypervisor.detach_attempts,
+        ),
+        guest_peripherals=LibvirtGuestPeripherals(
             connection,
             detach_retry_interval=conf.hypervisor.detach_retry_interval,
             detach_attempts=conf.hypervisor.detach_attempts,

@@ -20,6 +20,7 @@ AWAY = (HypervisorUnavailable, ImagesUnavailable, VolumeServiceUnavailable)
 WAITED_FOR = (
     "guests.",
     "disks.",
+    "guest_peripherals.",
     "insides.",
     "machines.",
     "power.",

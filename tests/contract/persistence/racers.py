@@ -10,11 +10,12 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.contract.persistence.scenes import HOST, SteppedClock, reserved
+from tests.contract.persistence.scenes import HOST, SteppedClock, an_interface, reserved
 from worker.errors import WorkerError
 from worker.model.address import DriveAddress, PciAddress
 from worker.model.block_device import BlockDevice, Bus
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId, new_uuid
+from worker.model.peripheral import Peripheral
 from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
 from worker.persistence.repositories import Repositories
@@ -67,9 +68,32 @@ def race(url: str, instance: str, shared: str, start: float) -> list[tuple[str, 
     return tries
 
 
-def _try(repositories: Repositories, device: BlockDevice) -> str:
+def race_for_one_place(url: str, instance: str, start: float) -> list[str]:
+    """Let half of the threads reserve a disk and half an interface at one address."""
+    database = Database(make_engine(url), patience=60)
+    repositories = Repositories(database, HOST, SteppedClock())
+    place = PciAddress(bus=8, slot=8)
+
+    def run(number: int) -> str:
+        mine: BlockDevice | Peripheral = _device(instance, address=place)
+        if number % 2:
+            mine = an_interface(instance=InstanceId(instance), address=place)
+        time.sleep(max(0.0, start - time.time()))
+        return _try(repositories, mine)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        ends = list(pool.map(run, range(THREADS)))
+    database.close()
+    return ends
+
+
+def _try(repositories: Repositories, mine: BlockDevice | Peripheral) -> str:
+    call = repositories.for_call()
     try:
-        repositories.for_call().devices.insert(device, reserved(device))
+        if isinstance(mine, BlockDevice):
+            call.devices.insert(mine, reserved(mine))
+        else:
+            call.peripherals.insert(mine)
     except WorkerError as error:
         return error.code
     return WON

@@ -8,9 +8,19 @@ from sqlalchemy import Table, func, select
 
 from worker.model.address import PciAddress
 from worker.model.block_device import BlockDevice, Bus
-from worker.model.ids import BlockDeviceId, InstanceId, OperationId, VolumeId, new_uuid
+from worker.model.ids import (
+    BlockDeviceId,
+    InstanceId,
+    OperationId,
+    PeripheralId,
+    PortId,
+    VolumeId,
+    new_uuid,
+)
 from worker.model.instance import Instance, VmState
 from worker.model.operation import Operation
+from worker.model.peripheral import Peripheral
+from worker.model.specification import Interface, InterfaceKind
 from worker.model.update import Event, Update
 from worker.persistence.database import Database
 from worker.persistence.repositories import Repositories
@@ -61,6 +71,21 @@ def a_device(**fields: Any) -> BlockDevice:  # noqa: ANN401 - of any field
         "address": PciAddress(bus=slot % 256, slot=slot // 256 % 32),
     }
     return BlockDevice(**(given | fields))
+
+
+def an_interface(**fields: Any) -> Peripheral:  # noqa: ANN401 - of any field
+    """Return an interface that collides with no other."""
+    slot = next(SLOTS)
+    port = PortId(new_uuid())
+    mac = f"52:54:00:00:{slot // 256 % 256:02x}:{slot % 256:02x}"
+    given: dict[str, Any] = {
+        "uuid": PeripheralId(new_uuid()),
+        "instance": InstanceId(new_uuid()),
+        "what": Interface(port=port, kind=InterfaceKind.USER, mac=mac),
+        "alias": f"ua-{port}",
+        "address": PciAddress(bus=slot % 256, slot=slot // 256 % 32),
+    }
+    return Peripheral(**(given | fields))
 
 
 def an_operation(**fields: Any) -> Operation:  # noqa: ANN401 - of any field

@@ -82,6 +82,18 @@ def test_every_unique_key_is_there(empty_engine: Engine) -> None:
     }
 
 
+def test_every_unique_key_of_peripherals_is_there(empty_engine: Engine) -> None:
+    upgrade(empty_engine)
+    keys = inspect(empty_engine).get_unique_constraints("peripherals")
+    assert {tuple(key["column_names"]) for key in keys} == {
+        ("uuid",),
+        ("instance_uuid", "port_id", "deleted"),
+        ("instance_uuid", "alias", "deleted"),
+        ("instance_uuid", "address", "deleted"),
+        ("host", "host_device", "deleted"),
+    }
+
+
 def test_the_table_has_every_column_it_always_had(empty_engine: Engine) -> None:
     upgrade(empty_engine)
     columns = inspect(empty_engine).get_columns("block_device_mapping")

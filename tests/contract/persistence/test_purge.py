@@ -6,6 +6,7 @@ from tests.contract.persistence.scenes import (
     SteppedClock,
     a_device,
     an_instance,
+    an_interface,
     an_operation,
     count,
     insert,
@@ -18,10 +19,17 @@ from worker.model.update import Event, Update
 from worker.persistence.database import Database
 from worker.persistence.purge import AT_ONCE, Purged, purge
 from worker.persistence.repositories import Repositories
-from worker.persistence.schema import BLOCK_DEVICES, INSTANCES, OPERATIONS, STEPS, UPDATES
+from worker.persistence.schema import (
+    BLOCK_DEVICES,
+    INSTANCES,
+    OPERATIONS,
+    PERIPHERALS,
+    STEPS,
+    UPDATES,
+)
 
 DAY = 24 * 3600
-NOTHING = Purged(block_devices=0, instances=0, operations=0, updates=0)
+NOTHING = Purged(block_devices=0, peripherals=0, instances=0, operations=0, updates=0)
 
 
 def removed(repositories: Repositories) -> BlockDevice:
@@ -49,6 +57,21 @@ def test_old_removed_rows_go_and_others_stay(
     removed(repositories)
     assert purge(database, clock.now() - timedelta(hours=1)).block_devices == 1
     assert count(database, BLOCK_DEVICES) == 2
+
+
+def test_old_removed_peripherals_go_and_others_stay(
+    repositories: Repositories, database: Database, clock: SteppedClock
+) -> None:
+    for _ in range(2):
+        call = repositories.for_call()
+        call.peripherals.insert(an_interface())
+        gone = an_interface()
+        call.peripherals.insert(gone)
+        call.peripherals.remove(gone)
+        call.unit.commit()
+        clock.pass_seconds(DAY)
+    assert purge(database, clock.now() - timedelta(hours=36)).peripherals == 1
+    assert count(database, PERIPHERALS) == 3
 
 
 def test_a_removed_row_stays_while_this_host_is_connected(

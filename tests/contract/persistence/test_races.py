@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.persistence.racers import THREADS, WON, race
+from tests.contract.persistence.racers import THREADS, WON, race, race_for_one_place
 from tests.contract.persistence.scenes import (
     a_device,
     an_instance,
@@ -50,6 +50,15 @@ def test_of_many_threads_one_wins_each_place(url: str, repositories: Repositorie
     expect_one_winner_each(tries, THREADS)
     told = [entry.payload["sequence"] for entry in repositories.outbox.waiting(100)]
     assert told == [1, 2, 3, 4, 5]
+
+
+def test_of_disks_and_interfaces_one_gets_an_address(url: str, repositories: Repositories) -> None:
+    """No constraint reaches over two tables."""
+    for _ in range(10):
+        instance = an_instance()
+        repositories.for_call().instances.insert(instance)
+        ends = Counter(race_for_one_place(url, instance.uuid, time.time() + 0.1))
+        assert ends == {WON: 1, "block_device.address_taken": THREADS - 1}
 
 
 def test_of_many_processes_one_wins_each_place(
