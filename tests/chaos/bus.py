@@ -3,7 +3,7 @@
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -35,8 +35,11 @@ class Bus(ABC):
         """Ask the worker of that host for an operation; it may die of it."""
 
     @abstractmethod
-    def differences(self, told: Sequence[RowMapping]) -> list[str]:
-        """Compare what was heard of one instance with its updates in the outbox, all of them."""
+    def differences(self, told: Callable[[], Sequence[RowMapping]]) -> list[str]:
+        """Compare what was heard of one instance with its updates in the outbox, all of them.
+
+        ``told`` reads these; more may come meanwhile.
+        """
 
 
 class InWorker(Bus):
@@ -53,7 +56,7 @@ class InWorker(Bus):
         with suppress(WorkerUnreachable):
             served.client.call(method, operation_id=operation, **arguments)
 
-    def differences(self, told: Sequence[RowMapping]) -> list[str]:
+    def differences(self, told: Callable[[], Sequence[RowMapping]]) -> list[str]:
         return []
 
 
@@ -94,13 +97,24 @@ class Broker(Bus):
         with self._changed:
             return list(self._heard)
 
-    def differences(self, told: Sequence[RowMapping]) -> list[str]:
-        wanted = {row["message_id"]: _said(row["event"], row["payload"]) for row in told}
+    def differences(self, told: Callable[[], Sequence[RowMapping]]) -> list[str]:
+        rows = told()
+        heard = self._heard_of(rows)
+        # The guest may have done something meanwhile, and have been followed.
+        while len(later := told()) > len(rows):
+            rows = later
+            heard = self._heard_of(rows)
+        wanted = {row["message_id"]: _said(row["event"], row["payload"]) for row in rows}
+        return compare(wanted, heard)
+
+    def _heard_of(self, rows: Sequence[RowMapping]) -> list[Json]:
+        """Return what was heard of their instances, once they were heard themselves or are late."""
+        wanted = {row["message_id"] for row in rows}
         with self._changed:
-            self._changed.wait_for(lambda: wanted.keys() <= self._ids(), HEARD_WITHIN)
+            self._changed.wait_for(lambda: wanted <= self._ids(), HEARD_WITHIN)
             heard = list(self._heard)
-        instances = {row["instance_uuid"] for row in told}
-        return compare(wanted, [each for each in heard if _instance(each) in instances])
+        instances = {row["instance_uuid"] for row in rows}
+        return [each for each in heard if _instance(each) in instances]
 
     def _ids(self) -> set[str]:
         return {update["message_id"] for update in self._heard}

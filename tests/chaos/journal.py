@@ -1,5 +1,7 @@
 """What journal and outbox must say of an operation that has ended."""
 
+from sqlalchemy import RowMapping
+
 from tests.chaos.stage import Stage, soon
 from tests.chaos.views import select_all
 from tests.processes import Json
@@ -35,10 +37,10 @@ def _journal(stage: Stage, operation: str) -> list[str]:
 
 
 def _outbox(stage: Stage, operation: Json) -> list[str]:
-    updates = select_all(stage, UPDATES, UPDATES.c.instance_uuid == operation["instance_uuid"])
+    updates = _updates(stage, operation["instance_uuid"])
     told = [
         update["event"]
-        for update in sorted(updates, key=lambda update: update["sequence"])
+        for update in updates
         if update["payload"]["operation_id"] == operation["operation_id"]
     ]
     wanted = _wanted(operation)
@@ -48,8 +50,13 @@ def _outbox(stage: Stage, operation: Json) -> list[str]:
         found.append(f"outbox: the numbers have gaps: {numbers}")
     if not soon(lambda: _is_published(stage, operation["instance_uuid"])):
         found.append("outbox: not published")
-    in_order = sorted(updates, key=lambda update: int(update["sequence"]))
-    return found + stage.bus.differences(in_order)
+    return found + stage.bus.differences(lambda: _updates(stage, operation["instance_uuid"]))
+
+
+def _updates(stage: Stage, instance: str) -> list[RowMapping]:
+    """Return all that was told of it, in order."""
+    found = select_all(stage, UPDATES, UPDATES.c.instance_uuid == instance)
+    return sorted(found, key=lambda update: int(update["sequence"]))
 
 
 def _wanted(operation: Json) -> list[str]:
@@ -75,5 +82,4 @@ def _without_phases(operation: Json) -> list[str]:
 
 
 def _is_published(stage: Stage, instance: str) -> bool:
-    updates = select_all(stage, UPDATES, UPDATES.c.instance_uuid == instance)
-    return all(update["published_at"] is not None for update in updates)
+    return all(update["published_at"] is not None for update in _updates(stage, instance))

@@ -1,11 +1,13 @@
 """The crash matrix's table, and its trouble, without the real parts."""
 
+import threading
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tests.chaos.bus import compare
+from tests.chaos.bus import Broker, compare
 from tests.chaos.scenes import SCENES, WITHOUT, missing
 from tests.chaos.soak.plan import Act, Victim, deeds, kills
 from tests.chaos.trouble import Kind, Orders, Place, Plan, Trouble, places
@@ -14,6 +16,10 @@ from tests.unit.scenes import operation
 from worker.errors import HypervisorUnavailable
 from worker.rpc.methods import OPERATIONS
 from worker.steps import Watch
+
+if TYPE_CHECKING:
+    from worker.rpc.client import Client
+    from worker.rpc.hearing import Hearing
 
 ASKED = operation("attach_volume", number=1)
 
@@ -141,6 +147,38 @@ def test_what_is_heard_is_the_outbox_in_its_order_and_may_come_again(
 def test_a_copy_that_differs_is_named() -> None:
     (found,) = compare(WANTED, [heard(1), heard(2), heard(3), heard(2, operation_id="other")])
     assert "a copy that differs" in found
+
+
+class Ear:
+    """Hears what it is given, once each, then nothing."""
+
+    def __init__(self, stopping: threading.Event, *updates: Json) -> None:
+        self._stopping = stopping
+        self._left = list(updates)
+
+    def wait(self, _seconds: float) -> Json | None:
+        if self._left:
+            return self._left.pop(0)
+        self._stopping.set()
+        return None
+
+
+def test_what_is_told_while_it_is_compared_is_no_surprise() -> None:
+    """A guest that comes up while its outbox is read is followed, and that is told too."""
+    stopping, bus = threading.Event(), Broker("", cast("Client", None))
+    bus.listen(cast("Hearing", Ear(stopping, of("guest", 1), of("guest", 2))), stopping)
+    rows = [row_of(of("guest", number)) for number in (1, 2)]
+    outbox = [rows[:1], rows, rows]
+    assert bus.differences(lambda: outbox.pop(0)) == []
+
+
+def of(instance: str, number: int) -> Json:
+    return heard(number, instance_uuid=instance)
+
+
+def row_of(update: Json) -> Any:  # noqa: ANN401 - as a row of the database
+    said = {"event": update["event_type"], "message_id": update["message_id"]}
+    return said | {"payload": update["payload"], "instance_uuid": "guest"}
 
 
 def test_the_same_seed_draws_the_same_soak() -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from sqlalchemy import RowMapping, true
 
@@ -27,7 +28,7 @@ def findings(ground: Ground, sent: Sequence[Sent], *, libvirtd_dies: bool) -> It
     for guest in ground.guests:
         of_guest = [row for row in updates if row["instance_uuid"] == guest.uuid]
         yield from _numbers(guest.uuid, of_guest)
-        yield from ground.bus.differences(of_guest)
+        yield from ground.bus.differences(partial(list, of_guest))
 
 
 def _ends(
