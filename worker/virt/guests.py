@@ -20,6 +20,8 @@ _STATES = {
 }
 """Every other state of libvirt's is one in which the guest runs."""
 
+_STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+
 
 class LibvirtGuests(Guests):
     """Guests by the uuid or name of their domain."""
@@ -60,14 +62,21 @@ def disk_of(layout: Layout | None, alias: str) -> GuestDisk | None:
     return next((disk for disk in disks if disk.alias == alias), None)
 
 
+def state_of(state: int, reason: int) -> VmState:
+    """Return our word for a domain's state; nobody has paused one that is being started."""
+    if (state, reason) == _STARTING:
+        return VmState.ACTIVE
+    return _STATES.get(state, VmState.ACTIVE)
+
+
 def _guest(domain: libvirt.virDomain) -> Guest:
     live = live_layout(domain)
     persistent = persistent_layout(domain)
-    state, _reason = domain.state()
+    state, reason = domain.state()
     return Guest(
         instance=InstanceId(domain.UUIDString()),
         name=domain.name(),
-        vm_state=_STATES.get(state, VmState.ACTIVE),
+        vm_state=state_of(state, reason),
         live=live,
         persistent=persistent,
     )
