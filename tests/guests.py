@@ -132,6 +132,7 @@ class GuestMaker:
         machine: str = "q35",
         ports: int = 10,
         scsi: bool = True,
+        usb: bool = False,
         extra_disks: Iterable[str] = (),
     ) -> Guest:
         """Return the guest when it has told of its disks; unless ``booted``, defined and stopped.
@@ -150,6 +151,7 @@ class GuestMaker:
             machine=machine,
             ports=ports,
             scsi=scsi,
+            usb=usb,
             extra_disks=extra_disks,
         )
         self.made.append(domain_uuid)

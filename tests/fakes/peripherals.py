@@ -11,7 +11,7 @@ from worker.model.host_device import HostDevice
 from worker.model.ids import InstanceId
 from worker.model.peripheral import Peripheral
 from worker.model.specification import Interface, InterfaceKind
-from worker.ports.hypervisor import GuestPeripherals
+from worker.ports import GuestPeripherals
 
 KINDS = {
     InterfaceKind.BRIDGE: "bridge",
@@ -43,8 +43,9 @@ class FakeGuestPeripherals(GuestPeripherals):
 
     def attach(self, instance: InstanceId, peripheral: Peripheral) -> None:
         if not is_kept(peripheral.alias):
-            message = f"the alias {peripheral.alias!r} is dropped"
+            message = f"the alias {peripheral.alias!r} would be dropped"
             raise HypervisorRefused(message)
+        _check_writable(peripheral)
         guest = self._guest(instance)
         wanted = shown_peripheral(peripheral)
         for place, disks in _layouts(guest):
@@ -85,10 +86,21 @@ def _check(
 ) -> None:
     there = place.get(wanted.alias or "")
     if wanted.alias in disks or there not in (None, wanted):
-        message = f"{wanted.alias} is {there}, not {wanted}"
+        message = f"{wanted.alias} is {there!r}, not {wanted!r}"
         raise HypervisorRefused(message)
-    others = [one.address for one in place.values() if one.alias != wanted.alias]
-    taken = [*others, *(disk.address for disk in disks.values())]
+    others = [one for one in place.values() if one.alias != wanted.alias]
+    taken = [device.address for device in (*others, *disks.values())]
     if wanted.address is not None and wanted.address in taken:
         message = f"{wanted.address} is taken"
+        raise HypervisorRefused(message)
+    sources = [one.source for one in others if isinstance(one, GuestHostDevice)]
+    if isinstance(wanted, GuestHostDevice) and wanted.source in sources:
+        message = f"the guest has {wanted.source} already"
+        raise HypervisorRefused(message)
+
+
+def _check_writable(peripheral: Peripheral) -> None:
+    target = peripheral.what.target if isinstance(peripheral.what, Interface) else None
+    if target is not None and not target.isprintable():
+        message = f"no XML holds {target!r}"
         raise HypervisorRefused(message)

@@ -12,7 +12,7 @@ from worker.model.ids import InstanceId
 from worker.model.lookup import find_by_alias
 from worker.model.peripheral import Peripheral
 from worker.model.specification import Interface
-from worker.ports.hypervisor import GuestPeripherals
+from worker.ports import GuestPeripherals
 from worker.virt.both_layouts import check_kept, lacking, refusal_of
 from worker.virt.connection import LibvirtConnection
 from worker.virt.host_devices import host_device_tree
