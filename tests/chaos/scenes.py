@@ -6,7 +6,7 @@ from typing import Any
 
 import libvirt
 
-from tests.chaos import instances, moves
+from tests.chaos import built_moves, instances, moves
 from tests.chaos.stage import Case, Stage
 from tests.chaos.views import Views, attached, differences, gone, select_all
 from worker.execution import Kind
@@ -203,6 +203,16 @@ SCENES = (
         after=moves.in_care,
         differences=moves.differences,
         clear=moves.clear,
+    ),
+    Scene(
+        name="import an instance that was built",
+        method="import_instance",
+        prepare=built_moves.released,
+        arguments=built_moves.importing,
+        before=built_moves.brought,
+        after=built_moves.taken_in,
+        differences=built_moves.differences,
+        clear=built_moves.clear,
     ),
 )
 
