@@ -409,6 +409,12 @@ class ConnectFailed(Unavailable):
     code = "connector.failed"
 
 
+class VolumeBusy(Unavailable):
+    """Another operation of this host connects or disconnects the volume, and does not end."""
+
+    code = "volume.busy"
+
+
 class WorkerUnreachable(Unavailable):
     """No worker listens on that host."""
 

@@ -9,8 +9,10 @@ import pytest
 
 from tests.functional.rigs import MakeRig
 from tests.guests import GuestMaker
-from tests.rig import Json, Rig
-from worker.errors import HypervisorUnavailable
+from tests.outages import Hold, Side
+from tests.rig import MIB, Json, Rig
+from worker.errors import HypervisorUnavailable, VolumeBusy
+from worker.model.ids import new_uuid
 
 
 class Trouble:
@@ -64,6 +66,26 @@ def test_it_waits_no_longer_than_its_deadline(make_rig: MakeRig, make_guest: Gue
     rig = make_rig(watches=(trouble,), outage_patience=86_400.0, operation_timeout=1.0)
     ended = attach(rig, make_guest)
     assert (ended["state"], ended["fault"]["code"]) == ("failed", HypervisorUnavailable.code)
+
+
+def test_whoever_shares_a_volume_waits_no_longer_than_its_deadline(
+    make_rig: MakeRig, make_guest: GuestMaker
+) -> None:
+    hold = Hold()
+    rig = make_rig(watches=(hold,), operation_timeout=2.0)
+    volume, guests = new_uuid(), [make_guest(booted=False) for _ in range(2)]
+    rig.run("create_volume", volume_id=volume, size=MIB, multiattach=True)
+    asked = []
+    for guest in guests:
+        rig.call("adopt_instance", domain=guest.uuid)
+        row = rig.reserve(guest.uuid, volume, multiattach=True)
+        asked.append({"instance_uuid": guest.uuid, "bdm_uuid": row["uuid"]})
+    with hold.at("connector.connect", Side.BEFORE) as held:
+        hangs = rig.cast("attach_volume", **asked[0])
+        held.wait()
+        waits = rig.run("attach_volume", **asked[1])
+    assert (waits["state"], waits["fault"]["code"]) == ("failed", VolumeBusy.code)
+    assert rig.end_of(hangs)["state"] == "succeeded"
 
 
 def test_a_slow_step_is_named_and_a_late_operation_marked(

@@ -12,7 +12,9 @@ import pytest
 from tests import fakes
 from tests.fakes.world import World
 from tests.unit import promises, scenes
+from tests.unit.runs import fault_of
 from tests.unit.scenes import (
+    AT_ONCE,
     DEVICE,
     INSTANCE,
     OTHER_DEVICE,
@@ -22,10 +24,13 @@ from tests.unit.scenes import (
     operation,
     run,
 )
+from worker.errors import VolumeBusy
+from worker.execution import carry_out
 from worker.handlers import host_volume
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
 from worker.model.operation import Operation, OperationState
-from worker.sharing import KEPT, LaneSharing
+from worker.rpc.methods import OPERATIONS
+from worker.sharing import KEPT, LaneSharing, PatientSharing
 
 GUESTS = {INSTANCE: DEVICE, OTHER_INSTANCE: OTHER_DEVICE}
 A_MOMENT = 0.3
@@ -230,6 +235,42 @@ def test_another_volume_is_not_waited_for() -> None:
     sharing = LaneSharing()
     with sharing.alone(VOLUME):
         side_by_side(lambda: sharing.alone(OTHER_VOLUME).__enter__())
+
+
+def test_who_keeps_a_volume_is_waited_for_no_longer_than_one_may_take(world: World) -> None:
+    """A connect that hangs holds up its own lane, and not those of all who share the volume."""
+    world.guests[INSTANCE].live.clear()
+    world.guests[OTHER_INSTANCE].live.clear()
+    patient = PatientSharing(world.sharing, lambda: A_MOMENT)
+    ports, kept = replace(fakes.ports(world), sharing=patient), connection(world, DEVICE)
+    with world.sharing.alone(VOLUME), pytest.raises(VolumeBusy, match=VOLUME):
+        host_volume.disconnect(DEVICE, VOLUME, kept, ports)
+    assert (world.connected, DEVICE in world.connections) == ({VOLUME}, True)
+    host_volume.disconnect(DEVICE, VOLUME, kept, ports)
+    host_volume.disconnect(OTHER_DEVICE, VOLUME, kept, ports)
+    world.commit()
+    assert (world.connected, world.connections) == (set(), {})
+
+
+def test_one_who_is_late_gets_what_nobody_keeps() -> None:
+    with PatientSharing(LaneSharing(), lambda: -1.0).alone(VOLUME, OTHER_VOLUME):
+        pass
+
+
+def test_an_attach_that_waits_in_vain_leaves_nothing() -> None:
+    world = scenes.shared()
+    scenes.reserve(world, multiattach=True)
+    asked = operation("attach_volume", **scenes.attach_arguments())
+    kept = fakes.ports(world).operations.accept(asked)[0]
+    page = fakes.page(world, kept)
+    patient = PatientSharing(world.sharing, lambda: A_MOMENT)
+    page = replace(page, ports=replace(page.ports, sharing=patient))
+    with world.sharing.alone(VOLUME):
+        carry_out(kept, OPERATIONS, page, AT_ONCE)
+    ended = fakes.ports(world).operations.get(asked.id)
+    assert fault_of(ended).code == VolumeBusy.code
+    assert (set(world.rows), set(world.connections)) == ({OTHER_DEVICE}, {OTHER_DEVICE})
+    assert {held.instance for held in world.attachments.values()} == {OTHER_INSTANCE}
 
 
 def test_one_who_fails_alone_leaves_the_volume_to_others() -> None:

@@ -100,7 +100,8 @@ class Sharing(ABC):
     def alone(self, *volumes: VolumeId) -> AbstractContextManager[None]:
         """Be alone with these volumes on this host: to connect, or to see who is the last.
 
-        Not to be entered again from within; all that are needed are named at once.
+        Not to be entered again from within; all that are needed are named at once. Raises
+        VolumeBusy when another keeps one of them past the deadline of who asks.
         """
 
     @abstractmethod

@@ -27,7 +27,7 @@ from worker.rpc.dispatch import Dispatcher
 from worker.rpc.methods import CALLS, OPERATIONS
 from worker.rpc.reading import request_from
 from worker.runner import Runner
-from worker.sharing import LaneSharing
+from worker.sharing import LaneSharing, PatientSharing
 from worker.steps import Bound, Recorder, Watcher, wrap_outside
 from worker.virt.connection import LibvirtConnection
 from worker.virt.memory import Memory
@@ -95,7 +95,8 @@ class Core:
     def open_call(self) -> Iterator[Ports]:
         """Lend the ports of one call; what it wrote is committed when it succeeds."""
         repositories = self.repositories.for_call()
-        yield wrap_outside(self._ports(repositories), self._bound.call)
+        late_at = time.monotonic() + CALL_SECONDS
+        yield wrap_outside(self._ports(repositories, late_at), self._bound.call)
         repositories.unit.commit()
 
     def start(self) -> None:
@@ -150,14 +151,15 @@ class Core:
         watched = self.watchman.watch(operation, timeout)
         watches = (watcher(operation) for watcher in self._watchers)
         recorder = Recorder(repositories.record, (watched, *watches))
-        waiting = Waiting(self._patience(time.monotonic() + timeout), self.runner.rest)
+        late_at = time.monotonic() + timeout
+        waiting = Waiting(self._patience(late_at), self.runner.rest)
 
         def around(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - any port's answer
             return waiting.call(name, lambda: recorder.step(name, call))
 
         return Page(
             record=repositories.record,
-            ports=wrap_outside(self._ports(repositories), around),
+            ports=wrap_outside(self._ports(repositories, late_at), around),
             deadline=self.clock.now() + timedelta(seconds=timeout),
             on_end=self.on_end,
             on_close=partial(self.watchman.ended, operation),
@@ -168,7 +170,7 @@ class Core:
         """Return what says how long a failing call is tried: never past the deadline."""
         return lambda: min(self._conf.outage_patience, late_at - time.monotonic())
 
-    def _ports(self, repositories: RequestRepositories) -> Ports:
+    def _ports(self, repositories: RequestRepositories, late_at: float) -> Ports:
         return Ports(
             host=self._conf.host,
             max_disk_devices=self._conf.max_disk_devices,
@@ -190,7 +192,7 @@ class Core:
             attachments=self.outside.attachments,
             pool=self.outside.pool,
             connector=self.outside.connector,
-            sharing=self._sharing,
+            sharing=PatientSharing(self._sharing, lambda: late_at - time.monotonic()),
             devices=repositories.devices,
             peripherals=repositories.peripherals,
             connections=repositories.connections,
