@@ -15,6 +15,7 @@ from worker.model.adopting import (
     disks_of,
     plan,
 )
+from worker.model.alias import alias_of, config_drive_alias
 from worker.model.begun import Begun
 from worker.model.guest import Guest, GuestDisk
 from worker.model.ids import InstanceId, OperationId, VolumeId, new_uuid
@@ -100,7 +101,7 @@ def _plan(guest: Guest, ports: Ports) -> Plan:
 
 
 def _is_config_drive(instance: InstanceId, disk: GuestDisk, ports: Ports) -> bool:
-    if disk.alias == f"ua-config-{instance}":
+    if disk.alias == config_drive_alias(instance):
         return True
     label = None if disk.source is None else ports.host_files.label(disk.source)
     return label is not None and label.lower() == CONFIG_DRIVE_LABEL
@@ -142,7 +143,7 @@ class _Known:
         return Held(volume=found, attachment=self._attachments.get(volume))
 
     def _facts(self, volume: VolumeId) -> Facts:
-        row = self._ports.devices.bearing(self._instance, f"ua-{volume}")
+        row = self._ports.devices.bearing(self._instance, alias_of(volume))
         return Facts(
             volume=volume,
             source=self._source(self._attachments.get(volume)),

@@ -7,6 +7,7 @@ its own: there a start looks for it, and nowhere else. Other files are where the
 from collections.abc import Iterator, Mapping
 
 from worker.errors import BaseUnavailable, ImageNotFound, LocalDiskUnavailable
+from worker.model.alias import config_drive_alias
 from worker.model.beside import Beside
 from worker.model.carried import Base, Carried
 from worker.model.ids import ImageId
@@ -20,11 +21,6 @@ NVRAM = "nvram.fd"
 
 FLATTEN = "flatten the disk where the old host's copy is (qemu-img rebase -f qcow2 -b '' FILE)"
 """What to do about a disk whose base cannot be had here."""
-
-
-def config_alias(carried: Carried) -> str:
-    """Return the handle of the instance's config drive."""
-    return f"ua-config-{carried.instance.uuid}"
 
 
 def check_files(carried: Carried, ports: Ports) -> dict[str, str]:
@@ -98,7 +94,7 @@ def _others(carried: Carried) -> dict[str, str]:
     made = {disk.uuid for disk in carried.disks}
     ours = {row.alias for row in carried.rows if row.uuid in made}
     if carried.instance.specification is not None:
-        ours.add(config_alias(carried))
+        ours.add(config_drive_alias(carried.instance.uuid))
     return {alias: path for alias, path in carried.sources.items() if alias not in ours}
 
 

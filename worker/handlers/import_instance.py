@@ -6,13 +6,13 @@ from worker.errors import RequestMalformed
 from worker.handlers.check_import import CheckImport, check_import
 from worker.handlers.files_here import (
     beside_here,
-    config_alias,
     copies_here,
     disk_sources,
     lean_back,
     lean_on,
 )
 from worker.handlers.reach_volume import Ways, reach
+from worker.model.alias import config_drive_alias
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.carried import IMPORTING, Carried, read
 from worker.model.config_drive import config_drive_files
@@ -100,7 +100,7 @@ def _config_drive(carried: Carried, undo: Undo, ports: Ports) -> dict[str, DiskS
         undo.by(ports.config_drives.delete, instance.uuid)
         files = config_drive_files(instance, carried.rows)
         found = ports.config_drives.write(instance.uuid, files)
-    return {config_alias(carried): found.source}
+    return {config_drive_alias(carried.instance.uuid): found.source}
 
 
 def _connect(row: BlockDevice, carried: Carried, ports: Ports) -> None:

@@ -15,6 +15,7 @@ from worker.errors import (
     VolumeAlreadyAttached,
     VolumeInUse,
 )
+from worker.model.alias import alias_of
 from worker.model.block_device import BlockDevice, Bus, DeviceType
 from worker.model.guest import Guest
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
@@ -131,7 +132,7 @@ def _planned(
         volume=volume.id,
         device_name=spot.device_name,
         bus=bus,
-        alias=_first_free(f"ua-{volume.id}", f"ua-{uuid}", _aliases(guest, rows)),
+        alias=_first_free(alias_of(volume.id), alias_of(uuid), _aliases(guest, rows)),
         serial=serial,
         address=spot.address,
         unit=spot.unit,
@@ -160,14 +161,13 @@ def _check_free(request: ReserveBlockDeviceName, rows: tuple[BlockDevice, ...]) 
             raise VolumeAlreadyAttached(message)
 
 
-def _first_free(wanted: str, otherwise: str, taken: set[str]) -> str:
+def _first_free(wanted: str, otherwise: str, taken: frozenset[str]) -> str:
     """An old volume's alias or serial stays with its disk after a swap, so it may be taken."""
     return otherwise if wanted in taken else wanted
 
 
-def _aliases(guest: Guest, rows: tuple[BlockDevice, ...]) -> set[str]:
-    shown = {disk.alias for layout in guest.layouts for disk in layout.disks if disk.alias}
-    return shown | {row.alias for row in rows}
+def _aliases(guest: Guest, rows: tuple[BlockDevice, ...]) -> frozenset[str]:
+    return guest.aliases | {row.alias for row in rows}
 
 
 def _serials(guest: Guest, rows: tuple[BlockDevice, ...]) -> set[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from worker.model.address import DriveAddress
+from worker.model.alias import alias_of
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType, SourceType
 from worker.model.guest import Guest, GuestDisk
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
@@ -183,7 +184,7 @@ def _row(
         device_name=f"/dev/{disk.target}",
         bus=Bus(disk.bus),
         device_type=kind,
-        alias=f"ua-{volume or uuid}",
+        alias=alias_of(volume or uuid),
         serial=serial,
         address=disk.address,
         status=DeviceStatus.ATTACHED,

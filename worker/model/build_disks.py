@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import count, islice
 from uuid import UUID, uuid5
 
+from worker.model.alias import alias_of
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType, SourceType
 from worker.model.build_shape import bus_of
 from worker.model.controllers import empty_layout
@@ -135,7 +136,7 @@ def _row(
         volume=disk.volume_id,
         device_name=spot.device_name,
         bus=bus,
-        alias=f"ua-{disk.volume_id or uuid}",
+        alias=alias_of(disk.volume_id or uuid),
         serial=disk.volume_id or uuid,
         address=spot.address,
         unit=spot.unit,

@@ -7,6 +7,7 @@ edited and never rendered anew (docs/adr/0017).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from worker.model.alias import config_drive_alias
 from worker.model.block_device import BlockDevice, DeviceType
 from worker.model.build_shape import default_bus
 from worker.model.controllers import empty_layout
@@ -72,11 +73,6 @@ def specification_of(instance: Instance) -> Specification:
     return instance.specification
 
 
-def config_alias(instance: InstanceId) -> str:
-    """Return the handle of the instance's config drive, which has no row."""
-    return f"ua-config-{instance}"
-
-
 def config_disk(
     instance: InstanceId,
     specification: Specification,
@@ -95,7 +91,7 @@ def config_disk(
     )
     spot = place(guest, rows, bus, None, -1)
     return Disk(
-        alias=config_alias(instance),
+        alias=config_drive_alias(instance),
         target=spot.device_name.removeprefix("/dev/"),
         bus=bus,
         device_type=DeviceType.CDROM,

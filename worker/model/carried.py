@@ -4,13 +4,13 @@ The document is plain JSON. Connections are not in it: the volume service is ask
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from worker.errors import RequestMalformed
 from worker.model.address import parse_address
+from worker.model.alias import is_kept
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType, SourceType
 from worker.model.ids import AttachmentId, BlockDeviceId, ImageId, InstanceId, is_uuid
 from worker.model.instance import Instance, VmState
@@ -26,7 +26,6 @@ RELEASED = "released"
 IMPORTING = "importing"
 """The ``task_state`` of an instance until each of its volumes is connected to its new host."""
 
-_ALIAS = re.compile(r"ua-[A-Za-z0-9_-]+")
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
 
 
@@ -136,7 +135,7 @@ def _instance(kept: Mapping[str, Any], host: str) -> Instance:
 def _row(kept: Mapping[str, Any], instance: InstanceId) -> BlockDevice:
     """A volume is missing until it is connected to this host."""
     volume, alias = kept["volume_id"], _string(kept["alias"])
-    if kept["instance_uuid"] != instance or _ALIAS.fullmatch(alias) is None:
+    if kept["instance_uuid"] != instance or not is_kept(alias):
         message = f"block device {kept['uuid']} is of another instance, or its alias is no alias"
         raise ValueError(message)
     address = kept["address"]

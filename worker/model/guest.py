@@ -131,6 +131,12 @@ class Guest:
         """The layouts there are."""
         return tuple(layout for layout in (self.live, self.persistent) if layout is not None)
 
+    @property
+    def aliases(self) -> frozenset[str]:
+        """Every alias that a device bears, in either layout."""
+        devices = (device for layout in self.layouts for device in layout.devices)
+        return frozenset(device.alias for device in devices if device.alias is not None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRemoved:

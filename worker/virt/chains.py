@@ -11,6 +11,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
+from worker.model.alias import alias_of
+
 Json = Mapping[str, Any]
 
 _NUMBERED = re.compile(r"libvirt-(\d+)-")
@@ -37,7 +39,7 @@ class Chain:
         if self.device is not None:
             return self.device
         ids = [found for file in self.files for found in _UUID.findall(file)]
-        return f"ua-{ids[-1]}" if ids else None
+        return alias_of(ids[-1]) if ids else None
 
     @property
     def numbers(self) -> frozenset[int]:
