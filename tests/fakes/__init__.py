@@ -35,9 +35,10 @@ from tests.fakes.world import World
 from worker.errors import SecretLost
 from worker.execution import Page
 from worker.model.ids import OperationId
+from worker.model.lookup import DeviceKind
 from worker.model.operation import Operation
 from worker.model.secret import Secret
-from worker.ports import Clock, Ports, Seals
+from worker.ports import Clock, Ports, Seals, Tally
 from worker.steps import Recorder, Watch, wrap_outside
 
 
@@ -60,6 +61,14 @@ class FakeSeals(Seals):
         if owner != f"{operation}/{name}":
             raise SecretLost(name)
         return Secret(hidden[::-1])
+
+
+class FakeTally(Tally):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def found_by_facts(self, kind: DeviceKind) -> None:
+        self.world.found_by_facts.append(kind)
 
 
 def ports(world: World, operation: Operation | None = None) -> Ports:
@@ -96,6 +105,7 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         progress=FakeProgress(world, operation),
         seals=FakeSeals(),
         clock=FakeClock(world),
+        tally=FakeTally(world),
     )
 
 

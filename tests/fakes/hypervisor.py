@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from tests.fakes.world import PLACES, FakeGuest, ShownPeripheral, World
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
+from worker.model.alias import is_ours
 from worker.model.disk import Disk
 from worker.model.guest import (
     Guest,
@@ -55,6 +56,11 @@ def layout(
     )
 
 
+def live_alias(disk: Disk) -> str:
+    """Return the alias of a running guest's disk: libvirt gives one to what has none."""
+    return disk.alias or f"{disk.bus}-disk-{disk.target}"
+
+
 def lay_ghost(guest: FakeGuest, alias: str) -> None:
     """Take the disk that the hypervisor denies out of the guest, if there is one."""
     if alias in guest.ghosts and guest.busy:
@@ -64,7 +70,8 @@ def lay_ghost(guest: FakeGuest, alias: str) -> None:
 
 
 def _live(guest: FakeGuest) -> Layout:
-    return layout(guest.live, guest.empty, guest.live_peripherals)
+    live = {key: replace(disk, alias=live_alias(disk)) for key, disk in guest.live.items()}
+    return layout(live, guest.empty, guest.live_peripherals)
 
 
 def _persistent(guest: FakeGuest) -> Layout:
@@ -119,10 +126,11 @@ class FakeGuestDisks(GuestDisks):
             return
         if guest.doubted:
             lay_ghost(guest, alias)
-        if alias in guest.live and guest.busy:
+        kept = {key: disk for key, disk in guest.live.items() if live_alias(disk) != alias}
+        if kept != guest.live and guest.busy:
             message = f"the guest keeps {alias}"
             raise GuestBusy(message)
-        guest.live.pop(alias, None)
+        guest.live = kept
 
     def forget(self, instance: InstanceId, alias: str) -> None:
         guest = self.world.guests.get(instance)
@@ -164,7 +172,8 @@ class FakeGuestInsides(GuestInsides):
         guest = self.world.guests.get(instance)
         if guest is None or not guest.running:
             return ()
-        known = {alias: shown(disk).source for alias, disk in guest.live.items()}
+        found = {live_alias(disk): shown(disk).source for disk in guest.live.values()}
+        known = {alias: source for alias, source in found.items() if is_ours(alias)}
         inner = dict.fromkeys(guest.ghosts) | known
         return tuple(InnerDisk(alias=alias, source=inner[alias]) for alias in sorted(inner))
 

@@ -29,6 +29,7 @@ from worker.model.ids import (
 )
 from worker.model.image import Image
 from worker.model.instance import Instance, VmState
+from worker.model.lookup import DeviceKind
 from worker.model.operation import Operation, Step
 from worker.model.peripheral import Peripheral
 from worker.model.specification import LocalDisk
@@ -132,6 +133,7 @@ class World:
     reserved_at: dict[BlockDeviceId, datetime] = field(default_factory=dict, compare=False)
     sharing: FakeSharing = field(default_factory=FakeSharing, compare=False)
     harm: list[str] = field(default_factory=list, compare=False)
+    found_by_facts: list[DeviceKind] = field(default_factory=list, compare=False)
     now: datetime = field(default=datetime(2026, 1, 1, tzinfo=UTC), compare=False)
 
     def append(self, write: "Write") -> None:

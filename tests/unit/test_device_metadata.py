@@ -10,9 +10,7 @@ from worker.errors import IdTaken, RequestMalformed
 from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType
 from worker.model.device_metadata import device_metadata
-from worker.model.guest import Guest, GuestDisk, Layout
 from worker.model.ids import BlockDeviceId, InstanceId, new_uuid
-from worker.model.instance import VmState
 from worker.model.serials import SHOWN_BY_VIRTIO, alike, serial_for
 from worker.model.tags import check_tag
 
@@ -31,18 +29,8 @@ ROW = BlockDevice(
 )
 
 
-def guest(address: Address) -> Guest:
-    disk = GuestDisk(
-        target="vdb", bus="virtio", alias=ROW.alias, serial=SERIAL, source="/f", address=address
-    )
-    layout = Layout(disks=(disk,), taken=frozenset({address}), places={})
-    return Guest(
-        instance=ROW.instance, name="g", vm_state=VmState.ACTIVE, live=layout, persistent=None
-    )
-
-
 def test_a_tagged_local_disk_is_told_with_its_serial_and_a_path_that_does_not_move() -> None:
-    assert device_metadata([ROW], None) == [
+    assert device_metadata([ROW], {}) == [
         {
             "type": "disk",
             "bus": "pci",
@@ -55,21 +43,24 @@ def test_a_tagged_local_disk_is_told_with_its_serial_and_a_path_that_does_not_mo
 
 
 def test_a_disk_without_a_tag_is_not_told() -> None:
-    assert device_metadata([replace(ROW, tag=None)], None) == []
+    assert device_metadata([replace(ROW, tag=None)], {}) == []
 
 
 @pytest.mark.parametrize("status", [DeviceStatus.RESERVED, DeviceStatus.MISSING])
 def test_a_disk_that_the_guest_has_not_is_not_told(status: DeviceStatus) -> None:
-    assert device_metadata([replace(ROW, status=status)], None) == []
+    assert device_metadata([replace(ROW, status=status)], {}) == []
 
 
 def test_the_running_guest_says_where_the_disk_is() -> None:
-    assert device_metadata([ROW], guest(PciAddress(bus=4, slot=0)))[0]["address"] == "0000:04:00.0"
+    assert (
+        device_metadata([ROW], {ROW.uuid: PciAddress(bus=4, slot=0)})[0]["address"]
+        == "0000:04:00.0"
+    )
 
 
 def test_a_disk_that_the_layout_lacks_is_where_its_row_says() -> None:
     other = replace(ROW, alias="ua-other")
-    assert device_metadata([other], guest(PciAddress(bus=9, slot=0)))[0]["bus"] == "pci"
+    assert device_metadata([other], {})[0]["bus"] == "pci"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +76,7 @@ def test_a_disk_that_the_layout_lacks_is_where_its_row_says() -> None:
 def test_each_bus_is_told_in_its_own_words(
     bus: Bus, address: Address | None, told: tuple[str, str | None]
 ) -> None:
-    found = device_metadata([replace(ROW, bus=bus, address=address)], None)[0]
+    found = device_metadata([replace(ROW, bus=bus, address=address)], {})[0]
     assert (found["bus"], found["address"]) == told
 
 
@@ -99,12 +90,12 @@ def test_each_bus_is_told_in_its_own_words(
     ],
 )
 def test_the_path_is_the_one_that_udev_makes(bus: Bus, path: str | None) -> None:
-    assert device_metadata([replace(ROW, bus=bus)], None)[0]["path"] == path
+    assert device_metadata([replace(ROW, bus=bus)], {})[0]["path"] == path
 
 
 @pytest.mark.parametrize("kind", [DeviceType.LUN, DeviceType.CDROM])
 def test_what_is_no_plain_disk_has_no_path(kind: DeviceType) -> None:
-    found = device_metadata([replace(ROW, device_type=kind)], None)[0]
+    found = device_metadata([replace(ROW, device_type=kind)], {})[0]
     assert found["path"] is None
     assert found["serial"] == (None if kind is DeviceType.LUN else SERIAL)
 

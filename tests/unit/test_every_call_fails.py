@@ -14,7 +14,15 @@ import pytest
 
 from tests import fakes
 from tests.fakes.world import World
-from tests.unit import adopt_scenes, build_scenes, drifts, move_scenes, power_scenes, scenes
+from tests.unit import (
+    adopt_scenes,
+    build_scenes,
+    drifts,
+    move_scenes,
+    older_scenes,
+    power_scenes,
+    scenes,
+)
 from tests.unit.scenes import (
     DEVICE,
     INSTANCE,
@@ -142,6 +150,16 @@ SCENES = {
     "detach": Scene(
         start=attached,
         before=attached,
+        asked=operation("detach_volume", **scenes.detach_arguments()),
+    ),
+    "detach from a running guest that knows no alias of ours": Scene(
+        start=older_scenes.older,
+        before=older_scenes.older,
+        asked=operation("detach_volume", **scenes.detach_arguments()),
+    ),
+    "detach from a guest that knows no alias of ours": Scene(
+        start=lambda: older_scenes.older(*older_scenes.BOTH),
+        before=lambda: older_scenes.older(*older_scenes.BOTH),
         asked=operation("detach_volume", **scenes.detach_arguments()),
     ),
     "create a pool volume": Scene(

@@ -20,6 +20,7 @@ from worker.health.metrics import Metrics, Reading
 from worker.health.probe import BOUND, Probe
 from worker.health.server import MOST, HealthServer, application
 from worker.model.ids import OperationId
+from worker.model.lookup import DeviceKind
 from worker.model.operation import Operation, OperationState
 from worker.rpc.echo import MOST as MOST_ECHOES
 from worker.rpc.echo import Pulse
@@ -264,3 +265,11 @@ def test_what_does_not_come_back_is_not_sent_for_ever() -> None:
     pulse = Pulse()
     marks = [pulse.mark() for _ in range(MOST_ECHOES + 5)]
     assert [mark is None for mark in marks] == [False] * MOST_ECHOES + [True] * 5
+
+
+def test_what_was_found_without_its_alias_is_counted_by_kind() -> None:
+    metrics = Metrics("1")
+    metrics.found_by_facts(DeviceKind.DISK)
+    metrics.found_by_facts(DeviceKind.DISK)
+    found = numbers(metrics)
+    assert found["blockworker_fallback_lookups_total", (("kind", "disk"),)] == 2

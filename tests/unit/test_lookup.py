@@ -7,7 +7,7 @@ import pytest
 from worker.errors import DeviceAmbiguous, RequestMalformed
 from worker.model.address import PciAddress
 from worker.model.alias import alias_of, is_kept
-from worker.model.block_device import BlockDevice, Bus
+from worker.model.block_device import BlockDevice, Bus, DeviceType
 from worker.model.guest import (
     Guest,
     GuestDevice,
@@ -20,10 +20,15 @@ from worker.model.host_device import HostDevice, HostDeviceKind, parse_host_devi
 from worker.model.ids import BlockDeviceId, InstanceId, PeripheralId, PortId, VolumeId
 from worker.model.instance import VmState
 from worker.model.lookup import (
+    Doubt,
     Found,
+    Why,
+    disk_by_alias,
     find,
     find_by_alias,
     find_live,
+    look_up,
+    may_have,
     sought_disk,
     sought_peripheral,
 )
@@ -118,7 +123,6 @@ def test_two_facts_that_agree_find_a_disk_without_the_alias(change: dict[str, ob
     "change",
     [
         {"source": "/x", "serial": None},
-        {"source": None, "serial": None},
         {"serial": None, "target": "vdd", "address": None},
     ],
 )
@@ -133,8 +137,54 @@ def test_what_bears_the_alias_of_another_row_is_never_found_by_facts() -> None:
     assert find(layout(newer), former) == Found(device=newer, by_alias=False)
 
 
-def test_a_lone_name_finds_nothing_where_the_source_is_unknown() -> None:
-    assert in_disks(replace(DISK, serial=None), source=None) is None
+@pytest.mark.parametrize(("shown", "known"), [(SOURCE, None), (None, SOURCE), (None, None)])
+def test_a_lone_name_finds_nothing_and_denies_nothing(shown: str | None, known: str | None) -> None:
+    """Nothing says whose disk is in the row's place: it must not be called gone."""
+    with pytest.raises(DeviceAmbiguous, match="disk vdb"):
+        in_disks(replace(DISK, serial=None, source=shown), source=known)
+
+
+@pytest.mark.parametrize(
+    ("change", "known", "why"),
+    [
+        ({"serial": None}, None, Why.FEW),
+        ({"serial": None, "source": None}, SOURCE, Why.FACTS),
+        ({"target": "vdd", "address": None}, None, Why.FACTS),
+        ({"alias": ROW.alias, "target": "vdd"}, SOURCE, Why.ELSEWHERE),
+    ],
+)
+def test_a_doubt_says_what_it_is_about(
+    change: dict[str, object], known: str | None, why: Why
+) -> None:
+    disk = replace(DISK, **change)  # type: ignore[arg-type]
+    found = look_up(layout(OTHER, disk), sought_disk(ROW, known))
+    assert isinstance(found, Doubt)
+    assert (found.why, found.devices) == (why, (disk,))
+
+
+def test_what_only_the_next_start_has_there_is_a_doubt() -> None:
+    kept = layout(replace(DISK, alias=ROW.alias, source="/x"))
+    live = layout(replace(DISK, source="/x", serial=None))
+    with pytest.raises(DeviceAmbiguous, match="next start"):
+        find_live(guest(live=live, persistent=kept), sought_disk(ROW, SOURCE))
+
+
+def test_a_disk_without_a_serial_is_not_looked_for_by_one() -> None:
+    floppy = replace(ROW, device_type=DeviceType.FLOPPY)
+    assert "serial" not in sought_disk(floppy).facts
+
+
+def test_only_what_shares_a_fact_could_be_it() -> None:
+    assert may_have(layout(OTHER, DISK), sought_disk(ROW))
+    assert not may_have(layout(OTHER, replace(DISK, alias="ua-newer")), sought_disk(ROW))
+    assert not may_have(None, sought_disk(ROW))
+
+
+def test_every_alias_of_a_guest_is_known() -> None:
+    card = GuestInterface(mac="", alias="ua-port-1", address=None)
+    bare = replace(DISK, alias=None)
+    found = guest(live=layout(DISK, bare), persistent=layout(card))
+    assert found.aliases == {"virtio-disk1", "ua-port-1"}
 
 
 @pytest.mark.parametrize(
@@ -206,6 +256,8 @@ def test_an_alias_is_found_whatever_bears_it() -> None:
     card = GuestInterface(mac="", alias="ua-port-1", address=None)
     assert find_by_alias(layout(DISK, card), "ua-port-1") == card
     assert find_by_alias(None, "ua-port-1") is None
+    assert disk_by_alias(layout(DISK, card), "ua-port-1") is None
+    assert disk_by_alias(layout(DISK, card), "virtio-disk1") == DISK
 
 
 def test_every_device_says_which_it_is() -> None:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.errors import DeviceAmbiguous, DomainNotFound
+from worker.errors import DeviceAmbiguous
+from worker.handlers.find_device import guest_of, looked_up
 from worker.handlers.retry_operation import check_stuck
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import OperationId
-from worker.model.lookup import disk_in
+from worker.model.lookup import Doubt, Found, Why
 from worker.model.operation import Operation, end_line
 from worker.model.update import Phases, Update
 from worker.ports import Ports
@@ -83,13 +84,15 @@ def _decide(operation: Operation, ports: Ports) -> tuple[BlockDevice | None, str
 def _guest_has(row: BlockDevice, ports: Ports) -> bool:
     """Tell whether one of the guest's layouts has the disk; a domain that is gone has none.
 
-    Neither has one in which another disk, in another place, bears the alias.
+    Neither has one in which another disk, in another place, bears the alias. Raises
+    DeviceAmbiguous for any other doubt.
     """
-    try:
-        layouts = ports.guests.describe(row.instance).layouts
-        return any(disk_in(layout, row) is not None for layout in layouts)
-    except (DomainNotFound, DeviceAmbiguous):
-        return False
+    guest = guest_of(row.instance, ports)
+    found = () if guest is None else looked_up(row, guest, ports)
+    for one in found:
+        if isinstance(one, Doubt) and one.why is not Why.ELSEWHERE:
+            raise DeviceAmbiguous(one.said)
+    return any(isinstance(one, Found) for one in found)
 
 
 def _left(row: BlockDevice, ports: Ports) -> str:

@@ -9,15 +9,13 @@ from worker.errors import (
     DeviceWrongState,
     LeftBehind,
     NoVolume,
-    WrongDevice,
 )
 from worker.handlers import host_volume
 from worker.handlers.config_drive import renew_after
+from worker.handlers.find_device import check_place, take_back
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.disk import disk_of
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
-from worker.model.lookup import check_not_anothers
-from worker.model.source import HostVolume
 from worker.model.volume import Attachment, AttachmentStatus
 from worker.ports import Ports
 from worker.undo import Undo
@@ -74,10 +72,10 @@ def _reserved(request: AttachVolume, ports: Ports) -> BlockDevice:
 def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDevice:
     with Undo(ports.progress) as undo:
         undo.earlier("connector.connect", _disconnect, device, ports)
-        undo.earlier("disks.attach", _take_disk_back, device, ports)
+        undo.earlier("disks.attach", take_back, device, ports)
         if ports.progress.reached("disks.unplug"):
             # An earlier run was on its way back: the guest may yet let go of what it still has.
-            _take_disk_back(device, ports)
+            take_back(device, ports)
 
         undo.by(_delete_attachment, request, device, ports)
         attachment = _attachment(request, device, ports)
@@ -94,10 +92,11 @@ def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDe
 
         undo.by(_disconnect, device, ports)
         volume = host_volume.connect(device, connection, ports)
-        _check_size(device, volume, ports)
+        recorded = ports.volumes.show(device.its_volume).size
+        host_volume.check_size(device, volume, recorded, ports)
 
-        check_not_anothers(ports.guests.describe(device.instance), device)
-        undo.by(_take_disk_back, device, ports)
+        check_place(device, ports.guests.describe(device.instance), volume, ports)
+        undo.by(take_back, device, ports)
         ports.disks.attach(device.instance, disk_of(device, volume))
 
         if attachment.status is not AttachmentStatus.ATTACHED:
@@ -157,26 +156,7 @@ def _known_attachment(
         return None
 
 
-def _take_disk_back(device: BlockDevice, ports: Ports) -> None:
-    """Unplug it without a look whether it is there: an attach may still be under way.
-
-    And once more, for a guest that was started in between had it from the persistent layout.
-    """
-    ports.disks.unplug(device.instance, device.alias)
-    ports.disks.forget(device.instance, device.alias)
-    ports.disks.unplug(device.instance, device.alias)
-
-
 def _disconnect(device: BlockDevice, ports: Ports) -> None:
     connection = ports.connections.get(device.uuid)
     if connection is not None:
         host_volume.disconnect(device.uuid, device.its_volume, connection, ports)
-
-
-def _check_size(device: BlockDevice, volume: HostVolume, ports: Ports) -> None:
-    """A smaller device is another one: the guest must not see it (CVE-2020-17376's kin)."""
-    recorded = ports.volumes.show(device.its_volume).size
-    found = ports.connector.size(volume)
-    if found < recorded:
-        message = f"volume {device.volume} is {found} bytes on this host, {recorded} are recorded"
-        raise WrongDevice(message)

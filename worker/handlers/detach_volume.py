@@ -8,7 +8,6 @@ from worker.errors import (
     DatabaseUnavailable,
     DeviceSuperseded,
     DeviceWrongState,
-    DomainNotFound,
     GuestBusy,
     HypervisorUnavailable,
     LeftBehind,
@@ -16,9 +15,17 @@ from worker.errors import (
 )
 from worker.handlers import host_volume
 from worker.handlers.config_drive import renew_after
+from worker.handlers.find_device import (
+    borne,
+    guest_of,
+    live_disk,
+    make_own,
+    persistent_disk,
+)
 from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.guest import Guest
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
-from worker.model.lookup import check_marked, check_not_anothers, disk_in
+from worker.model.lookup import Found
 from worker.ports import Ports
 from worker.undo import Undo
 
@@ -32,6 +39,14 @@ class DetachVolume:
     bdm_uuid: BlockDeviceId | None = None
     attachment_id: AttachmentId | None = None
     force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """The row's disk: the alias by which a guest shows it, and what its next start has."""
+
+    alias: str | None = None
+    kept: Found | None = None
 
 
 BEGUN = (DeviceStatus.DETACHING, DeviceStatus.ERROR)
@@ -52,17 +67,17 @@ def name_the_row(request: DetachVolume, ports: Ports) -> BlockDeviceId | None:
 def detach_volume(request: DetachVolume, ports: Ports) -> BlockDevice:
     """Make the guest let go of the volume, then undo all that the attach did.
 
-    A device that is gone already is a success. A guest that refuses leaves all as it was.
+    A device that is gone already is a success. A guest that refuses leaves all as it was. One
+    that bears no alias of ours is found by two facts that agree, or refused before all else.
     """
     device = _meant(request, ports)
     if device.deleted:
         return device
     _check_state(device)
     _check_attachment(request, device)
-    if device.status not in BEGUN:
-        _look_at_guest(device, ports)
+    seen = None if device.status in BEGUN else _look_at_guest(device, ports)
     try:
-        _detach(request, device, ports)
+        _detach(request, device, seen, ports)
     except DatabaseUnavailable:
         raise
     except LeftBehind:
@@ -110,7 +125,7 @@ def _live(request: DetachVolume, ports: Ports) -> BlockDevice | None:
     return next((row for row in rows if row.volume == request.volume_id), None)
 
 
-def _detach(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:
+def _detach(request: DetachVolume, device: BlockDevice, seen: _Seen | None, ports: Ports) -> None:
     with Undo(ports.progress) as undo:
         undo.earlier("disks.unplug", _check_kept, device, ports)
 
@@ -122,9 +137,11 @@ def _detach(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:
         _begin_detaching(device, ports)
 
         undo.by(_check_kept, device, ports)
-        _unplug(device, ports)
+        _unplug(device, seen, ports)
         undo.commit_point()
 
+        seen = seen or _see(device, guest_of(device.instance, ports), ports)
+        make_own(device, seen.kept, ports)
         ports.disks.forget(device.instance, device.alias)
         _unplug_once_more(device, ports)
 
@@ -156,52 +173,62 @@ def _begin_detaching(device: BlockDevice, ports: Ports) -> None:
         return
 
 
-def _unplug(device: BlockDevice, ports: Ports) -> None:
+def _unplug(device: BlockDevice, seen: _Seen | None, ports: Ports) -> None:
     """A call that broke off, or came to a refusal, may have reached the guest all the same."""
     try:
-        ports.disks.unplug(device.instance, device.alias)
+        shown = _shown_as(device, ports) if seen is None else seen.alias
+        ports.disks.unplug(device.instance, shown or device.alias)
     except (GuestBusy, HypervisorUnavailable):
-        if _guest_has(device, ports):
+        if _shown_as(device, ports) is not None:
             raise
 
 
 def _unplug_once_more(device: BlockDevice, ports: Ports) -> None:
     """A guest that was started by other hands in between had it from the persistent layout."""
-    if _guest_has(device, ports):
-        ports.disks.unplug(device.instance, device.alias)
+    alias = _shown_as(device, ports)
+    if alias is not None:
+        ports.disks.unplug(device.instance, alias)
 
 
-def _look_at_guest(device: BlockDevice, ports: Ports) -> None:
+def _look_at_guest(device: BlockDevice, ports: Ports) -> _Seen:
     """Refuse what is another's disk; doubt a running guest that is said not to have its own.
 
     Its QEMU may have it all the same, and then nothing else would take it out. A guest that let go
     after it had refused is no such case: that detach is the worker's own.
     """
-    try:
-        guest = ports.guests.describe(device.instance)
-    except DomainNotFound:
-        return
-    check_not_anothers(guest, device)
-    check_marked(guest, device)
-    denied = guest.live is not None and disk_in(guest.live, device) is None
+    guest = guest_of(device.instance, ports)
+    seen = _see(device, guest, ports)
+    denied = guest is not None and guest.live is not None and seen.alias is None
     asked = ports.progress.operation
     if denied and device.status is DeviceStatus.ATTACHED and asked is not None and not asked.own:
         ports.insides.doubt(device.instance)
+    return seen
+
+
+def _see(device: BlockDevice, guest: Guest | None, ports: Ports) -> _Seen:
+    """Find the disk in both layouts; raises DeviceAmbiguous."""
+    if guest is None:
+        return _Seen()
+    alias = _alias_in(guest, device, ports)
+    return _Seen(alias=alias, kept=persistent_disk(device, guest, ports))
+
+
+def _shown_as(device: BlockDevice, ports: Ports) -> str | None:
+    """Return the alias by which the running guest shows the disk now; raises DeviceAmbiguous."""
+    guest = guest_of(device.instance, ports)
+    return None if guest is None else _alias_in(guest, device, ports)
+
+
+def _alias_in(guest: Guest, device: BlockDevice, ports: Ports) -> str | None:
+    found = live_disk(device, guest, ports)
+    return None if found is None else borne(found)
 
 
 def _check_kept(device: BlockDevice, ports: Ports) -> None:
     """There is no way back to a guest that has lost the device; say so."""
-    if not _guest_has(device, ports):
+    if _shown_as(device, ports) is None:
         message = f"the guest lost {device.alias} all the same"
         raise HypervisorUnavailable(message)
-
-
-def _guest_has(device: BlockDevice, ports: Ports) -> bool:
-    try:
-        live = ports.guests.describe(device.instance).live
-    except DomainNotFound:
-        return False
-    return disk_in(live, device) is not None
 
 
 def _roll_detaching(device: BlockDevice, ports: Ports) -> None:

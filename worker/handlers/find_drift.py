@@ -7,11 +7,11 @@ from typing import Any
 from worker.errors import (
     AttachmentNotFound,
     DatabaseUnavailable,
-    DomainNotFound,
     InstanceNotFound,
     VolumeNotFound,
     WorkerError,
 )
+from worker.handlers.find_device import former_alias, guest_of, note
 from worker.handlers.local_file import files_of
 from worker.handlers.look_at_guest import ASKED, DETACH
 from worker.model.block_device import BlockDevice, DeviceStatus
@@ -73,7 +73,7 @@ def look(instance: InstanceId, ports: Ports, *, qemu: bool) -> Views:
     What changes while it is being read counts as being worked on.
     """
     rows, before = ports.devices.of_instance(instance), _operations(instance, ports, AT_WORK)
-    guest = _guest(instance, ports)
+    guest = guest_of(instance, ports)
     every = ports.connections.list()
     records = {record.device: record for record in every if record.instance == instance}
     running = guest is not None and guest.live is not None
@@ -98,6 +98,7 @@ def look(instance: InstanceId, ports: Ports, *, qemu: bool) -> Views:
         volumes=volumes,
         records=records,
         sources={row: source for row, source in sources.items() if source is not None},
+        formers=_formers(rows, ports),
         absent=frozenset(row for row, source in sources.items() if source is None),
         shared=_shared(records.values(), every),
         at_work=before
@@ -120,13 +121,16 @@ def _wanted(request: FindDrift, ports: Ports) -> tuple[InstanceId, ...]:
 
 def _drift_of(instance: InstanceId, ports: Ports, *, qemu: bool) -> Drift:
     try:
-        return compare(look(instance, ports, qemu=qemu))
+        drift = compare(look(instance, ports, qemu=qemu))
     except DatabaseUnavailable:
         raise
     except WorkerError as error:
         mend = Mend(why_not=f"{error} [{error.code}]; look again later")
         only = Difference(kind=DriftKind.UNREADABLE, instance=instance, mend=mend)
         return Drift(differences=(only,))
+    for row, found in drift.by_facts:
+        note(row, found, ports)
+    return drift
 
 
 def _operations(
@@ -160,13 +164,6 @@ def _last(row: BlockDeviceId, ports: Ports) -> OperationId | None:
     return None if last is None else last.id
 
 
-def _guest(instance: InstanceId, ports: Ports) -> Guest | None:
-    try:
-        return ports.guests.describe(instance)
-    except DomainNotFound:
-        return None
-
-
 def _attachments(
     instance: InstanceId, rows: Iterable[BlockDevice], ports: Ports
 ) -> dict[AttachmentId, Attachment]:
@@ -181,9 +178,13 @@ def _attachments(
     return found
 
 
+def _formers(rows: Iterable[BlockDevice], ports: Ports) -> dict[BlockDeviceId, str]:
+    found = {row.uuid: former_alias(row, ports) for row in rows}
+    return {row: alias for row, alias in found.items() if alias is not None}
+
+
 def _aliases(guest: Guest | None, inner: tuple[InnerDisk, ...] | None) -> list[str]:
-    layouts = () if guest is None else guest.layouts
-    shown = {disk.alias for layout in layouts for disk in layout.disks if disk.alias}
+    shown = frozenset[str]() if guest is None else guest.aliases
     return sorted(shown | {disk.alias for disk in inner or ()})
 
 

@@ -1,12 +1,17 @@
 """The tagged disks of an instance, as its user finds them in the guest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worker.errors import DomainNotFound
-from worker.model.device_metadata import device_metadata
+from worker.errors import DeviceAmbiguous
+from worker.handlers.find_device import guest_of, looked_up
+from worker.model.address import Address
+from worker.model.block_device import BlockDevice
+from worker.model.device_metadata import device_metadata, tagged
 from worker.model.guest import Guest
-from worker.model.ids import InstanceId
+from worker.model.ids import BlockDeviceId, InstanceId
+from worker.model.lookup import Doubt, Found, Why
 from worker.ports import Ports
 
 
@@ -20,13 +25,21 @@ class GetDeviceMetadata:
 def get_device_metadata(request: GetDeviceMetadata, ports: Ports) -> list[dict[str, Any]]:
     """Return the tagged disks, by the layout of the running guest."""
     instance = ports.instances.get(request.instance_uuid)
-    rows = ports.devices.of_instance(instance.uuid)
-    return device_metadata(rows, _guest(instance.uuid, ports))
+    rows, guest = ports.devices.of_instance(instance.uuid), guest_of(instance.uuid, ports)
+    return device_metadata(rows, {} if guest is None else _shown(rows, guest, ports))
 
 
-def _guest(instance: InstanceId, ports: Ports) -> Guest | None:
-    """An instance whose domain is not there yet, or no more, has its rows."""
-    try:
-        return ports.guests.describe(instance)
-    except DomainNotFound:
-        return None
+def _shown(
+    rows: Sequence[BlockDevice], guest: Guest, ports: Ports
+) -> dict[BlockDeviceId, Address | None]:
+    """Return where the guest has the disks; raises DeviceAmbiguous for one of another's alias."""
+    found = {row.uuid: _look_up(row, guest, ports) for row in tagged(rows)}
+    return {row: one.device.address for row, one in found.items() if isinstance(one, Found)}
+
+
+def _look_up(row: BlockDevice, guest: Guest, ports: Ports) -> Found | Doubt | None:
+    live, persistent = looked_up(row, guest, ports)
+    found = persistent if guest.live is None else live
+    if isinstance(found, Doubt) and found.why is Why.ELSEWHERE:
+        raise DeviceAmbiguous(found.said)
+    return found

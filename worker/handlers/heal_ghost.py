@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from worker.errors import DatabaseUnavailable, GuestBusy, HypervisorRefused
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import InstanceId
+from worker.model.lookup import disk_by_alias
 from worker.model.update import Event, Update
 from worker.ports import Ports
 
@@ -54,5 +55,4 @@ def ghosts_of(instance: InstanceId, ports: Ports) -> tuple[str, ...]:
     if not inner:
         return ()
     live = ports.guests.describe(instance).live
-    known = set() if live is None else {disk.alias for disk in live.disks}
-    return tuple(disk.alias for disk in inner if disk.alias not in known)
+    return tuple(disk.alias for disk in inner if disk_by_alias(live, disk.alias) is None)

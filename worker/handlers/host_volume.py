@@ -5,6 +5,7 @@ two lanes that let go of it each could leave it to the other, or one pull it awa
 has just connected.
 """
 
+from worker.errors import WrongDevice
 from worker.model.block_device import BlockDevice
 from worker.model.connection import Connection
 from worker.model.ids import BlockDeviceId, VolumeId
@@ -18,6 +19,14 @@ def connect(device: BlockDevice, connection: Connection, ports: Ports) -> HostVo
         ports.sharing.uses(device.uuid)
         ports.connections.put(device, connection)
         return ports.connector.connect(connection)
+
+
+def check_size(device: BlockDevice, volume: HostVolume, least: int, ports: Ports) -> None:
+    """Raise WrongDevice for less than so many bytes: it is another one (CVE-2020-17376's kin)."""
+    found = ports.connector.size(volume)
+    if found < least:
+        message = f"volume {device.volume} is {found} bytes on this host, {least} are recorded"
+        raise WrongDevice(message)
 
 
 def disconnect(

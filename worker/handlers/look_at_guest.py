@@ -1,7 +1,6 @@
 """See what became of a guest while nobody was told, and ask for what it takes to follow."""
 
 from worker.errors import (
-    DomainNotFound,
     GuestBusy,
     HypervisorRefused,
     HypervisorUnavailable,
@@ -9,6 +8,7 @@ from worker.errors import (
 )
 from worker.handlers.destroy_instance import DELETING
 from worker.handlers.detach_volume import DetachVolume
+from worker.handlers.find_device import guest_of, looked_up
 from worker.handlers.heal_ghost import HealGhost, ghosts_of
 from worker.handlers.resume_instance import ResumeInstance
 from worker.handlers.sync_power_state import FOLLOWED, SyncPowerState
@@ -16,6 +16,7 @@ from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.guest import Guest
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
+from worker.model.lookup import disk_by_alias
 from worker.model.operation import OperationState
 from worker.ports import Ports
 
@@ -42,17 +43,10 @@ def look_at_guest(
     if found.task_state == DELETING:
         # Its guest is off because we have cut its power.
         return ()
-    guest = _guest(instance, ports)
+    guest = guest_of(instance, ports)
     return _power(found, guest, resume=resume) + tuple(
         _finish(row) for row in _let_go(found, guest, ports)
     )
-
-
-def _guest(instance: InstanceId, ports: Ports) -> Guest | None:
-    try:
-        return ports.guests.describe(instance)
-    except DomainNotFound:
-        return None
 
 
 def _power(instance: Instance, guest: Guest | None, *, resume: bool) -> tuple[Wanted, ...]:
@@ -83,15 +77,23 @@ def look_for_ghosts(instance: InstanceId, ports: Ports) -> tuple[Wanted, ...]:
 
 def _let_go(instance: Instance, guest: Guest | None, ports: Ports) -> tuple[BlockDevice, ...]:
     """Return the devices that a guest gave up after it had refused to."""
-    live = () if guest is None or guest.live is None else guest.live.disks
-    kept = {disk.alias for disk in live}
+    live = None if guest is None else guest.live
     return tuple(
         row
         for row in ports.devices.of_instance(instance.uuid)
         if row.status is DeviceStatus.ATTACHED
-        and row.alias not in kept
+        and disk_by_alias(live, row.alias) is None
         and _failed_last(row, ports)
+        and not _kept(row, guest, ports)
     )
+
+
+def _kept(row: BlockDevice, guest: Guest | None, ports: Ports) -> bool:
+    """What may be the row's counts as kept: that it has gone must be certain."""
+    if guest is None:
+        return False
+    live, _persistent = looked_up(row, guest, ports)
+    return live is not None
 
 
 def _failed_last(row: BlockDevice, ports: Ports) -> bool:

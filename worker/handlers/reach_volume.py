@@ -100,10 +100,7 @@ def reach(device: BlockDevice, way: Way, ports: Ports) -> tuple[BlockDevice, Hos
     device = replace(device, connection=kept)
     ports.devices.save(device)
     volume = host_volume.connect(device, way.connection, ports)
-    found = ports.connector.size(volume)
-    if found < way.size:
-        message = f"volume {device.volume} is {found} bytes on this host, {way.size} are recorded"
-        raise WrongDevice(message)
+    host_volume.check_size(device, volume, way.size, ports)
     return device, volume
 
 

@@ -8,12 +8,12 @@ from worker.errors import (
     LocalDiskUnavailable,
     WorkerError,
 )
+from worker.handlers.find_device import live_disk, make_own, persistent_disk
 from worker.handlers.reach_volume import UNREACHABLE, Ways, let_go, reach
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.disk import disk_of
 from worker.model.guest import Guest
 from worker.model.instance import Instance
-from worker.model.lookup import check_not_anothers, disk_in
 from worker.model.operation import Fault
 from worker.model.source import HostVolume
 from worker.model.update import Event, Update
@@ -63,9 +63,10 @@ def plug(device: BlockDevice, volume: HostVolume, guest: Guest, ports: Ports) ->
 
     A persistent layout that shows it elsewhere is told anew; until then the row is missing.
     """
-    check_not_anothers(guest, device)
-    shown = disk_in(guest.persistent, device)
-    if shown is not None and shown.source != volume.source.path:
+    live_disk(device, guest, ports, volume.source.path)
+    shown = persistent_disk(device, guest, ports, volume.source.path)
+    make_own(device, shown, ports)
+    if shown is not None and shown.device.facts.get("source") != volume.source.path:
         _tell_missing(device, ports)
         ports.disks.forget(device.instance, device.alias)
         shown = None
@@ -90,7 +91,9 @@ def _put_in(device: BlockDevice, volume: HostVolume, ports: Ports) -> None:
 
 def _leave_out(device: BlockDevice, error: WorkerError, ports: Ports) -> None:
     """Have the next start do without the volume; its name, address and marks stay reserved."""
+    shown = persistent_disk(device, ports.guests.describe(device.instance), ports)
     _tell_missing(device, ports, Fault(code=error.code, message=str(error)))
+    make_own(device, shown, ports)
     ports.disks.forget(device.instance, device.alias)
     try:
         let_go(device, ports)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from worker.handlers.config_drive import renew_after
+from worker.handlers.find_device import take_back
 from worker.handlers.reach_volume import Ways, let_go, reach
 from worker.handlers.restore_disks import keep_attached, plug
 from worker.model.block_device import BlockDevice, DeviceStatus
@@ -37,7 +38,7 @@ def return_volume(request: ReturnVolume, ports: Ports) -> BlockDevice | None:
         return device
     with Undo(ports.progress) as undo:
         undo.earlier("connector.connect", let_go, device, ports)
-        undo.earlier("disks.attach", _take_back, device, ports)
+        undo.earlier("disks.attach", take_back, device, ports)
         guest = ports.guests.describe(device.instance)
         if not (_may_have_it(device, guest, ports) or ports.progress.reached("connector.connect")):
             return device
@@ -45,7 +46,7 @@ def return_volume(request: ReturnVolume, ports: Ports) -> BlockDevice | None:
         undo.by(let_go, device, ports)
         device, volume = reach(device, Ways(ports).to(device), ports)
 
-        undo.by(_take_back, device, ports)
+        undo.by(take_back, device, ports)
         plug(device, volume, guest, ports)
         undo.commit_point()
         device = keep_attached(device, ports)
@@ -56,10 +57,3 @@ def return_volume(request: ReturnVolume, ports: Ports) -> BlockDevice | None:
 def _may_have_it(device: BlockDevice, guest: Guest, ports: Ports) -> bool:
     state = ports.instances.get(device.instance).vm_state
     return state in SETTLED and (guest.live is None or device.bus in HOT_PLUGGED)
-
-
-def _take_back(device: BlockDevice, ports: Ports) -> None:
-    """Without a look whether it is there: an attach may still be under way."""
-    ports.disks.unplug(device.instance, device.alias)
-    ports.disks.forget(device.instance, device.alias)
-    ports.disks.unplug(device.instance, device.alias)

@@ -16,7 +16,9 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from worker.model.lookup import DeviceKind
 from worker.model.operation import Operation, StepOutcome
+from worker.ports import Tally
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 """Upper ends of the histogram's buckets: a look at a volume, and a guest that refuses."""
@@ -35,7 +37,7 @@ class Reading:
     label: str | None = None
 
 
-class Metrics:
+class Metrics(Tally):
     """What is counted as it happens, and what is read when somebody asks."""
 
     def __init__(self, version: str) -> None:
@@ -54,6 +56,12 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
+        self._fallbacks = Counter(
+            "blockworker_fallback_lookups",
+            "Devices that were found without their alias, since the worker's start.",
+            ["kind"],
+            registry=self._registry,
+        )
         self._by_step: dict[str, Mapping[StepOutcome, Histogram]] = {}
         self._drift: int | None = None
         build = Gauge(
@@ -69,6 +77,10 @@ class Metrics:
     def ended(self, operation: Operation) -> None:
         """Count an operation that has its end."""
         self._operations.labels(method=operation.method, state=operation.state.value).inc()
+
+    def found_by_facts(self, kind: DeviceKind) -> None:
+        """Count a device that was found without its alias."""
+        self._fallbacks.labels(kind=kind.value).inc()
 
     def drift(self, found: int) -> None:
         """Keep how many differences the last look for drift found on this host."""

@@ -17,7 +17,7 @@ META_DATA = "openstack/latest/meta_data.json"
 
 def config_drive_files(instance: Instance, rows: Sequence[BlockDevice]) -> Mapping[str, bytes]:
     """Return the drive's files, by path; ``rows`` are the instance's live ones."""
-    said = _meta_data(instance) | {"devices": device_metadata(rows, None)}
+    said = _meta_data(instance) | {"devices": device_metadata(rows, {})}
     return {META_DATA: json.dumps(said, sort_keys=True).encode()}
 
 

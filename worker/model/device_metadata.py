@@ -5,13 +5,12 @@ The form is Nova's, read by cloud-init and cloudbase-init
 that udev makes of what QEMU shows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType
-from worker.model.guest import Guest
-from worker.model.lookup import disk_in
+from worker.model.ids import BlockDeviceId
 from worker.model.serials import given_serial, shown
 
 LEAVING = (DeviceStatus.RESERVED, DeviceStatus.MISSING)
@@ -20,18 +19,24 @@ LEAVING = (DeviceStatus.RESERVED, DeviceStatus.MISSING)
 _BY_ID = "/dev/disk/by-id/"
 
 
-def device_metadata(rows: Sequence[BlockDevice], guest: Guest | None) -> list[dict[str, Any]]:
+def device_metadata(
+    rows: Sequence[BlockDevice], shown: Mapping[BlockDeviceId, Address | None]
+) -> list[dict[str, Any]]:
     """Return each tagged disk: type, bus, address, serial, path and tags.
 
-    The address is the one that the running guest's layout shows; before there is a guest, the
-    row's, which is where its layout will have it. Raises DeviceAmbiguous.
+    The address is the one that the guest shows; of a disk that it does not show, for there is no
+    guest yet, the row's, which is where its layout will have it.
     """
-    tagged = [row for row in rows if row.tag is not None and row.status not in LEAVING]
-    return [_disk(row, guest) for row in tagged]
+    return [_disk(row, shown.get(row.uuid, row.address)) for row in tagged(rows)]
 
 
-def _disk(row: BlockDevice, guest: Guest | None) -> dict[str, Any]:
-    bus, address = _bus(_address(row, guest))
+def tagged(rows: Sequence[BlockDevice]) -> tuple[BlockDevice, ...]:
+    """Return the rows whose disks are told of."""
+    return tuple(row for row in rows if row.tag is not None and row.status not in LEAVING)
+
+
+def _disk(row: BlockDevice, where: Address | None) -> dict[str, Any]:
+    bus, address = _bus(where)
     return {
         "type": "disk",
         "bus": bus,
@@ -40,12 +45,6 @@ def _disk(row: BlockDevice, guest: Guest | None) -> dict[str, Any]:
         "path": _path(row),
         "tags": [row.tag],
     }
-
-
-def _address(row: BlockDevice, guest: Guest | None) -> Address | None:
-    layout = None if guest is None else guest.live or guest.persistent
-    disk = disk_in(layout, row)
-    return row.address if disk is None else disk.address
 
 
 def _bus(address: Address | None) -> tuple[str, str | None]:

@@ -9,19 +9,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
-from worker.errors import DeviceAmbiguous, DeviceWrongState
-from worker.model.alias import PREFIX
+from worker.errors import DeviceAmbiguous
+from worker.model.alias import is_ours
 from worker.model.block_device import BlockDevice
-from worker.model.guest import (
-    Guest,
-    GuestDevice,
-    GuestDisk,
-    GuestHostDevice,
-    GuestInterface,
-    Layout,
-)
+from worker.model.guest import Guest, GuestDevice, GuestDisk, Layout
 from worker.model.host_device import HostDevice
 from worker.model.peripheral import Peripheral
+from worker.model.serials import given_serial
 from worker.model.specification import Interface
 
 
@@ -72,10 +66,31 @@ class Found:
     by_alias: bool
 
 
+class Why(StrEnum):
+    """What a doubt is about.
+
+    Elsewhere is what bears the alias, and is not ours; of a device in the place too few facts are
+    known, for nobody has said a source; facts fit two devices, or contradict one another.
+    """
+
+    ELSEWHERE = "elsewhere"
+    FEW = "few"
+    FACTS = "facts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """That it cannot be told which device is meant; ``devices`` are those that may be it."""
+
+    why: Why
+    devices: tuple[GuestDevice, ...]
+    said: str
+
+
 def sought_disk(row: BlockDevice, source: str | None = None) -> Sought:
     """Return what is known of a row's disk; ``source`` is where its content is on this host."""
     known = {
-        "serial": row.serial,
+        "serial": given_serial(row.serial, row.device_type),
         "source": source,
         "target": row.target,
         "address": None if row.address is None else str(row.address),
@@ -103,27 +118,50 @@ def find(layout: Layout | None, sought: Sought) -> Found | None:
     """Return the device in a layout; None where it is not.
 
     Raises DeviceAmbiguous when what bears the alias is in another place, when the facts fit two
-    devices, or contradict one another.
+    devices, contradict one another, or are too few.
     """
+    return _certain(look_up(layout, sought))
+
+
+def find_live(guest: Guest, sought: Sought) -> Found | None:
+    """Return the device in the running guest; raises DeviceAmbiguous."""
+    return _certain(look_up_live(guest, sought))
+
+
+def look_up(layout: Layout | None, sought: Sought) -> Found | Doubt | None:
+    """Return what ``find`` does, and a doubt for what it raises."""
     devices = () if layout is None else _of_kind(layout, sought.kind)
     borne = next((device for device in devices if device.alias == sought.alias), None)
     if borne is None:
         return _by_facts(devices, sought)
     if _differing(borne, sought) & PLACE:
-        message = f"alias {sought.alias} is borne by {borne}, where {_said(sought)} is reserved"
-        raise DeviceAmbiguous(message)
+        said = f"alias {sought.alias} is borne by {borne}, where {_said(sought)} is reserved"
+        return Doubt(why=Why.ELSEWHERE, devices=(borne,), said=said)
     return Found(device=borne, by_alias=True)
 
 
-def find_live(guest: Guest, sought: Sought) -> Found | None:
-    """Return the device in the running guest; raises DeviceAmbiguous.
+def look_up_live(guest: Guest, sought: Sought) -> Found | Doubt | None:
+    """Return what ``find_live`` does, and a doubt for what it raises.
 
-    What the persistent layout says of it fills what the row does not know: where its content is.
+    The persistent layout fills what the row does not know: where its content is. Where both know
+    it the row's word goes first, and what only the layout's fits is a doubt.
     """
-    kept = find(guest.persistent, sought)
-    if kept is None:
-        return find(guest.live, sought)
-    return find(guest.live, replace(sought, facts={**kept.device.facts, **sought.facts}))
+    kept = look_up(guest.persistent, sought)
+    if not isinstance(kept, Found) or find_by_alias(guest.live, sought.alias) is not None:
+        return look_up(guest.live, sought)
+    known = kept.device.facts
+    found = look_up(guest.live, replace(sought, facts={**known, **sought.facts}))
+    otherwise = look_up(guest.live, replace(sought, facts={**sought.facts, **known}))
+    if found is None and isinstance(otherwise, Found):
+        said = f"{otherwise.device} is what the next start has as {_said(sought)}"
+        return Doubt(why=Why.FACTS, devices=(otherwise.device,), said=said)
+    return found
+
+
+def may_have(layout: Layout | None, sought: Sought) -> bool:
+    """Tell whether a device could be the one, were more known of it than its alias."""
+    devices = () if layout is None else _of_kind(layout, sought.kind)
+    return any(_free(device, sought) and _agreeing(device, sought) for device in devices)
 
 
 def find_by_alias(layout: Layout | None, alias: str) -> GuestDevice | None:
@@ -132,9 +170,19 @@ def find_by_alias(layout: Layout | None, alias: str) -> GuestDevice | None:
     return next((device for device in devices if device.alias == alias), None)
 
 
-def _of_kind(
-    layout: Layout, kind: DeviceKind
-) -> Sequence[GuestDisk | GuestInterface | GuestHostDevice]:
+def disk_by_alias(layout: Layout | None, alias: str) -> GuestDisk | None:
+    """Return the disk that bears the alias."""
+    disks = () if layout is None else layout.disks
+    return next((disk for disk in disks if disk.alias == alias), None)
+
+
+def _certain(found: Found | Doubt | None) -> Found | None:
+    if isinstance(found, Doubt):
+        raise DeviceAmbiguous(found.said)
+    return found
+
+
+def _of_kind(layout: Layout, kind: DeviceKind) -> Sequence[GuestDevice]:
     match kind:
         case DeviceKind.DISK:
             return layout.disks
@@ -146,27 +194,36 @@ def _of_kind(
             assert_never(kind)
 
 
-def _by_facts(all_devices: Sequence[GuestDevice], sought: Sought) -> Found | None:
+def _by_facts(all_devices: Sequence[GuestDevice], sought: Sought) -> Found | Doubt | None:
     devices = [device for device in all_devices if _free(device, sought)]
     fitting = [device for device in devices if _fits(device, sought)]
-    doubtful = [
-        device
-        for device in devices
-        if device not in fitting and _agreeing(device, sought) & NAMING[sought.kind]
-    ]
+    doubtful = [device for device in devices if device not in fitting and _may_be(device, sought)]
     if not fitting and not doubtful:
         return None
-    if doubtful or len(fitting) > 1 or _differing(fitting[0], sought):
-        both = " and ".join(str(device) for device in [*fitting, *doubtful])
-        message = f"{_said(sought)} is looked for without an alias, and {both} may be it"
-        raise DeviceAmbiguous(message)
-    return Found(device=fitting[0], by_alias=False)
+    if len(fitting) == 1 and not doubtful and not _differing(fitting[0], sought):
+        return Found(device=fitting[0], by_alias=False)
+    both = (*fitting, *doubtful)
+    names = " and ".join(map(str, both))
+    said = f"{_said(sought)} is looked for without an alias, and {names} may be it"
+    return Doubt(why=_why(both, sought), devices=both, said=said)
+
+
+def _may_be(device: GuestDevice, sought: Sought) -> bool:
+    """A name that no two devices share is one doubt; another is the place, where all agrees."""
+    agreeing = _agreeing(device, sought)
+    in_place = "target" in agreeing and not _differing(device, sought)
+    return bool(agreeing & NAMING[sought.kind]) or in_place
+
+
+def _why(doubtful: Sequence[GuestDevice], sought: Sought) -> Why:
+    """Without a source, which is of each pair, nothing fits."""
+    alone = len(doubtful) == 1 and not _differing(doubtful[0], sought)
+    return Why.FEW if alone and "source" not in sought.facts else Why.FACTS
 
 
 def _free(device: GuestDevice, sought: Sought) -> bool:
     """What bears another alias of our form is another row's, a newer one's say, whatever fits."""
-    alias = device.alias
-    return alias is None or alias == sought.former or not alias.startswith(PREFIX)
+    return device.alias == sought.former or not is_ours(device.alias)
 
 
 def _fits(device: GuestDevice, sought: Sought) -> bool:
@@ -185,54 +242,3 @@ def _differing(device: GuestDevice, sought: Sought) -> set[str]:
 def _said(sought: Sought) -> str:
     facts = ", ".join(f"{name} {fact}" for name, fact in sorted(sought.facts.items()))
     return f"{sought.kind.replace('_', ' ')} {sought.alias} ({facts})"
-
-
-def disk_in(layout: Layout | None, row: BlockDevice) -> GuestDisk | None:
-    """Return the disk that bears the row's alias; raises DeviceAmbiguous for one elsewhere."""
-    borne = [disk for disk in layout.disks if disk.alias == row.alias] if layout else []
-    for disk in borne:
-        if (disk.target, disk.address) != (row.target, row.address):
-            message = (
-                f"alias {row.alias} is borne by {disk.target} at {disk.address}, reserved are"
-                f" {row.target} at {row.address}"
-            )
-            raise DeviceAmbiguous(message)
-    return borne[0] if borne else None
-
-
-def unmarked(guest: Guest, row: BlockDevice) -> GuestDisk | None:
-    """Return the row's disk of a running guest that has not had a cold start since it was adopted.
-
-    It is where the row says, is what the next start has there, and bears an older alias.
-    """
-    kept = () if guest.persistent is None else guest.persistent.disks
-    sources = {disk.source for disk in kept if disk.alias == row.alias}
-    for disk in () if guest.live is None else guest.live.disks:
-        placed = (disk.target, disk.address) == (row.target, row.address)
-        same = guest.persistent is None or disk.source in sources
-        if placed and same and disk.alias != row.alias:
-            return disk
-    return None
-
-
-def check_marked(guest: Guest, row: BlockDevice) -> None:
-    """Raise DeviceWrongState when the running guest has the disk, and not by the row's alias.
-
-    It would not be found there, and be taken for gone.
-    """
-    disk = unmarked(guest, row)
-    if disk is not None:
-        message = (
-            f"the running guest has {row.target} as {disk.alias}, and as {row.alias} from its"
-            " next cold start on; stop it first"
-        )
-        raise DeviceWrongState(message)
-
-
-def check_not_anothers(guest: Guest, row: BlockDevice) -> None:
-    """Raise DeviceAmbiguous when a disk in another place bears the row's alias.
-
-    It is not ours, and must not go with ours.
-    """
-    for layout in guest.layouts:
-        disk_in(layout, row)

@@ -29,6 +29,7 @@ from worker.ports.journal import (
 )
 from worker.ports.moving import Autostart, Definitions, HostFiles, Moves, OwnOperations
 from worker.ports.records import BlockDevices, Connections, Instances, Peripherals
+from worker.ports.tally import Tally
 from worker.ports.volumes import Attachments, Connector, PoolRecords, PoolVolumes, Sharing, Volumes
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "Seals",
     "Sharing",
     "StuckOperations",
+    "Tally",
     "Updates",
     "Volumes",
 ]
@@ -108,4 +110,5 @@ class Ports:
     stuck: StuckOperations
     progress: Progress
     seals: Seals
+    tally: Tally
     clock: Clock

@@ -8,12 +8,12 @@ from worker.errors import HypervisorRefused
 from worker.model.disk import Disk
 from worker.model.guest import Layout
 from worker.model.ids import InstanceId
+from worker.model.lookup import disk_by_alias
 from worker.ports import GuestDisks
 from worker.virt.autostart import take_off_autostart
 from worker.virt.both_layouts import check_kept, lacking, refusal_of
 from worker.virt.connection import LibvirtConnection
 from worker.virt.failures import ghost_in_the_way, place_taken_by_ghost
-from worker.virt.guests import disk_of
 from worker.virt.insides import LibvirtGuestInsides
 from worker.virt.likeness import differences
 from worker.virt.plugging import plug
@@ -118,7 +118,7 @@ class LibvirtGuestDisks(GuestDisks):
 
 def _has(layout: Layout, disk: Disk) -> bool:
     """Tell whether the layout has the disk; raises HypervisorRefused if it has it otherwise."""
-    shown = disk_of(layout, disk.alias)
+    shown = disk_by_alias(layout, disk.alias)
     different = [] if shown is None else differences(shown, disk)
     if different:
         message = f"the guest's disk {disk.alias} has {'; '.join(different)}"

@@ -5,7 +5,7 @@ from contextlib import suppress
 import libvirt
 
 from worker.errors import DomainNotFound
-from worker.model.guest import Guest, GuestDisk, Layout
+from worker.model.guest import Guest, Layout
 from worker.model.ids import InstanceId, is_uuid
 from worker.model.instance import VmState
 from worker.ports import Guests
@@ -54,12 +54,6 @@ def persistent_layout(domain: libvirt.virDomain) -> Layout | None:
     if not domain.isPersistent():
         return None
     return read_layout(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-
-
-def disk_of(layout: Layout | None, alias: str) -> GuestDisk | None:
-    """Return the disk of that alias, if the layout, or there, is one."""
-    disks = () if layout is None else layout.disks
-    return next((disk for disk in disks if disk.alias == alias), None)
 
 
 def state_of(state: int, reason: int) -> VmState:

@@ -9,13 +9,15 @@ from typing import TypeVar
 import libvirt
 
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
+from worker.model.alias import is_ours
 from worker.model.guest import InnerDisk
 from worker.model.ids import InstanceId
+from worker.model.lookup import disk_by_alias
 from worker.ports import GuestInsides
 from worker.virt.chains import Answers, Chain, devices, numbers_in
 from worker.virt.connection import LibvirtConnection
 from worker.virt.failures import not_running
-from worker.virt.guests import disk_of, live_layout
+from worker.virt.guests import live_layout
 from worker.virt.layout import source_numbers
 from worker.virt.monitor import QmpRefused, ask
 
@@ -24,7 +26,6 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _NONE: tuple[Chain, ...] = ()
-_OURS = "ua-"
 _POLL = 0.1
 _CLOSINGS = 20
 """How often a node that is in use is tried again, ``_POLL`` seconds apart."""
@@ -69,7 +70,7 @@ class LibvirtGuestInsides(GuestInsides):
         found: dict[str, InnerDisk] = {}
         for chain in self._while_it_runs(instance, _chains, otherwise=_NONE):
             alias = chain.alias
-            if alias is not None and alias.startswith(_OURS):
+            if alias is not None and is_ours(alias):
                 found.setdefault(alias, _inner_disk(alias, chain))
         return tuple(found[alias] for alias in sorted(found))
 
@@ -133,7 +134,7 @@ class LibvirtGuestInsides(GuestInsides):
     ) -> bool:
         chains = _chains(domain)
         # Asked after QEMU, who answers when the attach that may be under way has ended.
-        if disk_of(live_layout(domain), alias) is not None:
+        if disk_by_alias(live_layout(domain), alias) is not None:
             return False
         ghosts = [chain for chain in chains if chain.device in {None, alias} and meant(chain)]
         if ghosts:

@@ -9,12 +9,12 @@ from worker.errors import DomainNotFound, DomainTaken, HypervisorRefused
 from worker.model.controllers import empty_layout
 from worker.model.guest import Layout
 from worker.model.ids import InstanceId
+from worker.model.lookup import disk_by_alias
 from worker.model.machine import Machine
 from worker.ports import Machines
 from worker.virt.accel import domain_type
 from worker.virt.capabilities import check_accepted, check_supported
 from worker.virt.connection import LibvirtConnection
-from worker.virt.guests import disk_of
 from worker.virt.layout import addresses, read_layout
 from worker.virt.likeness import differences
 from worker.virt.machine_xml import domain_element
@@ -105,7 +105,7 @@ def _wrong(domain: libvirt.virDomain, machine: Machine) -> list[str]:
 def _wrong_disks(layout: Layout, machine: Machine) -> list[str]:
     found: list[str] = []
     for disk in machine.disks:
-        shown = disk_of(layout, disk.alias)
+        shown = disk_by_alias(layout, disk.alias)
         different = ["is not there"] if shown is None else differences(shown, disk)
         found += [f"disk {disk.alias} {each}" for each in different]
     return found

@@ -13,6 +13,7 @@ from oslo_config import cfg
 from worker.errors import Invalid
 from worker.execution import Page, tell_nobody
 from worker.model.instance import Instance
+from worker.model.lookup import DeviceKind
 from worker.model.operation import Operation, StepOutcome
 from worker.model.source import DiskFormat
 from worker.persistence import migrate
@@ -22,6 +23,7 @@ from worker.persistence.seals import HostSeals
 from worker.ports import (
     Clock,
     Ports,
+    Tally,
 )
 from worker.rpc.dispatch import Dispatcher
 from worker.rpc.methods import CALLS, OPERATIONS
@@ -55,6 +57,13 @@ class SystemClock(Clock):
         return datetime.now(UTC)
 
 
+class Uncounted(Tally):
+    """For a core that nobody watches."""
+
+    def found_by_facts(self, kind: DeviceKind) -> None:
+        """Count nothing."""
+
+
 class Core:
     """The runner and the dispatcher on real adapters; no bus yet.
 
@@ -78,6 +87,7 @@ class Core:
         self._watchers = watchers
         self.on_end: Callable[[Operation], None] = tell_nobody
         self.clock = SystemClock()
+        self.tally: Tally = Uncounted()
         self.repositories = Repositories(database, conf.host, self.clock)
         # A little less than a call may take, so that the caller hears whose fault it is.
         memory = Memory(state_path(conf), uri, keep=serves)
@@ -204,6 +214,7 @@ class Core:
             stuck=repositories.stuck,
             progress=repositories.progress,
             seals=self._seals,
+            tally=self.tally,
             clock=self.clock,
         )
 

@@ -124,8 +124,7 @@ class Worker:
         metrics = Metrics(__version__)
         watchers = (*self._watchers, lambda _operation: metrics.step)
         core = self._make_core(self._conf, database, hypervisor_uri(self._conf), watchers)
-        core.on_end = metrics.ended
-        core.dispatcher.on_answer = partial(note_drift, metrics)
+        _count(core, metrics)
         local = LocalServer(socket_path(self._conf), core.dispatcher)
         stack.callback(local.stop)
         # Asked until the end: an operator wants to see a stop go on.
@@ -240,3 +239,9 @@ def _name_what_the_broker_has(settings: BusSettings) -> None:
     with suppress(Unavailable):
         for unsafe in unsafe_on_broker(settings):
             LOG.warning("bus is unsafe: %s", unsafe)
+
+
+def _count(core: Core, metrics: Metrics) -> None:
+    core.on_end = metrics.ended
+    core.dispatcher.on_answer = partial(note_drift, metrics)
+    core.tally = metrics

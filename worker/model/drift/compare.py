@@ -1,9 +1,21 @@
 """The comparison of all views of one instance's disks."""
 
+from collections.abc import Iterator
+
+from worker.model.block_device import BlockDevice
 from worker.model.drift.left import has_disk, of_nameless, of_removed
 from worker.model.drift.rows import of_row
-from worker.model.drift.sight import is_ghost, is_ghost_of, live_of, persistent_of
+from worker.model.drift.sight import (
+    in_live,
+    in_persistent,
+    is_ghost,
+    is_ghost_of,
+    live_of,
+    persistent_of,
+    shown_as,
+)
 from worker.model.drift.words import Difference, Drift, DriftKind, Views
+from worker.model.lookup import Found
 
 OF_A_DISK = (DriftKind.LIVE_LEFT, DriftKind.PERSISTENT_LEFT, DriftKind.GHOST)
 
@@ -22,7 +34,19 @@ def compare(views: Views) -> Drift:
             found += [each for each in of_removed(row, views) if not _is_named(each, found)]
     named = {row.uuid for row in (*views.rows, *views.removed)}
     found += [of_nameless(each, views) for key, each in views.records.items() if key not in named]
-    return Drift(differences=tuple(found), in_flux=views.at_work, foreign=_foreign(views))
+    return Drift(
+        differences=tuple(found),
+        in_flux=views.at_work,
+        by_facts=tuple(_by_facts(views)),
+        foreign=_foreign(views),
+    )
+
+
+def _by_facts(views: Views) -> Iterator[tuple[BlockDevice, Found]]:
+    for row in views.rows:
+        for found in (in_live(row, views), in_persistent(row, views)):
+            if isinstance(found, Found) and not found.by_alias:
+                yield row, found
 
 
 def _is_named(difference: Difference, found: list[Difference]) -> bool:
@@ -41,11 +65,13 @@ def _foreign(views: Views) -> int:
 def _foreign_disks(views: Views) -> set[str]:
     """Return those of all layouts and of QEMU, by target or alias."""
     lives = {row.alias for row in views.rows}
+    shown = {device for row in views.rows for device in shown_as(row, views)}
     found: set[str] = set()
     for layout in (live_of(views), persistent_of(views)):
         for disk in () if layout is None else layout.disks:
             removed = [row for row in views.removed if row.alias == disk.alias]
-            if disk.alias not in lives and not any(has_disk(row, layout, views) for row in removed):
+            ours = disk.alias in lives or disk in shown
+            if not ours and not any(has_disk(row, layout, views) for row in removed):
                 found.add(disk.target)
     known = lives | {row.alias for row in views.removed if is_ghost_of(row, views)}
     inner = {disk.alias for disk in views.inner or () if is_ghost(views, disk.alias)}

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from worker.model.block_device import BlockDevice
 from worker.model.connection import ConnectionRecord
 from worker.model.drift.sight import (
-    bearer,
     is_ghost_of,
     is_of,
     live_of,
@@ -18,6 +17,7 @@ from worker.model.drift.sight import (
 )
 from worker.model.drift.words import Difference, DriftKind, Mend, Views
 from worker.model.guest import GuestDisk, InnerDisk, Layout
+from worker.model.lookup import disk_by_alias
 
 NOT_ASKED = "the guest runs, and QEMU was not asked whether it still has the disk; look with --qemu"
 
@@ -41,7 +41,7 @@ def of_nameless(record: ConnectionRecord, views: Views) -> Difference:
 
 def has_disk(row: BlockDevice, layout: Layout | None, views: Views) -> bool:
     """Tell whether the layout has the disk of the row."""
-    disk = bearer(layout, row.alias)
+    disk = disk_by_alias(layout, row.alias)
     return disk is not None and is_of(disk, row, views)
 
 

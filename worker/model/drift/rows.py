@@ -4,18 +4,20 @@ from collections.abc import Iterator
 
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.drift.sight import (
-    bearer,
     in_its_place,
+    in_live,
+    in_persistent,
     is_ghost,
     live_of,
     persistent_of,
     qemu_has,
     said_of,
+    shown_as,
     unlike,
 )
 from worker.model.drift.words import Difference, DriftKind, Mend, Views
-from worker.model.guest import Layout
-from worker.model.lookup import unmarked
+from worker.model.guest import GuestDevice, Layout
+from worker.model.lookup import Doubt, Found, Why, disk_by_alias
 from worker.model.placement import HOT_PLUGGED
 from worker.model.volume import AttachmentStatus, VolumeStatus
 
@@ -45,7 +47,7 @@ def of_row(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
 def _of_reserved(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
     """A reservation is in our row alone."""
     layouts = (live_of(views), persistent_of(views))
-    seen = any(bearer(layout, row.alias) for layout in layouts)
+    seen = any(disk_by_alias(layout, row.alias) for layout in layouts)
     if not seen and not qemu_has(views, row.alias):
         return ()
     why_not = "the row is only reserved, and the guest has a disk of its alias; an operator looks"
@@ -60,7 +62,7 @@ def _of_attached(row: BlockDevice, views: Views) -> tuple[Difference, ...]:
 def _file(row: BlockDevice, views: Views) -> Iterator[Difference]:
     if row.uuid in views.absent:
         why_not = "its file is not on this host; put it back while the guest is off, or destroy it"
-        if bearer(live_of(views), row.alias) is not None:
+        if in_live(row, views) is not None:
             why_not = "the running guest has it open, and loses it when it ends; copy it out first"
         yield _difference(DriftKind.FILE_MISSING, row, views, Mend(why_not=why_not))
 
@@ -119,7 +121,7 @@ def _connection(row: BlockDevice, views: Views) -> Iterator[Difference]:
         yield _difference(DriftKind.CONNECTION_MISSING, row, views, mend)
     if row.uuid in views.absent:
         mend = Mend(does="connect the volume to this host again")
-        if bearer(live_of(views), row.alias) is not None:
+        if in_live(row, views) is not None:
             mend = Mend(why_not="the running guest has it open; stop the guest, or detach it")
         yield _difference(DriftKind.DEVICE_MISSING, row, views, mend)
 
@@ -137,14 +139,12 @@ def _guest(row: BlockDevice, views: Views, outside: tuple[Difference, ...]) -> I
             " let the hypervisor see it"
         )
         yield _difference(DriftKind.GHOST, row, views, Mend(why_not=why_not))
-    live, persistent = views.guest.live, views.guest.persistent
-    mend = _plug(row, views, outside)
-    # What was adopted bears its marks from the next cold start on.
-    if live is not None and not ghost and unmarked(views.guest, row) is None:
-        yield from _layout(row, views, live, DriftKind.LIVE_MISSING, mend)
-    if persistent is not None:
-        yield from _layout(row, views, persistent, DriftKind.PERSISTENT_MISSING, mend)
-    if views.inner is not None and bearer(live, row.alias) and not qemu_has(views, row.alias):
+    mend, live = _plug(row, views, outside), views.guest.live
+    if not ghost:
+        yield from _layout(row, views, DriftKind.LIVE_MISSING, mend)
+    yield from _layout(row, views, DriftKind.PERSISTENT_MISSING, mend)
+    shown = disk_by_alias(live, row.alias) is not None
+    if views.inner is not None and shown and not qemu_has(views, row.alias):
         why_not = "the hypervisor shows a disk that QEMU has not; stop and start the guest"
         yield _difference(DriftKind.QEMU_MISSING, row, views, Mend(why_not=why_not))
 
@@ -156,21 +156,41 @@ DIFFERS = {
 """What a disk is that is there, and is another than the row's."""
 
 
-def _layout(
-    row: BlockDevice, views: Views, layout: Layout, missing: DriftKind, mend: Mend
-) -> Iterator[Difference]:
-    wrong = _wrong(row, layout)
+def _layout(row: BlockDevice, views: Views, missing: DriftKind, mend: Mend) -> Iterator[Difference]:
+    """Compare one layout, if there is one, with the row."""
+    layout, found = _seen(row, views, missing)
+    wrong = None if layout is None else _wrong(row, layout, found)
     if wrong is not None:
         yield _difference(DIFFERS[missing], row, views, Mend(why_not=wrong))
-    elif bearer(layout, row.alias) is None:
+    elif layout is not None and found is None:
         yield _difference(missing, row, views, mend)
 
 
-def _wrong(row: BlockDevice, layout: Layout) -> str | None:
-    """Say what another disk of the layout has that is the row's."""
-    disk, other = bearer(layout, row.alias), in_its_place(layout, row)
-    if disk is not None and (different := unlike(disk, row)):
+def _seen(
+    row: BlockDevice, views: Views, missing: DriftKind
+) -> tuple[Layout | None, Found | Doubt | None]:
+    if missing is DriftKind.LIVE_MISSING:
+        return live_of(views), in_live(row, views)
+    return persistent_of(views), in_persistent(row, views)
+
+
+def _wrong(row: BlockDevice, layout: Layout, found: Found | Doubt | None) -> str | None:
+    """Say what another disk of the layout has that is the row's.
+
+    What was adopted bears its marks from the next cold start on, and is no other until then.
+    """
+    own: tuple[GuestDevice, ...] = ()
+    match found:
+        case Doubt(why=Why.FACTS, said=said):
+            return said
+        case Doubt(devices=devices):
+            own = devices
+        case Found(device=device):
+            own = (device,)
+    borne = disk_by_alias(layout, row.alias)
+    if borne is not None and (different := unlike(borne, row)):
         return f"the disk of its alias has {different}; it may be another's"
+    other = in_its_place(layout, row, own)
     if other is not None:
         where = f"{other.target} at {other.address}"
         return f"another disk has its place: {other.alias or other.source}, {where}"
@@ -193,14 +213,14 @@ def _why_not_plugged(row: BlockDevice, views: Views, outside: tuple[Difference, 
         return f"{hopeless.kind} goes first: {hopeless.mend.why_not}"
     if is_ghost(views, row.alias):
         return "QEMU has the disk, which its hypervisor denies"
-    layouts = () if views.guest is None else views.guest.layouts
-    wrong = next((said for layout in layouts if (said := _wrong(row, layout))), None)
-    wrong = wrong or _elsewhere(row, views)
+    seen = [_seen(row, views, missing) for missing in DIFFERS]
+    said = (_wrong(row, layout, found) for layout, found in seen if layout is not None)
+    wrong = next(filter(None, said), None) or _elsewhere(row, views)
     if wrong is not None:
         return wrong
     if row.uuid in views.refused:
         return "the guest gave it up after a detach that had failed; ask for the detach again"
-    lacks_live = live is not None and bearer(live, row.alias) is None
+    lacks_live = live is not None and in_live(row, views) is None
     if lacks_live and row.bus not in HOT_PLUGGED:
         return f"bus {row.bus} takes no disk while the instance runs; stop it first"
     return None
@@ -213,9 +233,8 @@ def _elsewhere(row: BlockDevice, views: Views) -> str | None:
         return None
     if file is None:
         return "the disk was adopted, so nobody here knows its file; plug it in by hand"
-    layouts = () if views.guest is None else views.guest.layouts
-    shown = [disk for layout in layouts if (disk := bearer(layout, row.alias))]
-    other = next((disk.source for disk in shown if disk.source != file), None)
+    sources = [device.facts.get("source") for device in shown_as(row, views)]
+    other = next((source for source in sources if source != file), None)
     return None if other is None else f"the guest has the disk in {other}, not in {file}"
 
 

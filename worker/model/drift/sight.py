@@ -1,19 +1,24 @@
 """What each view says of one device."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from worker.model.block_device import BlockDevice
 from worker.model.drift.words import Views
-from worker.model.guest import GuestDisk, Layout
+from worker.model.guest import GuestDevice, GuestDisk, Layout
+from worker.model.lookup import (
+    Doubt,
+    Found,
+    Sought,
+    Why,
+    disk_by_alias,
+    look_up,
+    look_up_live,
+    sought_disk,
+)
 from worker.model.serials import given_serial
 
 ABSENT = "absent"
-
-
-def bearer(layout: Layout | None, alias: str) -> GuestDisk | None:
-    """Return the disk of that alias, if the layout, or there, is one."""
-    disks = () if layout is None else layout.disks
-    return next((disk for disk in disks if disk.alias == alias), None)
 
 
 def live_of(views: Views) -> Layout | None:
@@ -26,6 +31,32 @@ def persistent_of(views: Views) -> Layout | None:
     return None if views.guest is None else views.guest.persistent
 
 
+def in_live(row: BlockDevice, views: Views) -> Found | Doubt | None:
+    """Return what the look-up says of the row's disk in the running guest."""
+    return None if views.guest is None else look_up_live(views.guest, _sought(row, views))
+
+
+def in_persistent(row: BlockDevice, views: Views) -> Found | Doubt | None:
+    """Return what the look-up says of the row's disk in the guest's next start."""
+    return look_up(persistent_of(views), _sought(row, views))
+
+
+def shown_as(row: BlockDevice, views: Views) -> tuple[GuestDevice, ...]:
+    """Return what the layouts have as the row's disk; what is in its place may well be it."""
+    found: list[GuestDevice] = []
+    for one in (in_live(row, views), in_persistent(row, views)):
+        if isinstance(one, Found):
+            found.append(one.device)
+        elif isinstance(one, Doubt) and one.why is Why.FEW:
+            found += one.devices
+    return tuple(found)
+
+
+def _sought(row: BlockDevice, views: Views) -> Sought:
+    sought = sought_disk(row, views.sources.get(row.uuid))
+    return replace(sought, former=views.formers.get(row.uuid))
+
+
 def qemu_has(views: Views, alias: str) -> bool:
     """Tell whether QEMU was asked and has a disk of that alias."""
     return any(disk.alias == alias for disk in views.inner or ())
@@ -33,7 +64,7 @@ def qemu_has(views: Views, alias: str) -> bool:
 
 def is_ghost(views: Views, alias: str) -> bool:
     """Tell whether QEMU has a disk of that alias and its hypervisor denies it."""
-    return qemu_has(views, alias) and bearer(live_of(views), alias) is None
+    return qemu_has(views, alias) and disk_by_alias(live_of(views), alias) is None
 
 
 def unlike(disk: GuestDisk, row: BlockDevice) -> str:
@@ -71,11 +102,14 @@ def _may_be_of_its_volume(source: str | None, row: BlockDevice, views: Views) ->
     return views.sources.get(row.uuid, source) == source
 
 
-def in_its_place(layout: Layout, row: BlockDevice) -> GuestDisk | None:
-    """Return another disk that has the row's name or address."""
+def in_its_place(
+    layout: Layout, row: BlockDevice, own: tuple[GuestDevice, ...] = ()
+) -> GuestDisk | None:
+    """Return another disk that has the row's name or address; ``own`` may be the row's."""
     for disk in layout.disks:
         same_place = row.address is not None and disk.address == row.address
-        if disk.alias != row.alias and (disk.target == row.target or same_place):
+        others = disk.alias != row.alias and disk not in own
+        if others and (disk.target == row.target or same_place):
             return disk
     return None
 
@@ -84,8 +118,8 @@ def said_of(row: BlockDevice, views: Views) -> Mapping[str, str]:
     """Return what each view says of the row's device, for people."""
     seen = {
         "row": "removed" if row.deleted else row.status.value,
-        "live": _layout(views, live_of(views), "not running", row.alias),
-        "persistent": _layout(views, persistent_of(views), "transient", row.alias),
+        "live": _layout(views, live_of(views), "not running", in_live(row, views)),
+        "persistent": _layout(views, persistent_of(views), "transient", in_persistent(row, views)),
         "qemu": _qemu(views, row.alias),
     }
     return seen | ({"file": _file(row, views)} if row.local else _said_of_volume(row, views))
@@ -101,13 +135,18 @@ def _said_of_volume(row: BlockDevice, views: Views) -> dict[str, str]:
     }
 
 
-def _layout(views: Views, layout: Layout | None, without: str, alias: str) -> str:
+def _layout(views: Views, layout: Layout | None, without: str, found: Found | Doubt | None) -> str:
     if views.guest is None:
         return "no domain"
     if layout is None:
         return without
-    disk = bearer(layout, alias)
-    return ABSENT if disk is None else f"{disk.target} at {disk.address}"
+    match found:
+        case Found(device=GuestDisk() as disk, by_alias=by_alias):
+            return f"{disk.target} at {disk.address}" + ("" if by_alias else f" ({disk.alias})")
+        case Doubt(devices=devices):
+            return f"perhaps {' or '.join(map(str, devices))}"
+        case _:
+            return ABSENT
 
 
 def _qemu(views: Views, alias: str) -> str:

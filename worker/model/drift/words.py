@@ -9,6 +9,7 @@ from worker.model.block_device import BlockDevice
 from worker.model.connection import ConnectionRecord
 from worker.model.guest import Guest, InnerDisk
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId
+from worker.model.lookup import Found
 from worker.model.volume import Attachment, Volume
 
 
@@ -108,10 +109,10 @@ class Views:
     ``guest`` is None when its domain is gone, ``inner`` when QEMU was not asked. ``removed`` are
     the removed rows that a disk, a record or an attachment is named by. ``sources`` says where
     on this host the volume of a connected row is, or the file of a local disk; ``absent`` are
-    those whose volume or file is not; of a local disk of other hands neither says anything;
-    ``shared`` are rows whose volume another record of the host has too. ``at_work`` and ``stuck``
-    are rows by the operation that has them; ``refused`` rows whose last detach the guest did not
-    let end.
+    those whose volume or file is not; of a local disk of other hands neither says anything.
+    ``formers`` are the aliases that adopted disks had before; ``shared`` are rows whose volume
+    another record of the host has too. ``at_work`` and ``stuck`` are rows by the operation that
+    has them; ``refused`` rows whose last detach the guest did not let end.
     """
 
     instance: InstanceId
@@ -123,6 +124,7 @@ class Views:
     volumes: Mapping[VolumeId, Volume] = field(default_factory=dict)
     records: Mapping[BlockDeviceId, ConnectionRecord] = field(default_factory=dict)
     sources: Mapping[BlockDeviceId, str] = field(default_factory=dict)
+    formers: Mapping[BlockDeviceId, str] = field(default_factory=dict)
     absent: frozenset[BlockDeviceId] = frozenset()
     shared: frozenset[BlockDeviceId] = frozenset()
     at_work: Mapping[BlockDeviceId, OperationId | None] = field(default_factory=dict)
@@ -135,9 +137,11 @@ class Drift:
     """What a comparison found.
 
     ``in_flux`` are the rows that an unfinished operation is working on, which were left out;
+    ``by_facts`` are devices that were found without their alias;
     ``foreign`` is how many disks and attachments of the instance are not ours.
     """
 
     differences: tuple[Difference, ...] = ()
     in_flux: Mapping[BlockDeviceId, OperationId | None] = field(default_factory=dict)
+    by_facts: tuple[tuple[BlockDevice, Found], ...] = ()
     foreign: int = 0
