@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,11 +27,17 @@ def main() -> None:
     lacking = missing()
     if lacking:
         sys.exit(f"no scene for {', '.join(sorted(lacking))}: see tests/chaos/scenes.py")
-    with _played(arguments.bus) as found:
-        outcomes = _prove_all(found, _chosen(found, arguments))
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps([_plain(each) for each in outcomes], indent=2))
-    sys.exit(_summary(outcomes))
+    outcomes: list[Outcome] = []
+    begun = time.monotonic()
+    try:
+        with _played(arguments.bus) as found:
+            _prove_all(found, _chosen(found, arguments), outcomes)
+    finally:
+        # Of a run that was cut off too: what it had proved, and that it was not all.
+        if arguments.json is not None:
+            arguments.json.write_text(json.dumps([_plain(each) for each in outcomes], indent=2))
+        failed = _summary(outcomes, time.monotonic() - begun)
+    sys.exit(1 if failed else 0)
 
 
 @contextmanager
@@ -104,27 +111,33 @@ def _chosen(found: Stage, arguments: argparse.Namespace) -> list[Point]:
     return points[number - 1 :: of]
 
 
-def _prove_all(found: Stage, points: Sequence[Point]) -> list[Outcome]:
-    outcomes = []
-    for number, point in enumerate(points, 1):
-        outcome = prove(found, point)
-        outcomes.append(outcome)
-        said = outcome.end if outcome.passed else f"{outcome.end}; FAILED"
-        print(f"{number}/{len(points)} {point}: {said}, {outcome.seconds:.1f} s", flush=True)
-        for difference in outcome.differences:
-            print(f"    {difference}", flush=True)
-    return outcomes
+def _prove_all(found: Stage, points: Sequence[Point], outcomes: list[Outcome]) -> None:
+    try:
+        for number, point in enumerate(points, 1):
+            outcome = prove(found, point)
+            outcomes.append(outcome)
+            print(f"{number}/{len(points)} {_told(outcome)}", flush=True)
+    finally:
+        if len(outcomes) < len(points):
+            print(f"cut off after {len(outcomes)} of {len(points)} points")
 
 
-def _summary(outcomes: Sequence[Outcome]) -> int:
+def _told(outcome: Outcome) -> str:
+    said = outcome.end if outcome.passed else f"{outcome.end}; FAILED"
+    first = f"{outcome.point}: {said}, {outcome.seconds:.1f} s"
+    return "\n    ".join([first, *outcome.differences])
+
+
+def _summary(outcomes: Sequence[Outcome], seconds: float) -> int:
     failed = [outcome for outcome in outcomes if not outcome.passed]
     for outcome in failed:
         print(f"FAILED {outcome.point}: {'; '.join(outcome.differences)}")
     ends = Counter(outcome.end for outcome in outcomes)
     print("; ".join(f"{count} {end}" for end, count in ends.most_common()))
     passed = len(outcomes) - len(failed)
+    print(f"in {seconds / 60:.1f} min")
     print(f"{len(outcomes)} points, {passed} passed, {len(failed)} failed")
-    return 1 if failed else 0
+    return len(failed)
 
 
 def _plain(outcome: Outcome) -> dict[str, object]:

@@ -132,8 +132,17 @@ def prove(stage: Stage, point: Point) -> Outcome:
     except Exception as error:  # noqa: BLE001 - whatever it was, the point has failed
         found = [f"{type(error).__name__}: {error}"]
     if found or end.startswith(OperationState.STUCK):
-        stage.renew()
+        found += _renewed(stage)
     return Outcome(point=point, end=end, differences=found, seconds=time.monotonic() - begun)
+
+
+def _renewed(stage: Stage) -> list[str]:
+    """Begin anew for the points to come; if that fails, this one and they say so."""
+    try:
+        stage.renew()
+    except Exception as error:  # noqa: BLE001 - the other points have their turn all the same
+        return [f"no new stage: {type(error).__name__}: {error}"]
+    return []
 
 
 def through(stage: Stage, point: Point, case: Case) -> Json:
