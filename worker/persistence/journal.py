@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
@@ -102,6 +103,7 @@ class SqlOperations(Operations):
         if limit is not None:
             which["most"] = limit
         rows = self._database.read(lambda connection: query.all(connection, **which))
+        rows.sort(key=attrgetter("sequence"), reverse=True)
         return tuple(operation_of(row) for row in rows)
 
     def unfinished(self) -> tuple[Operation, ...]:
@@ -149,12 +151,13 @@ class SqlOperations(Operations):
 
 @cache
 def _listing(of_instance: bool, states: tuple[OperationState, ...], limited: bool) -> Query:  # noqa: FBT001
-    query = _NEWEST
+    # Asked for an order, SQLite goes through all that the instance ever had, for the order's sake.
+    query = _NEWEST.limit(bindparam("most")) if limited else _OF_HOST
     if of_instance:
         query = query.where(OPERATIONS.c.instance_uuid == bindparam("instance"))
     if states:
         query = query.where(or_(*[OPERATIONS.c.state == state.value for state in states]))
-    return Query(query.limit(bindparam("most")) if limited else query)
+    return Query(query)
 
 
 def _asks_the_same(operation: Operation, earlier: Operation) -> bool:

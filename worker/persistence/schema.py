@@ -111,7 +111,7 @@ BLOCK_DEVICES = _table(
     UniqueConstraint("instance_uuid", "disk_bus", "unit", "deleted", name="uq_bdm_unit"),
     UniqueConstraint("instance_uuid", "address", "deleted", name="uq_bdm_address"),
     Index("uq_bdm_tag", "instance_uuid", "tag", "deleted", unique=True),
-    Index("ix_bdm_volume_id", "volume_id"),
+    Index("ix_bdm_volume_id", "volume_id", "deleted"),
     # Without it a read of an instance's live rows goes through all that it ever had.
     Index("ix_bdm_instance", "instance_uuid", "deleted"),
     Index("ix_bdm_attachment", "attachment_id"),
@@ -173,7 +173,8 @@ OPERATIONS = _table(
     Column("fault_code", String(64)),
     Column("fault_message", Text),
     UniqueConstraint("id", name="uq_operations_id"),
-    Index("ix_operations_state", "host", "state"),
+    # Each operation asks at its beginning what of its instance is unsettled.
+    Index("ix_operations_state", "host", "state", "instance_uuid"),
     Index("ix_operations_instance", "instance_uuid"),
     Index("ix_operations_device", "block_device_uuid"),
 )

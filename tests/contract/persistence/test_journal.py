@@ -4,14 +4,16 @@ from datetime import timedelta
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
-from tests.contract.persistence.scenes import START, SteppedClock, an_operation
+from tests.contract.persistence.scenes import HOST, START, SteppedClock, an_operation
 from worker.errors import DatabaseUnavailable, OperationConflict, OperationNotFound
+from worker.execution import UNSETTLED
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, new_uuid
 from worker.model.operation import Fault, Operation, OperationState, StepOutcome
 from worker.model.update import Event, Update
 from worker.persistence.database import Database
+from worker.persistence.engine import make_engine
 from worker.persistence.progress import SqlOperationRecord
 from worker.persistence.repositories import Repositories
 
@@ -202,6 +204,22 @@ def test_a_look_of_a_second_run_is_durable_before_its_call(repositories: Reposit
     second.open_step("three", look=True)
     steps = repositories.operations.get(operation.id).steps
     assert [step.name for step in steps] == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("kept", ["sqlite"], indirect=True)
+def test_what_is_unsettled_is_found_without_going_through_all_that_ended(
+    url: str, clock: SteppedClock
+) -> None:
+    """Each operation asks this at its beginning, and an instance has a long history."""
+    engine, asked = make_engine(url), list[str]()
+    event.listen(engine, "connect", lambda opened, _: opened.set_trace_callback(asked.append))
+    operations = Repositories(Database(engine), HOST, clock).operations
+    operations.list(instance=InstanceId(new_uuid()), states=UNSETTLED)
+    with engine.connect() as connection:
+        explained = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[-1]}")
+        (plan,) = [row.detail for row in explained]
+    engine.dispose()
+    assert plan.endswith("ix_operations_state (host=? AND state=? AND instance_uuid=?)")
 
 
 def test_what_is_unfinished_comes_back_in_order_with_its_steps(repositories: Repositories) -> None:
