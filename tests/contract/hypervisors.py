@@ -151,7 +151,7 @@ class LibvirtLab(Lab):
 
     def plant_ghost(self, instance: InstanceId, disk: Disk) -> None:
         domain = self._guest(instance).domain
-        open_past_libvirt(domain, disk.source.path, GHOSTLY)
+        open_past_libvirt(domain, disk.source.name, GHOSTLY)
         ask(
             domain,
             "device_add",

@@ -47,7 +47,7 @@ def real(tmp_path: Path) -> IsoConfigDrives:
 
 
 def written(drives: IsoConfigDrives, files: Mapping[str, bytes] = FILES) -> Path:
-    return Path(drives.write(INSTANCE, files).source.path)
+    return Path(drives.write(INSTANCE, files).source.name)
 
 
 def read(path: Path, reader: Reader) -> dict[str, bytes]:
@@ -70,7 +70,7 @@ def test_a_drive_is_found_once_it_is_written_and_until_it_is_deleted(
 ) -> None:
     assert drives.find(INSTANCE) is None
     made = drives.write(INSTANCE, FILES)
-    assert made.source == FileSource(path=made.source.path, format=DiskFormat.RAW)
+    assert made.source == FileSource(path=made.source.name, format=DiskFormat.RAW)
     assert made.options.read_only
     assert drives.find(INSTANCE) == made
     assert drives.find(InstanceId(new_uuid())) is None

@@ -47,7 +47,7 @@ def test_a_disk_that_the_hypervisor_has_is_inside(
     disk = make_disk(lab, guest, tmp_path, target, bus)
     lab.disks.attach(guest, disk)
     inner = [(each.alias, each.source) for each in lab.insides.disks(guest)]
-    assert inner == [(disk.alias, disk.source.path)]
+    assert inner == [(disk.alias, disk.source.name)]
 
 
 @pytest.mark.parametrize(("target", "bus"), PLACES)

@@ -76,7 +76,7 @@ def shown(disk: Disk) -> GuestDisk:
         bus=disk.bus.value,
         alias=disk.alias,
         serial=disk.serial,
-        source=disk.source.path,
+        source=disk.source.name,
         address=disk.address,
         device=disk.device_type.value,
         boot_order=disk.boot_order,

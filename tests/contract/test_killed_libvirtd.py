@@ -141,7 +141,7 @@ def held_open(path: str) -> Iterator[threading.Event]:
 def killed_while_qemu_opens(scene: Scene, disks: LibvirtGuestDisks, disk: Disk) -> None:
     """Attach the disk; kill libvirtd when QEMU has begun to open it."""
     with ThreadPoolExecutor(1) as threads:
-        with held_open(disk.source.path) as opens:
+        with held_open(disk.source.name) as opens:
             attach = threads.submit(disks.attach, scene.instance, disk)
             assert opens.wait(SOON)
             scene.daemon.kill()
@@ -167,7 +167,7 @@ def test_a_guest_that_is_not_in_doubt_is_never_tainted(fresh: Scene) -> None:
 def test_what_qemu_opened_for_a_dead_libvirtd_goes_with_the_way_back(scene: Scene) -> None:
     disk = scene.disk()
     killed_while_qemu_opens(scene, scene.disks, disk)
-    assert scene.opened() == {disk.source.path}
+    assert scene.opened() == {disk.source.name}
     assert scene.views() == [[], [], [disk.alias]]
     scene.take_away(disk)
     assert scene.opened() == set()
@@ -186,7 +186,7 @@ def test_what_qemu_opened_for_a_dead_libvirtd_is_in_no_next_ones_way(scene: Scen
 def test_a_file_without_an_id_is_known_by_the_attach_that_broke_off(scene: Scene) -> None:
     disk, disks = scene.disk("sdx"), scene.disks
     killed_while_qemu_opens(scene, disks, disk)
-    assert scene.opened() == {disk.source.path}
+    assert scene.opened() == {disk.source.name}
     disks.unplug(scene.instance, disk.alias)
     assert scene.opened() == set()
 
@@ -203,7 +203,7 @@ def test_a_worker_that_knows_of_no_death_gets_past_all_that_is_left(fresh: Scene
             open_past_libvirt(domain, str(path), number)
     fresh.disks.attach(fresh.instance, disk)
     assert fresh.views() == [[disk.alias]] * 3
-    assert fresh.opened() == {disk.source.path}
+    assert fresh.opened() == {disk.source.name}
     with fresh.connection.domain(fresh.instance) as domain:
         left = {each["name"] for each in ask(domain, "qom-list", {"path": "/objects"})}
     assert not any("secret0" in name for name in left)

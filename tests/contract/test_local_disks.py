@@ -89,7 +89,7 @@ def a_disk(
 def path_of(lab: Lab, disk: LocalDisk) -> Path:
     found = lab.disks.find(INSTANCE, disk)
     assert found is not None
-    return Path(found.source.path)
+    return Path(found.source.name)
 
 
 def content_of(lab: Lab, disk: LocalDisk) -> bytes:
@@ -112,7 +112,7 @@ def test_a_disk_is_found_once_it_is_made_and_until_it_is_deleted(
     lab.disks.create(INSTANCE, disk, None)
     found = lab.disks.find(INSTANCE, disk)
     assert found is not None
-    assert found.source == FileSource(path=found.source.path, format=format_)
+    assert found.source == FileSource(path=found.source.name, format=format_)
     assert found.options.discard == "unmap"
     lab.disks.delete(INSTANCE, disk.uuid)
     assert lab.disks.find(INSTANCE, disk) is None

@@ -16,26 +16,23 @@ from worker.model.guest import (
     Layout,
 )
 from worker.model.ids import InstanceId
-from worker.model.source import BlockSource, FileSource
 from worker.ports import GuestDisks, GuestInsides, Guests
 
 NONE: Mapping[str, ShownPeripheral] = {}
 
 
 def shown(disk: Disk) -> GuestDisk:
-    match disk.source:
-        case BlockSource(path=path) | FileSource(path=path):
-            return GuestDisk(
-                target=disk.target,
-                bus=str(disk.bus),
-                # A disk of other hands has none; an empty drive has no source.
-                alias=disk.alias or None,
-                serial=disk.given_serial,
-                source=path or None,
-                address=disk.address,
-                device=disk.device_type.value,
-                boot_order=disk.boot_order,
-            )
+    return GuestDisk(
+        target=disk.target,
+        bus=str(disk.bus),
+        # A disk of other hands has none; an empty drive has no source.
+        alias=disk.alias or None,
+        serial=disk.given_serial,
+        source=disk.source.name or None,
+        address=disk.address,
+        device=disk.device_type.value,
+        boot_order=disk.boot_order,
+    )
 
 
 def layout(

@@ -148,9 +148,9 @@ class FakePower(Power):
         missing = [
             disk.alias
             for disk in guest.persistent.values()
-            if not self.world.has_source(disk.source.path)
+            if not self.world.has_source(disk.source.name)
         ]
-        sources = [disk.source.path for disk in guest.persistent.values()]
+        sources = [disk.source.name for disk in guest.persistent.values()]
         bases = [self.world.bases[path] for path in sources if path in self.world.bases]
         named = [guest.beside.kernel, guest.beside.ramdisk, *bases]
         copies = {copy_path(image, self.world.cache) for image in self.world.cached}

@@ -193,7 +193,7 @@ class FakeConnector(Connector):
         return _shown_by(connection) if volume in self.world.connected else None
 
     def size(self, volume: HostVolume) -> int:
-        found = _volume_at(volume.source.path)
+        found = _volume_at(volume.source.name)
         assert found in self.world.connected
         return self.world.sizes.get(found, self.world.volumes[found].size)
 
@@ -206,7 +206,7 @@ class FakeConnector(Connector):
 
     def _open(self, volume: VolumeId) -> bool:
         disks = [disk for guest in self.world.guests.values() for disk in guest.live.values()]
-        return any(_volume_at(disk.source.path) == volume for disk in disks)
+        return any(_volume_at(disk.source.name) == volume for disk in disks)
 
 
 def _volume_in(connection: Connection) -> VolumeId:

@@ -185,7 +185,7 @@ class World:
     def check_not_open(self, path: str) -> None:
         """Note the harm of a file that is deleted under a running guest."""
         for instance, guest in self.guests.items():
-            if any(disk.source.path == path for disk in guest.live.values()):
+            if any(disk.source.name == path for disk in guest.live.values()):
                 self.harm.append(f"{path} was deleted under {instance}")
 
     def crash(self) -> None:

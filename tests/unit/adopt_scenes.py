@@ -44,7 +44,7 @@ def give(world: World, *disks: Disk) -> None:
     """Let the guest have these disks, in its persistent layout and, if it runs, live."""
     guest = world.guests[INSTANCE]
     guest.persistent = {disk.alias or f"?{disk.target}": disk for disk in disks}
-    world.other_files |= {disk.source.path for disk in disks}
+    world.other_files |= {disk.source.name for disk in disks}
     if guest.running:
         guest.live = dict(guest.persistent)
 

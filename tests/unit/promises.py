@@ -25,12 +25,12 @@ def identity(row: BlockDevice) -> tuple[object, ...]:
 
 def volume_of(disk: Disk) -> VolumeId:
     """Return the volume that a disk of ours shows."""
-    return VolumeId(disk.source.path.removeprefix("/dev/"))
+    return VolumeId(disk.source.name.removeprefix("/dev/"))
 
 
 def ours(layout: Mapping[str, Disk]) -> list[Disk]:
     """Return the disks of a layout that the worker plugged in."""
-    return [disk for disk in layout.values() if not disk.source.path.startswith(FOREIGN)]
+    return [disk for disk in layout.values() if not disk.source.name.startswith(FOREIGN)]
 
 
 def ground_pulled(world: World) -> list[str]:

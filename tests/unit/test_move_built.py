@@ -69,7 +69,7 @@ def test_it_starts_on_another_host_and_every_mark_is_the_same() -> None:
     assert {alias: shown(disk) for alias, disk in guest.persistent.items()} == {
         alias: shown(disk) for alias, disk in was.persistent.items()
     }
-    assert guest.persistent[drive].source.path == drive_path(INSTANCE)
+    assert guest.persistent[drive].source.name == drive_path(INSTANCE)
     assert target.instances[INSTANCE].specification == before.instances[INSTANCE].specification
 
 

@@ -154,7 +154,7 @@ class _Known:
         if attachment is None or attachment.connection is None:
             return None
         found = self._ports.connector.find(attachment.connection)
-        return None if found is None else found.source.path
+        return None if found is None else found.source.name
 
     def _show(self, volume: VolumeId) -> Volume | None:
         if volume not in self._volumes:

@@ -29,7 +29,7 @@ def check_files(carried: Carried, ports: Ports) -> dict[str, str]:
     LocalDiskUnavailable for a file that is not here, BaseUnavailable for an image that neither the
     image service nor this host has, or that is another one here.
     """
-    found = {alias: source.path for alias, source in disk_sources(carried, ports).items()}
+    found = {alias: source.name for alias, source in disk_sources(carried, ports).items()}
     others = _others(carried)
     for alias, path in others.items():
         if not ports.host_files.exists(path):

@@ -55,8 +55,8 @@ def persistent_disk(
 
 def check_place(row: BlockDevice, guest: Guest, volume: HostVolume, ports: Ports) -> None:
     """Raise DeviceAmbiguous unless either layout may be given the row's disk, or has it."""
-    live_disk(row, guest, ports, volume.source.path)
-    persistent_disk(row, guest, ports, volume.source.path)
+    live_disk(row, guest, ports, volume.source.name)
+    persistent_disk(row, guest, ports, volume.source.name)
 
 
 def looked_up(
@@ -144,4 +144,4 @@ def _source(row: BlockDevice, ports: Ports) -> str | None:
     if row.local:
         return files_of(row.instance, (row,), ports).get(row.uuid)
     found = None if row.connection is None else ports.connector.find(row.connection)
-    return None if found is None else found.source.path
+    return None if found is None else found.source.name

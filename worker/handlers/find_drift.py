@@ -199,7 +199,7 @@ def _sources(
 ) -> dict[BlockDeviceId, str | None]:
     found = {device: ports.connector.find(connection) for device, connection in ways.items()}
     return {
-        device: None if volume is None else volume.source.path for device, volume in found.items()
+        device: None if volume is None else volume.source.name for device, volume in found.items()
     }
 
 

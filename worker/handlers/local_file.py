@@ -50,4 +50,4 @@ def _specification(instance: InstanceId, ports: Ports) -> Specification | None:
 
 
 def _path(found: HostVolume | None) -> str | None:
-    return None if found is None else found.source.path
+    return None if found is None else found.source.name

@@ -45,7 +45,7 @@ def _connect(row: BlockDevice, _views: Views, ports: Ports) -> None:
 
 def _plug(row: BlockDevice, _views: Views, ports: Ports) -> None:
     volume = file_of(row, ports) if row.local else _volume(row, ports)
-    shown = persistent_disk(row, ports.guests.describe(row.instance), ports, volume.source.path)
+    shown = persistent_disk(row, ports.guests.describe(row.instance), ports, volume.source.name)
     make_own(row, shown, ports)
     ports.disks.attach(row.instance, disk_of(row, volume))
     renew_after(row, ports)

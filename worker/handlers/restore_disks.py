@@ -63,10 +63,10 @@ def plug(device: BlockDevice, volume: HostVolume, guest: Guest, ports: Ports) ->
 
     A persistent layout that shows it elsewhere is told anew; until then the row is missing.
     """
-    live_disk(device, guest, ports, volume.source.path)
-    shown = persistent_disk(device, guest, ports, volume.source.path)
+    live_disk(device, guest, ports, volume.source.name)
+    shown = persistent_disk(device, guest, ports, volume.source.name)
     make_own(device, shown, ports)
-    if shown is not None and shown.device.facts.get("source") != volume.source.path:
+    if shown is not None and shown.device.facts.get("source") != volume.source.name:
         _tell_missing(device, ports)
         ports.disks.forget(device.instance, device.alias)
         shown = None

@@ -21,6 +21,11 @@ class BlockSource:
 
     path: str
 
+    @property
+    def name(self) -> str:
+        """What a layout is read to have as this source."""
+        return self.path
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSource:
@@ -28,6 +33,11 @@ class FileSource:
 
     path: str
     format: DiskFormat = DiskFormat.RAW
+
+    @property
+    def name(self) -> str:
+        """What a layout is read to have as this source."""
+        return self.path
 
 
 DiskSource = BlockSource | FileSource

@@ -93,10 +93,10 @@ class LibvirtGuestDisks(GuestDisks):
         self, domain: libvirt.virDomain, instance: InstanceId, disk: Disk, where: int
     ) -> libvirt.libvirtError | None:
         """Plug the disk in, past its ghost; return why libvirt did not."""
-        clear = partial(self._insides.clear, instance, disk.alias, source=disk.source.path)
+        clear = partial(self._insides.clear, instance, disk.alias, source=disk.source.name)
         # Kept until it is plugged in, or out again: a libvirtd that dies in this call may leave
         # what QEMU has opened by then, and only the file says that it is this disk's.
-        self._sources[instance, disk.alias] = disk.source.path
+        self._sources[instance, disk.alias] = disk.source.name
         attempt = partial(plug, domain, disk, where)
         if where & libvirt.VIR_DOMAIN_AFFECT_LIVE and self._connection.in_doubt(instance):
             clear()

@@ -18,7 +18,7 @@ def differences(shown: GuestDisk, disk: Disk) -> list[str]:
         ("target", shown.target, disk.target),
         ("serial", shown.serial, disk.given_serial),
         ("bus", shown.bus, disk.bus.value),
-        ("source", shown.source, disk.source.path),
+        ("source", shown.source, disk.source.name),
     ]
     if disk.address is not None:
         pairs.append(("address", str(shown.address), str(disk.address)))

@@ -104,7 +104,7 @@ class BrickConnector(Connector):
         try:
             return _size_of(volume)
         except OSError as error:
-            raise ConnectFailed(f"cannot read the size of {volume.source.path}: {error}") from error
+            raise ConnectFailed(f"cannot read the size of {volume.source.name}: {error}") from error
 
     def disconnect(self, connection: Connection, *, force: bool = False) -> None:
         """Make the volume disappear; raises ConnectFailed, ProtocolUnsupported."""
