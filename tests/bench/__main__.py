@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.bench import backlog, bare, cycles, idle_bus, instances, real_guest
+from tests.bench import aliases, backlog, bare, cycles, idle_bus, instances, real_guest
 from tests.bench.figures import Figure
 from tests.services_rabbitmq import private_rabbitmq
 from worker.cmd.output import table
@@ -46,6 +46,7 @@ PARTS: Mapping[str, Part] = {
     "rabbitmq": _rabbitmq,
     "backlog": _backlog,
     "instances": _instances,
+    "aliases": lambda arguments: aliases.measure(arguments.instances),
 }
 
 

@@ -12,6 +12,7 @@ from tests.chaos.views import Views, attached, differences, gone, select_all
 from worker.execution import Kind
 from worker.persistence.schema import BLOCK_DEVICES
 from worker.rpc.methods import OPERATIONS
+from worker.virt.marks import without_aliases
 
 STOPS_WITHIN = 40
 """Seconds; the guest takes one, on a machine that does nothing else."""
@@ -65,6 +66,18 @@ def _lost(case: Case) -> Case:
     return case
 
 
+def _unnamed(case: Case) -> Case:
+    """Have other hands define the domain anew, without its aliases."""
+    kept = case.guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    case.guest.domain.connect().defineXML(without_aliases(kept))
+    return case
+
+
+def _named_and_detached(stage: Stage, case: Case) -> None:
+    stage.run("migrate_aliases", instance_uuid=case.guest.uuid)
+    detach(stage, case)
+
+
 def _without_persistent(case: Case) -> Views:
     return attached(case) | {"persistent XML": []}
 
@@ -105,6 +118,15 @@ SCENES = (
         arguments=lambda case: {"instance_uuid": case.guest.uuid, "qemu": False},
         before=_without_persistent,
         after=attached,
+    ),
+    Scene(
+        name="give a disk its alias",
+        method="migrate_aliases",
+        prepare=lambda stage: _unnamed(stage.attached(running=True)),
+        arguments=_on_it,
+        before=_without_persistent,
+        after=attached,
+        clear=_named_and_detached,
     ),
     Scene(
         name="detach from a stopped guest",

@@ -16,8 +16,9 @@ from tests.fakes.world import FakeGuest, World
 from tests.guests import Guest, guest_maker
 from tests.unit.adopt_scenes import foreign
 from worker.errors import DeviceAmbiguous, DomainNotFound, DomainTaken, HypervisorRefused
+from worker.model.address import PciAddress
 from worker.model.beside import Beside
-from worker.model.guest import GuestDisk, Layout
+from worker.model.guest import GuestDisk, GuestInterface, Layout
 from worker.model.ids import InstanceId, new_uuid
 from worker.model.instance import VmState
 from worker.model.marking import MarkChange, marks_of
@@ -30,6 +31,8 @@ from worker.virt.definitions import LibvirtDefinitions
 from worker.virt.guests import LibvirtGuests
 
 MIB = 1 << 20
+MAC = "52:54:00:12:34:56"
+NIC = f"<interface type='user'><mac address='{MAC}'/><model type='virtio'/></interface>"
 ALIAS, SERIAL = "ua-0a5cf6b2-0000-4000-8000-000000000001", "0a5cf6b2-0000-4000-8000-000000000001"
 OURS = Marks(alias=ALIAS, serial=SERIAL)
 
@@ -78,12 +81,15 @@ class FakeLab(Lab):
         root, data = foreign("vda", "/images/a", 0), foreign("vdc", "/images/c", 1, serial="C-1")
         guest = FakeGuest(name=f"test-{instance[:8]}", vm_state=VmState.STOPPED)
         guest.persistent = {"?vda": root, "?vdc": data}
+        net = GuestInterface(mac=MAC, alias=None, address=PciAddress(bus=9, slot=0), kind="user")
+        guest.persistent_peripherals = {"?net": net}
         self.world.guests[instance] = guest
         return instance
 
     def start(self, instance: InstanceId) -> None:
         guest = self.world.guests[instance]
         guest.vm_state, guest.live = VmState.ACTIVE, dict(guest.persistent)
+        guest.live_peripherals = dict(guest.persistent_peripherals)
 
     def naming(self, beside: Beside) -> InstanceId:
         instance = InstanceId(new_uuid())
@@ -106,7 +112,7 @@ class LibvirtLab(Lab):
 
     def machine(self, folder: Path) -> InstanceId:
         disks = [_disk(folder / "a", "vda"), _disk(folder / "c", "vdc", "<serial>C-1</serial>")]
-        guest = self._make(disks)
+        guest = self._make([*disks, NIC])
         self.made[InstanceId(guest.uuid)] = guest
         return InstanceId(guest.uuid)
 
@@ -195,6 +201,42 @@ def test_a_disk_is_marked_and_no_other(lab: Lab, machine: InstanceId) -> None:
     lab.definitions.mark(machine, [change(before[0])])
     assert lab.disk(machine) == replace(before[0], alias=ALIAS, serial=SERIAL)
     assert lab.disk(machine, "vdc") == before[1]
+
+
+def test_an_interface_is_given_an_alias_and_no_serial(lab: Lab, machine: InstanceId) -> None:
+    before = lab.persistent(machine)
+    (net,) = before.interfaces
+    asked = MarkChange(device=net, former=Marks(), wanted=Marks(alias="ua-port-1"))
+    lab.definitions.mark(machine, [asked])
+    assert lab.persistent(machine).interfaces == (replace(net, alias="ua-port-1"),)
+    assert lab.persistent(machine).disks == before.disks
+    lab.definitions.mark(machine, [replace(asked, former=asked.wanted, wanted=Marks())])
+    assert lab.persistent(machine) == before
+
+
+def test_an_alias_that_would_not_be_kept_is_refused(lab: Lab, machine: InstanceId) -> None:
+    before = lab.persistent(machine)
+    with pytest.raises(HypervisorRefused):
+        lab.definitions.mark(machine, [change(before.disks[0], Marks(alias="ua-no!"))])
+    assert lab.persistent(machine) == before
+
+
+def test_no_two_devices_are_given_one_alias(lab: Lab, machine: InstanceId) -> None:
+    before = lab.persistent(machine)
+    (net,) = before.interfaces
+    twice = MarkChange(device=net, former=Marks(), wanted=Marks(alias=ALIAS))
+    with pytest.raises(DeviceAmbiguous):
+        lab.definitions.mark(machine, [change(before.disks[0]), twice])
+    assert lab.persistent(machine) == before
+
+
+def test_a_text_without_aliases_is_as_it_was_else(lab: Lab, machine: InstanceId) -> None:
+    before = lab.persistent(machine)
+    lab.definitions.mark(machine, [change(before.disks[0], Marks(alias=ALIAS))])
+    text = lab.definitions.read(machine, aliases=False)
+    lab.definitions.drop(machine)
+    lab.definitions.define(machine, text, {})
+    assert lab.persistent(machine) == before
 
 
 def test_marking_again_is_fine(lab: Lab, machine: InstanceId) -> None:

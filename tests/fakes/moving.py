@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tests.fakes.hypervisor import shown
-from tests.fakes.world import FakeGuest, World
+from tests.fakes.world import FakeGuest, ShownPeripheral, World
 from worker.errors import (
     DeviceAmbiguous,
     DomainNotFound,
@@ -14,13 +14,16 @@ from worker.errors import (
     IdTaken,
     InstanceTaken,
 )
+from worker.model.alias import is_kept
 from worker.model.beside import Beside
 from worker.model.block_device import BlockDevice
 from worker.model.carried import RELEASED
 from worker.model.disk import Disk
+from worker.model.guest import GuestDevice, GuestDisk
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
-from worker.model.marking import MarkChange, marks_of
+from worker.model.marking import MarkChange, marks_of, with_marks
+from worker.model.marks import Marks
 from worker.model.operation import Operation
 from worker.ports.moving import (
     NOTHING_BESIDE,
@@ -41,16 +44,21 @@ class FakeDefinitions(Definitions):
 
     def mark(self, instance: InstanceId, changes: Sequence[MarkChange]) -> None:
         guest = self._persistent(instance)
-        disks = dict(guest.persistent)
+        disks, others = dict(guest.persistent), dict(guest.persistent_peripherals)
         for change in changes:
             if change.changes:
-                key = _meant(disks, change)
-                wanted = change.wanted
-                disks[key] = replace(disks[key], alias=wanted.alias or "", serial=wanted.serial)
+                _check_kept(change)
+                _remark(disks, others, change)
+        _check_apart([*disks.values(), *others.values()])
         guest.persistent = {disk.alias or f"?{disk.target}": disk for disk in disks.values()}
+        guest.persistent_peripherals = {
+            other.alias or f"?{other.address}": other for other in others.values()
+        }
 
-    def read(self, instance: InstanceId) -> str:
+    def read(self, instance: InstanceId, *, aliases: bool = True) -> str:
         guest = self._persistent(instance)
+        if not aliases:
+            guest = _nameless(guest)
         text = f"{instance} {len(self.world.texts)}"
         self.world.texts[text] = replace(
             guest,
@@ -123,12 +131,51 @@ class FakeDefinitions(Definitions):
         return guest
 
 
-def _meant(disks: dict[str, Disk], change: MarkChange) -> str:
-    for key, disk in disks.items():
-        marks = marks_of(shown(disk))
-        if change.fits(shown(disk)) and marks in (change.former, change.wanted):
-            return key
-    raise DeviceAmbiguous(str(change.device))
+def _nameless(guest: FakeGuest) -> FakeGuest:
+    disks = [replace(disk, alias="") for disk in guest.persistent.values()]
+    others = [with_marks(other, Marks()) for other in guest.persistent_peripherals.values()]
+    return replace(
+        guest,
+        persistent={f"?{disk.target}": disk for disk in disks},
+        persistent_peripherals={
+            f"?{other.address}": other for other in others if not isinstance(other, GuestDisk)
+        },
+    )
+
+
+def _remark(disks: dict[str, Disk], others: dict[str, ShownPeripheral], change: MarkChange) -> None:
+    devices: dict[str, GuestDevice] = {key: shown(disk) for key, disk in disks.items()}
+    key = _meant(devices | others, change)
+    if key in disks:
+        wanted = change.wanted
+        disks[key] = replace(disks[key], alias=wanted.alias or "", serial=wanted.serial)
+    else:
+        others[key] = replace(others[key], alias=change.wanted.alias)
+
+
+def _meant(devices: Mapping[str, GuestDevice], change: MarkChange) -> str:
+    found = [
+        key
+        for key, device in devices.items()
+        if change.fits(device) and marks_of(device) in (change.former, change.wanted)
+    ]
+    if len(found) != 1:
+        raise DeviceAmbiguous(str(change.device))
+    return found[0]
+
+
+def _check_kept(change: MarkChange) -> None:
+    alias = change.wanted.alias
+    if alias is not None and not is_kept(alias):
+        message = f"alias {alias} would be dropped"
+        raise HypervisorRefused(message)
+
+
+def _check_apart(devices: Sequence[Disk | ShownPeripheral]) -> None:
+    aliases = [device.alias for device in devices if device.alias]
+    if len(set(aliases)) < len(aliases):
+        message = f"an alias is borne twice: {aliases}"
+        raise DeviceAmbiguous(message)
 
 
 class FakeAutostart(Autostart):

@@ -16,6 +16,7 @@ from tests import fakes
 from tests.fakes.world import World
 from tests.unit import (
     adopt_scenes,
+    alias_scenes,
     build_scenes,
     drifts,
     move_scenes,
@@ -196,6 +197,13 @@ SCENES = {
         start=drifts.detached_in_our_rows_only,
         before=drifts.detached_in_our_rows_only,
         asked=operation("repair_drift", instance_uuid=INSTANCE, qemu=True),
+    ),
+    "give devices their aliases": Scene(
+        start=alias_scenes.nameless,
+        before=alias_scenes.nameless,
+        asked=operation("migrate_aliases", instance_uuid=INSTANCE),
+        without=alias_scenes.without,
+        plain=alias_scenes.bare,
     ),
     "start on a host that was booted": Scene(
         start=power_scenes.host_booted,

@@ -4,6 +4,12 @@ import argparse
 
 from worker.cmd import asking
 from worker.cmd.commands import Subcommand, add_commands
+from worker.cmd.instance_aliases import (
+    export_xml,
+    export_xml_options,
+    migrate_aliases,
+    migrate_options,
+)
 from worker.cmd.instance_build import build, build_options
 from worker.cmd.instance_moves import (
     adopt,
@@ -51,6 +57,15 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
                 "export", "print what another host needs to have it", export, export_options
             ),
             Subcommand("import", "take in what another host exported", bring_in, import_options),
+            Subcommand(
+                "migrate-aliases",
+                "give devices of older guests the aliases by which they are found",
+                migrate_aliases,
+                migrate_options,
+            ),
+            Subcommand(
+                "export-xml", "print what libvirt keeps of it", export_xml, export_xml_options
+            ),
         ],
     )
 

@@ -126,7 +126,7 @@ def _sought(
         return known
     known = replace(known, former=former_alias(row, ports))
     if source is None and may_have(layout, known):
-        return replace(sought_disk(row, _source(row, ports)), former=known.former)
+        return replace(sought_disk(row, source_of(row, ports)), former=known.former)
     return known
 
 
@@ -140,7 +140,8 @@ def former_alias(row: BlockDevice, ports: Ports) -> str | None:
     return None if former is None else former.alias
 
 
-def _source(row: BlockDevice, ports: Ports) -> str | None:
+def source_of(row: BlockDevice, ports: Ports) -> str | None:
+    """Return where the content of a row's disk is on this host, as far as that is known."""
     if row.local:
         return files_of(row.instance, (row,), ports).get(row.uuid)
     found = None if row.connection is None else ports.connector.find(row.connection)

@@ -26,8 +26,11 @@ class ForgetInstance:
 
 UNSETTLED = (OperationState.QUEUED, OperationState.RUNNING, OperationState.STUCK)
 
-ONLY_LOOKS = frozenset({"sync_power_state"})
-"""What the worker itself begins when a guest stops, just before it is let go as a rule."""
+ONLY_LOOKS = frozenset({"sync_power_state", "migrate_aliases"})
+"""What the worker itself begins when a guest stops, or when it starts itself.
+
+A guest is let go just then as a rule; and these leave nothing to be found.
+"""
 
 
 def forget_instance(request: ForgetInstance, ports: Ports) -> None:

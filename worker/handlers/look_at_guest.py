@@ -10,6 +10,7 @@ from worker.handlers.destroy_instance import DELETING
 from worker.handlers.detach_volume import DetachVolume
 from worker.handlers.find_device import guest_of, looked_up
 from worker.handlers.heal_ghost import HealGhost, ghosts_of
+from worker.handlers.migrate_aliases import MigrateAliases, look_for_aliases
 from worker.handlers.resume_instance import ResumeInstance
 from worker.handlers.sync_power_state import FOLLOWED, SyncPowerState
 from worker.model.block_device import BlockDevice, DeviceStatus
@@ -20,7 +21,7 @@ from worker.model.lookup import disk_by_alias
 from worker.model.operation import OperationState
 from worker.ports import Ports
 
-Wanted = SyncPowerState | ResumeInstance | DetachVolume | HealGhost
+Wanted = SyncPowerState | ResumeInstance | DetachVolume | HealGhost | MigrateAliases
 
 DETACH = "detach_volume"
 ASKED = (GuestBusy.code, HypervisorRefused.code, HypervisorUnavailable.code)
@@ -28,13 +29,15 @@ ASKED = (GuestBusy.code, HypervisorRefused.code, HypervisorUnavailable.code)
 
 
 def look_at_guest(
-    instance: InstanceId, ports: Ports, *, resume: bool = False
+    instance: InstanceId, ports: Ports, *, resume: bool = False, first: bool = False
 ) -> tuple[Wanted, ...]:
     """Return the worker's own operations that the guest's present state calls for.
 
     They are journaled and run like any other; a guest that is as the rows say needs none. A
     domain that is not in this worker's care is none of its business. With ``resume`` the host was
     booted since the rows were written: a guest that ran is brought back, and not called stopped.
+    The ``first`` look since a start is for aliases, too: asked at each event, one that cannot be
+    given would be tried for ever.
     """
     try:
         found = ports.instances.get(instance)
@@ -44,9 +47,9 @@ def look_at_guest(
         # Its guest is off because we have cut its power.
         return ()
     guest = guest_of(instance, ports)
-    return _power(found, guest, resume=resume) + tuple(
-        _finish(row) for row in _let_go(found, guest, ports)
-    )
+    aliases = look_for_aliases(found, guest, ports) if first and guest is not None else ()
+    power = _power(found, guest, resume=resume)
+    return aliases + power + tuple(_finish(row) for row in _let_go(found, guest, ports))
 
 
 def _power(instance: Instance, guest: Guest | None, *, resume: bool) -> tuple[Wanted, ...]:

@@ -1,6 +1,6 @@
 """An update: what the worker tells the bus about a change of state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -55,6 +55,7 @@ class Event(StrEnum):
     RETURNED = "block_device.returned"
     GHOST = "block_device.ghost"
     DRIFT_REPAIRED = "instance.drift_repaired"
+    ALIASES_MIGRATED = "instance.aliases_migrated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,8 @@ IMPORT_PHASES = Phases(start=Event.IMPORT_START, end=Event.IMPORT_END, error=Eve
 class Update:
     """One update before it is numbered.
 
-    ``count`` is there where something is counted (differences mended), and only there told.
+    ``count`` is there where something is counted (differences mended), ``devices`` where it is told
+    what became of each; they are told only there.
     Sequence, host, states of the instance and time are added by ``persistence/`` in the
     transaction that writes it, so that they are those of that moment.
     """
@@ -105,6 +107,7 @@ class Update:
     block_device: BlockDevice | None = None
     fault: Fault | None = None
     count: int | None = None
+    devices: Sequence[Mapping[str, str | None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

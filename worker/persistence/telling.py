@@ -85,7 +85,7 @@ class Telling:
         now = self._clock.now()
         told = self._update
         device, fault = told.block_device, told.fault
-        payload = {
+        payload: dict[str, Any] = {
             "sequence": moment.sequence,
             "operation_id": told.operation,
             "request_id": told.request_id,
@@ -99,6 +99,8 @@ class Telling:
         }
         if told.count is not None:
             payload["count"] = told.count
+        if told.devices is not None:
+            payload["devices"] = [dict(device) for device in told.devices]
         return {
             "message_id": self._message_id,
             "host": self._host,

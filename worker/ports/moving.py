@@ -29,17 +29,19 @@ class Definitions(ABC):
 
     @abstractmethod
     def mark(self, instance: InstanceId, changes: Sequence[MarkChange]) -> None:
-        """Give disks of the persistent layout other marks, all or none.
+        """Give devices of the persistent layout other marks, all or none.
 
         One that bears the wanted marks already is fine; so is a change of nothing. Raises
-        DeviceAmbiguous when no disk is as a change says, DomainNotFound, HypervisorRefused.
+        DeviceAmbiguous when no device is as a change says, or two would bear one alias,
+        DomainNotFound, HypervisorRefused, also for an alias that is not kept.
         """
 
     @abstractmethod
-    def read(self, instance: InstanceId) -> str:
+    def read(self, instance: InstanceId, *, aliases: bool = True) -> str:
         """Return the persistent layout's text, without secrets.
 
-        Raises DomainNotFound, HypervisorRefused for a transient domain.
+        Without ``aliases`` it names no device by one of ours, as a host would read it that knows
+        nothing of them. Raises DomainNotFound, HypervisorRefused for a transient domain.
         """
 
     @abstractmethod

@@ -13,6 +13,7 @@ from worker.handlers.abandon_operation import AbandonOperation, abandon_operatio
 from worker.handlers.adopt_instance import AdoptInstance, adopt_instance
 from worker.handlers.attach_volume import AttachVolume, attach_volume
 from worker.handlers.build_instance import BuildInstance, build_instance
+from worker.handlers.check_aliases import CheckAliases, check_aliases
 from worker.handlers.check_import import CheckImport, check_import
 from worker.handlers.complete_adoption import CompleteAdoption, complete_adoption
 from worker.handlers.create_volume import CreateVolume, create_volume
@@ -20,6 +21,7 @@ from worker.handlers.delete_volume import DeleteVolume, delete_volume
 from worker.handlers.destroy_instance import DestroyInstance, destroy_instance
 from worker.handlers.detach_volume import DetachVolume, detach_volume, name_the_row
 from worker.handlers.export_instance import ExportInstance, export_instance
+from worker.handlers.export_xml import ExportXml, export_xml
 from worker.handlers.find_drift import FindDrift, find_drift
 from worker.handlers.forget_instance import ForgetInstance, forget_instance
 from worker.handlers.get_block_device import GetBlockDevice, get_block_device
@@ -34,6 +36,7 @@ from worker.handlers.list_block_devices import ListBlockDevices, list_block_devi
 from worker.handlers.list_instances import ListInstances, list_instances
 from worker.handlers.list_operations import ListOperations, list_operations
 from worker.handlers.list_volumes import ListVolumes, list_volumes
+from worker.handlers.migrate_aliases import MigrateAliases, migrate_aliases
 from worker.handlers.ping import Ping, ping
 from worker.handlers.reboot_instance import RebootInstance, reboot_instance
 from worker.handlers.release_block_device import ReleaseBlockDevice, release_block_device
@@ -124,6 +127,8 @@ CALLS: Mapping[str, Call] = {
     "get_instance": Call(request=GetInstance, handler=get_instance),
     "adopt_instance": Call(request=AdoptInstance, handler=adopt_instance, begins=True),
     "export_instance": Call(request=ExportInstance, handler=export_instance),
+    "export_xml": Call(request=ExportXml, handler=export_xml),
+    "check_aliases": Call(request=CheckAliases, handler=check_aliases),
     "check_import": Call(request=CheckImport, handler=check_import),
     "find_drift": Call(request=FindDrift, handler=find_drift),
     "list_volumes": Call(request=ListVolumes, handler=list_volumes),
@@ -208,6 +213,7 @@ OPERATIONS: Mapping[str, Kind] = {
         blocks=Scope.INSTANCE,
     ),
     "repair_drift": Kind(request=RepairDrift, handler=repair_drift),
+    "migrate_aliases": Kind(request=MigrateAliases, handler=migrate_aliases),
     "create_volume": Kind(request=CreateVolume, handler=create_volume),
     "delete_volume": Kind(request=DeleteVolume, handler=delete_volume),
     "sync_power_state": Kind(

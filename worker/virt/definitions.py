@@ -13,7 +13,7 @@ from worker.ports.moving import NOTHING_BESIDE, Definitions, NewSources
 from worker.virt.beside import beside_of, placed
 from worker.virt.connection import LibvirtConnection
 from worker.virt.layout import read_layout
-from worker.virt.marks import parsed, remarked, sourced, unmarked
+from worker.virt.marks import parsed, remarked, sourced, unmarked, without_aliases
 
 _KEPT = libvirt.VIR_DOMAIN_XML_INACTIVE
 _KEEP_FILES = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
@@ -38,11 +38,11 @@ class LibvirtDefinitions(Definitions):
             if after != before:
                 _redefine(domain, before, after)
 
-    def read(self, instance: InstanceId) -> str:
+    def read(self, instance: InstanceId, *, aliases: bool = True) -> str:
         """Return the persistent layout's text, without secrets."""
         with self._persistent(instance) as domain:
             text: str = domain.XMLDesc(_KEPT)
-            return text
+            return text if aliases else without_aliases(text)
 
     def taken(self, instance: InstanceId, name: str) -> str | None:
         """Return the name of a domain that has the uuid or the name already; None for no such."""

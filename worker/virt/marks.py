@@ -126,16 +126,21 @@ def _check_apart(domain: etree._Element, changes: Iterable[MarkChange]) -> None:
 
 
 def _set_marks(device: etree._Element, marks: Marks) -> None:
-    # What is called a serial of another device than a disk is none of ours.
-    for name in ("alias", "serial") if device.tag == "disk" else ("alias",):
-        for child in device.findall(name):
-            _take_out(child)
-    if marks.serial is not None:
-        serial = etree.Element("serial")
-        serial.text = marks.serial
-        _put(device, serial)
+    """Write what is another one by now; what is called a serial of no disk is none of ours."""
+    if device.tag == "disk" and device.findtext("serial") != marks.serial:
+        _take_out_all(device, "serial")
+        if marks.serial is not None:
+            serial = etree.Element("serial")
+            serial.text = marks.serial
+            _put(device, serial)
+    _take_out_all(device, "alias")
     if marks.alias is not None:
         _put(device, etree.Element("alias", {"name": marks.alias}))
+
+
+def _take_out_all(device: etree._Element, name: str) -> None:
+    for child in device.findall(name):
+        _take_out(child)
 
 
 def _take_out(child: etree._Element) -> None:

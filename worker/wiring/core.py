@@ -118,8 +118,7 @@ class Core:
         with self.open_call() as ports:
             known = ports.instances.list()
         self._resume(known)
-        for instance in known:
-            self._looks.enter(instance.uuid)
+        self._looks.enter_first([instance.uuid for instance in known])
         self.libvirt.subscribe(self._looks.on_event)
 
     def _resume(self, known: Sequence[Instance]) -> None:

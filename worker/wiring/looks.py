@@ -40,6 +40,7 @@ class Looks:
         self._runner = runner
         self._dispatcher = dispatcher
         self._awaited: dict[InstanceId, bool] = {}
+        self._fresh: set[InstanceId] = set()
         self._to_resume: set[InstanceId] = set()
         self._all_resumed = nothing_more
         self._lock = threading.Lock()
@@ -53,6 +54,12 @@ class Looks:
             then()
             return
         self._to_resume, self._all_resumed = set(instances), then
+
+    def enter_first(self, instances: Sequence[InstanceId]) -> None:
+        """Have each guest looked at as it is looked at once, when the worker starts."""
+        self._fresh = set(instances)
+        for instance in instances:
+            self.enter(instance)
 
     def on_event(self, event: GuestEvent) -> None:
         """Have the guest looked at that something happened to."""
@@ -70,7 +77,8 @@ class Looks:
         with self._lock:
             in_doubt = self._awaited.pop(instance, False)
         try:
-            self._take(instance, partial(look_at_guest, resume=instance in self._to_resume))
+            resume, first = instance in self._to_resume, instance in self._fresh
+            self._take(instance, partial(look_at_guest, resume=resume, first=first))
             self._seen(instance)
             if in_doubt:
                 self._take(instance, look_for_ghosts)
@@ -83,6 +91,7 @@ class Looks:
     def _seen(self, instance: InstanceId) -> None:
         """What it takes to bring the guest back is in the journal."""
         with self._lock:
+            self._fresh.discard(instance)
             last = self._to_resume == {instance}
             self._to_resume.discard(instance)
         if last:

@@ -48,6 +48,25 @@ class InstanceMethods(Sender):
         """
         return mapping(self.call(host, "export_instance", instance_uuid=instance_uuid))
 
+    def export_xml(self, host: str, *, instance_uuid: str, without_aliases: bool = False) -> Json:
+        """Return ``domain_xml``, the persistent layout as the hypervisor writes it."""
+        return mapping(
+            self.call(
+                host,
+                "export_xml",
+                instance_uuid=instance_uuid,
+                without_aliases=without_aliases,
+            )
+        )
+
+    def check_aliases(self, host: str, *, instance_uuid: str) -> Json:
+        """Return by what each device of the instance is found, and which lack their alias."""
+        return mapping(self.call(host, "check_aliases", instance_uuid=instance_uuid))
+
+    def migrate_aliases(self, host: str, *, instance_uuid: str, **sending: Unpack[Sending]) -> str:
+        """Have each device of the instance's next start bear the alias of its row."""
+        return self.cast(host, "migrate_aliases", instance_uuid=instance_uuid, **sending)
+
     def check_import(self, host: str, *, document: str, force: bool = False) -> Json:
         """Return what ``import_instance`` would take in; raises what it would end with."""
         return mapping(self.call(host, "check_import", document=document, force=force))

@@ -1,0 +1,238 @@
+"""Guests of an older release get the aliases of their rows, and nothing else happens to them."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests import fakes
+from tests.fakes.volume_service import FakeConnector
+from tests.fakes.world import World
+from tests.unit import alias_scenes, scenes
+from tests.unit.alias_scenes import CARD, FIRST, TWIN, nameless
+from tests.unit.scenes import DEVICE, INSTANCE, VOLUME, Trouble, operation, run
+from worker.errors import ConnectFailed, DomainNotFound, HypervisorRefused
+from worker.handlers.check_aliases import CheckAliases, check_aliases
+from worker.handlers.export_xml import ExportXml, export_xml
+from worker.handlers.look_at_guest import look_at_guest
+from worker.handlers.migrate_aliases import MigrateAliases
+from worker.model.connection import Connection
+from worker.model.guest import Layout
+from worker.model.instance import VmState
+from worker.model.operation import OperationState
+from worker.model.source import HostVolume
+from worker.model.update import Event, Update
+
+ASKED = operation("migrate_aliases", instance_uuid=INSTANCE)
+ALIASES = {f"ua-{VOLUME}", FIRST.alias, TWIN.alias, CARD.alias}
+
+
+def persistent(world: World) -> Layout:
+    found = fakes.ports(world).guests.describe(INSTANCE).persistent
+    assert found is not None
+    return found
+
+
+def told(world: World) -> Update:
+    (update,) = [one for one in world.told if one.event is Event.ALIASES_MIGRATED]
+    return update
+
+
+def look(world: World, *, first: bool = True) -> bool:
+    """Tell whether a look at the guest calls for a migration."""
+    wanted = look_at_guest(INSTANCE, fakes.ports(world), first=first)
+    return MigrateAliases(instance_uuid=INSTANCE) in wanted
+
+
+@pytest.mark.parametrize("vm_state", [VmState.ACTIVE, VmState.STOPPED])
+def test_every_kind_gets_its_alias_and_the_running_guest_is_left_alone(vm_state: VmState) -> None:
+    world = nameless(vm_state)
+    before, live = persistent(world), fakes.ports(world).guests.describe(INSTANCE).live
+    assert run(world, ASKED).fault is None
+    after = persistent(world)
+    assert {device.alias for device in after.devices} == ALIASES
+    assert [replace(one, alias=None) for one in after.devices] == list(before.devices)
+    assert fakes.ports(world).guests.describe(INSTANCE).live == live
+
+
+def test_it_is_told_what_became_of_each_device() -> None:
+    world = nameless()
+    run(world, ASKED)
+    update = told(world)
+    assert (update.operation, update.count, update.fault) == (ASKED.id, 4, None)
+    assert {device["alias"] for device in update.devices or ()} == ALIASES
+    assert {device["found_by"] for device in update.devices or ()} == {"facts"}
+
+
+def test_a_second_run_changes_nothing() -> None:
+    world = nameless()
+    run(world, ASKED)
+    before = persistent(world)
+    world.told.clear()
+    again = run(world, operation("migrate_aliases", number=9, instance_uuid=INSTANCE))
+    assert again.fault is None
+    assert persistent(world) == before
+    assert "definitions.mark" not in [step.name for step in again.steps]
+    assert (told(world).count, told(world).devices) == (0, ())
+
+
+def test_what_is_in_doubt_is_skipped_and_told_and_the_rest_is_given() -> None:
+    world = nameless()
+    double_the_disk(world)
+    assert run(world, ASKED).fault is None
+    assert {device.alias for device in persistent(world).devices} == ALIASES - {f"ua-{VOLUME}"} | {
+        None
+    }
+    (skipped,) = [one for one in told(world).devices or () if one["result"] == "skipped"]
+    assert (skipped["uuid"], "may be it" in str(skipped["why"])) == (DEVICE, True)
+
+
+def double_the_disk(world: World) -> None:
+    """Let another disk have the serial and the source of the volume's, too."""
+    guest = world.guests[INSTANCE]
+    (disk,) = guest.persistent.values()
+    guest.persistent["?vdz"] = replace(disk, target="vdz", address=None)
+
+
+def test_a_start_asks_for_it_once_and_an_event_never() -> None:
+    world = nameless()
+    assert look(world)
+    assert not look(world, first=False)
+    fakes.ports(world).operations.accept(ASKED)
+    assert not look(world)
+    run(world, ASKED)
+    assert not look(world)
+
+
+def test_a_start_asks_for_it_where_a_device_is_in_doubt() -> None:
+    world = nameless()
+    run(world, ASKED)
+    alias_scenes.unname(world)
+    double_the_disk(world)
+    assert look(world)
+
+
+def test_a_start_does_not_ask_for_what_killed_the_worker_until_it_was_stuck() -> None:
+    world = nameless()
+    world.operations[ASKED.id] = replace(ASKED, state=OperationState.STUCK)
+    assert not look(world)
+
+
+@pytest.mark.parametrize("transient", [True, False])
+def test_a_guest_that_is_not_kept_or_not_there_needs_none(*, transient: bool) -> None:
+    world = nameless()
+    if transient:
+        world.guests[INSTANCE].transient = True
+    else:
+        del world.guests[INSTANCE]
+    assert not look(world)
+
+
+def test_a_guest_that_is_not_there_is_reported() -> None:
+    world = nameless()
+    del world.guests[INSTANCE]
+    ended = run(world, ASKED)
+    assert ended.fault is not None
+    assert ended.fault.code == DomainNotFound.code
+    assert (told(world).fault, told(world).count) == (ended.fault, 0)
+
+
+def marking() -> int:
+    """Return which call of the operation writes."""
+    steps = run(nameless(), ASKED).steps
+    return [step.name for step in steps].index("definitions.mark")
+
+
+def test_a_refusal_is_reported_and_never_stuck() -> None:
+    world, before = nameless(), nameless()
+    ended = run(world, ASKED, Trouble(at=marking(), error=HypervisorRefused))
+    assert ended.state is OperationState.FAILED
+    assert told(world).fault == ended.fault
+    assert world.guests == before.guests
+
+
+def test_a_lost_answer_is_no_failure_where_the_aliases_are_there() -> None:
+    world = nameless()
+    ended = run(world, ASKED, Trouble(at=marking(), after=True))
+    assert ended.state is OperationState.SUCCEEDED
+    assert told(world).count == 4
+
+
+def test_a_transient_guest_is_told_to_have_none() -> None:
+    world = nameless()
+    world.guests[INSTANCE].transient = True
+    assert run(world, ASKED).state is OperationState.SUCCEEDED
+    assert {one["result"] for one in told(world).devices or ()} == {"absent"}
+
+
+def test_a_guest_that_is_gone_when_the_answer_is_lost_fails() -> None:
+    world = nameless()
+
+    def take_away(name: str) -> HypervisorRefused:
+        world.guests[INSTANCE].transient = True
+        return HypervisorRefused(name)
+
+    ended = run(world, ASKED, Trouble(at=marking(), error=take_away))
+    assert ended.state is OperationState.FAILED
+
+
+def test_a_check_changes_nothing_and_says_the_same() -> None:
+    world, before = nameless(), nameless()
+    said = check_aliases(CheckAliases(instance_uuid=INSTANCE), fakes.ports(world))
+    assert world.guests == before.guests
+    run(world, ASKED)
+    assert said["devices"] == list(told(world).devices or ())
+    assert said["kept"] is True
+
+
+def test_only_what_lacks_its_alias_is_looked_for_on_the_host() -> None:
+    world = scenes.world()
+    scenes.attach(world)
+    ports = fakes.ports(world)
+    unasked = replace(ports, connector=Unfindable(world))
+    assert not look_at_guest(INSTANCE, unasked, first=True)
+    alias_scenes.unname(world)
+    with pytest.raises(AssertionError):
+        look_at_guest(INSTANCE, unasked, first=True)
+
+
+class Unfindable(FakeConnector):
+    """Nothing is to be looked for."""
+
+    def find(self, connection: Connection) -> HostVolume | None:
+        raise AssertionError(connection)
+
+
+class Away(FakeConnector):
+    def find(self, connection: Connection) -> HostVolume | None:
+        raise ConnectFailed(connection.protocol)
+
+
+def test_a_source_that_cannot_be_had_is_a_doubt_and_no_failure() -> None:
+    world = nameless()
+    ports = replace(fakes.ports(world), connector=Away(world))
+    said = check_aliases(CheckAliases(instance_uuid=INSTANCE), ports)
+    assert isinstance(said["devices"], list)
+    assert {one["result"] for one in said["devices"]} == {"skipped", "given"}
+
+
+def test_a_volume_that_is_not_on_the_host_has_no_source() -> None:
+    world = nameless()
+    world.rows[DEVICE] = replace(world.rows[DEVICE], connection=None)
+    said = check_aliases(CheckAliases(instance_uuid=INSTANCE), fakes.ports(world))
+    assert isinstance(said["devices"], list)
+    assert "skipped" in {one["result"] for one in said["devices"]}
+
+
+def test_a_text_is_written_with_and_without_aliases() -> None:
+    world = nameless()
+    run(world, ASKED)
+    texts = [
+        export_xml(ExportXml(instance_uuid=INSTANCE, without_aliases=without), fakes.ports(world))[
+            "domain_xml"
+        ]
+        for without in (False, True)
+    ]
+    kept, bare = (world.texts[text] for text in texts)
+    assert set(kept.persistent) | set(kept.persistent_peripherals) == ALIASES
+    assert {disk.alias for disk in bare.persistent.values()} == {""}
+    assert {one.alias for one in bare.persistent_peripherals.values()} == {None}
