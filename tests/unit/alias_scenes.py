@@ -74,8 +74,12 @@ def without(world: World) -> World:
 
 
 def bare(world: World) -> World:
-    """Return the world but for aliases: one that is there is the row's, whoever says it failed."""
+    """Return the world but for aliases and rows: those that are there say what is so.
+
+    Whatever is told of the operation that wrote them: nothing has to be taken back.
+    """
     found = without(world)
+    found.peripherals.clear()
     guest = found.guests[INSTANCE]
     others = [replace(one, alias=None) for one in guest.persistent_peripherals.values()]
     guest.persistent_peripherals = {f"?{one.address}": one for one in others}
@@ -94,3 +98,10 @@ def unname(world: World) -> None:
     guest = world.guests[INSTANCE]
     live = {f"virtio-disk{n}": disk for n, disk in enumerate(guest.live.values())}
     guest.live = {alias: replace(disk, alias=alias) for alias, disk in live.items()}
+
+
+def rowless(vm_state: VmState = VmState.ACTIVE) -> World:
+    """The same guest, adopted by a release that kept no rows of interfaces and host devices."""
+    world = nameless(vm_state)
+    world.peripherals.clear()
+    return world

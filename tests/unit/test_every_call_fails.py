@@ -205,6 +205,13 @@ SCENES = {
         without=alias_scenes.without,
         plain=alias_scenes.bare,
     ),
+    "give devices that have no rows their aliases": Scene(
+        start=alias_scenes.rowless,
+        before=alias_scenes.rowless,
+        asked=operation("migrate_aliases", instance_uuid=INSTANCE),
+        without=alias_scenes.without,
+        plain=alias_scenes.bare,
+    ),
     "start on a host that was booted": Scene(
         start=power_scenes.host_booted,
         before=power_scenes.host_booted,

@@ -8,18 +8,26 @@ from tests import fakes
 from tests.fakes.volume_service import FakeConnector
 from tests.fakes.world import World
 from tests.unit import alias_scenes, scenes
-from tests.unit.alias_scenes import CARD, FIRST, TWIN, nameless
+from tests.unit.alias_scenes import CARD, FIRST, TWIN, nameless, rowless
 from tests.unit.scenes import DEVICE, INSTANCE, VOLUME, Trouble, operation, run
 from worker.errors import ConnectFailed, DomainNotFound, HypervisorRefused
 from worker.handlers.check_aliases import CheckAliases, check_aliases
 from worker.handlers.export_xml import ExportXml, export_xml
 from worker.handlers.look_at_guest import look_at_guest
 from worker.handlers.migrate_aliases import MigrateAliases
+from worker.model import specification_plain
 from worker.model.connection import Connection
-from worker.model.guest import Layout
+from worker.model.controllers import interface_addresses
+from worker.model.guest import GuestHostDevice, GuestInterface, Layout
+from worker.model.host_device import HostDevice, HostDeviceKind
+from worker.model.ids import InstanceId
 from worker.model.instance import VmState
+from worker.model.marks import Adoption
 from worker.model.operation import OperationState
+from worker.model.peripheral import Peripheral
+from worker.model.peripheral_rows import rows_of_layout
 from worker.model.source import HostVolume
+from worker.model.specification import Interface, Specification
 from worker.model.update import Event, Update
 
 ASKED = operation("migrate_aliases", instance_uuid=INSTANCE)
@@ -236,3 +244,116 @@ def test_a_text_is_written_with_and_without_aliases() -> None:
     assert set(kept.persistent) | set(kept.persistent_peripherals) == ALIASES
     assert {disk.alias for disk in bare.persistent.values()} == {""}
     assert {one.alias for one in bare.persistent_peripherals.values()} == {None}
+
+
+def rows(world: World) -> tuple[Peripheral, ...]:
+    return fakes.ports(world).peripherals.of_instance(INSTANCE)
+
+
+def test_rows_that_an_older_release_did_not_keep_are_made_of_what_the_guest_has() -> None:
+    world = rowless()
+    assert look(world)
+    said = check_aliases(CheckAliases(instance_uuid=INSTANCE), fakes.ports(world))
+    assert rows(world) == ()
+    assert run(world, ASKED).fault is None
+    found = rows(world)
+    assert {(row.what, row.address) for row in found} == {
+        (replace(one.what, port=None) if isinstance(one.what, Interface) else one.what, one.address)
+        for one in (FIRST, TWIN, CARD)
+    }
+    assert {row.alias for row in found} == {f"ua-{row.uuid}" for row in found}
+    assert {device.alias for device in persistent(world).devices} == {
+        f"ua-{VOLUME}",
+        *(row.alias for row in found),
+    }
+    assert said["devices"] == list(told(world).devices or ())
+    assert not look(world)
+
+
+def test_rows_of_a_built_instance_are_those_of_its_ports_at_the_places_that_it_was_built_with() -> (
+    None
+):
+    world = rowless()
+    nets = tuple(one.what for one in (FIRST, TWIN) if isinstance(one.what, Interface))
+    specification = Specification(vcpus=1, memory=64, interfaces=nets)
+    world.instances[INSTANCE] = replace(world.instances[INSTANCE], specification=specification)
+    # Its aliases are there already: it is the rows that are missing.
+    aliases = (FIRST.alias, TWIN.alias)
+    places = interface_addresses(specification.shape, 2)
+    guest = world.guests[INSTANCE]
+    kept = [
+        replace(one, alias=alias, address=place)
+        for one, alias, place in zip(
+            guest.persistent_peripherals.values(), aliases, places, strict=False
+        )
+    ]
+    guest.persistent_peripherals = {one.alias or "": one for one in kept}
+    guest.persistent.clear()
+    world.rows.clear()
+    assert look(world)
+    assert run(world, ASKED).fault is None
+    assert [(row.alias, row.address, row.what) for row in rows(world)] == [
+        (alias, place, what) for alias, place, what in zip(aliases, places, nets, strict=True)
+    ]
+    assert not look(world)
+    fakes.ports(world).peripherals.remove(rows(world)[0])
+    world.commit()
+    assert not look(world)
+    assert len(rows(world)) == 1
+
+
+def test_what_was_let_go_is_not_taken_in_again() -> None:
+    world = rowless()
+    run(world, ASKED)
+    for row in rows(world):
+        fakes.ports(world).peripherals.remove(row)
+    world.commit()
+    guest = world.guests[INSTANCE]
+    guest.persistent_peripherals = {
+        f"?{one.address}": replace(one, alias=None) for one in guest.persistent_peripherals.values()
+    }
+    assert not look(world)
+
+
+def test_what_other_hands_give_to_a_guest_that_was_adopted_whole_is_not_ours() -> None:
+    world = rowless()
+    adoption = Adoption(peripherals=True)
+    world.instances[INSTANCE] = replace(world.instances[INSTANCE], adoption=adoption)
+    run(world, ASKED)
+    assert rows(world) == ()
+    assert {one.alias for one in persistent(world).interfaces} == {None}
+    kept = specification_plain.json_of(None, adoption)
+    assert specification_plain.adoption_of(kept) == adoption
+
+
+def test_a_host_device_that_another_instance_has_is_skipped_and_told() -> None:
+    world = rowless()
+    other = InstanceId("ab5e0000-0000-4000-8000-00000000000f")
+    world.peripherals[CARD.uuid] = replace(CARD, instance=other)
+    assert run(world, ASKED).fault is None
+    (skipped,) = [one for one in told(world).devices or () if one["result"] == "skipped"]
+    assert (skipped["kind"], skipped["name"]) == ("host_device", "pci:0000:03:00.0")
+    assert persistent(world).host_devices[0].alias is None
+
+
+def test_a_device_of_a_kind_that_is_unknown_gets_no_row() -> None:
+    net = GuestInterface(mac="52:54:00:00:00:09", alias="ua-x", address=None, kind="user")
+    card = GuestHostDevice(source=None, alias=None, address=None)
+    stick = replace(card, source=HostDevice(kind=HostDeviceKind.USB, name="046d:c52b"))
+    known = Layout(
+        disks=(),
+        interfaces=(net, replace(net, kind="direct")),
+        host_devices=(card, stick, stick),
+        taken=frozenset(),
+        places={},
+    )
+    taken = rows_of_layout(INSTANCE, known, lambda _device: FIRST.uuid)
+    assert [(row.former, str(row.what)[:3]) for row in taken.rows] == [
+        ("ua-x", "Int"),
+        (None, "usb"),
+    ]
+    assert sorted(taken.left_out.values()) == [
+        "a host device of this kind is unknown here",
+        "an interface of type direct is unknown here",
+        "another host device of the guest is named alike",
+    ]

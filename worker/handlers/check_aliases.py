@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.handlers.migrate_aliases import migration_of_instance
+from worker.handlers.migrate_aliases import lacking_rows, migration_of_instance
 from worker.model.ids import InstanceId
 from worker.ports import Ports
 
@@ -18,7 +18,8 @@ def check_aliases(request: CheckAliases, ports: Ports) -> dict[str, object]:
     """Return it device by device, as ``migrate_aliases`` would tell it; change nothing."""
     instance = ports.instances.get(request.instance_uuid)
     layout = ports.guests.describe(instance.uuid).persistent
-    migration = migration_of_instance(instance, layout, ports)
+    lacking = lacking_rows(instance, layout, ports)
+    migration = migration_of_instance(instance, layout, ports, lacking)
     return {
         "instance_uuid": instance.uuid,
         "kept": layout is not None,

@@ -25,11 +25,13 @@ class Former:
 class Adoption:
     """What an adopted instance was before, kept as long as its row.
 
-    ``autostart`` is whether the hypervisor started it by itself.
+    ``autostart`` is whether the hypervisor started it by itself. ``peripherals`` is whether its
+    interfaces and host devices were adopted with it; an older release left them alone.
     """
 
     former: tuple[Former, ...] = ()
     autostart: bool = False
+    peripherals: bool = False
 
     def marks_of(self, device: BlockDeviceId) -> Marks | None:
         """Return the former marks of an adopted row's disk; None for a row that was not adopted."""

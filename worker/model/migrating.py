@@ -98,6 +98,18 @@ def migration_of(layout: Layout | None, known: Known) -> tuple[Migrated, ...]:
     return tuple(_apart(found))
 
 
+def skipped(row: Peripheral, why: str) -> Migrated:
+    """Return that nothing can be done for an interface or host device."""
+    return Migrated(
+        uuid=row.uuid,
+        name=_name(row.what),
+        kind=sought_peripheral(row).kind,
+        alias=row.alias,
+        result=Result.SKIPPED,
+        why=why,
+    )
+
+
 def changes_of(migration: Iterable[Migrated]) -> tuple[MarkChange, ...]:
     """Return what is to be written; a serial stays as it is."""
     return tuple(

@@ -36,6 +36,7 @@ def adoption_of(kept: Mapping[str, Any]) -> Adoption | None:
     return Adoption(
         former=tuple(Former(device=one["device"], marks=Marks(**one["marks"])) for one in former),
         autostart=bool(kept[ADOPTED].get("autostart", False)),
+        peripherals=bool(kept[ADOPTED].get("peripherals", False)),
     )
 
 
