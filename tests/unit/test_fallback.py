@@ -9,7 +9,7 @@ import pytest
 
 from tests import fakes
 from tests.fakes.world import World
-from tests.unit import drifts, older_scenes, power_scenes, scenes
+from tests.unit import adopt_scenes, drifts, older_scenes, power_scenes, scenes
 from tests.unit.older_scenes import BOTH, ELSEWHERE, OWN, change, guest_in, older, twin
 from tests.unit.scenes import DEVICE, INSTANCE, OPERATION, VOLUME, Refusing, operation, run
 from worker.errors import (
@@ -22,11 +22,13 @@ from worker.errors import (
 from worker.handlers.abandon_operation import AbandonOperation, abandon_operation
 from worker.handlers.detach_volume import DetachVolume
 from worker.handlers.find_device import borne
+from worker.handlers.find_drift import FindDrift, find_drift
 from worker.handlers.get_device_metadata import GetDeviceMetadata, get_device_metadata
 from worker.handlers.look_at_guest import Wanted, look_at_guest
 from worker.model.address import PciAddress
 from worker.model.block_device import DeviceStatus
 from worker.model.guest import GuestDisk
+from worker.model.instance import VmState
 from worker.model.lookup import DeviceKind, Found
 from worker.model.marks import Adoption, Former, Marks
 from worker.model.operation import Operation, OperationState
@@ -257,7 +259,8 @@ def test_the_metadata_has_nothing_of_another_disk_that_bears_the_alias() -> None
 @pytest.mark.parametrize("layouts", [("live",), BOTH])
 def test_a_disk_that_is_found_by_facts_is_no_drift(layouts: tuple[str, ...]) -> None:
     world = older(*layouts)
-    assert drifts.found(world) == []
+    answer = find_drift(FindDrift(qemu=True), fakes.ports(world))
+    assert (answer["differences"], answer["foreign"]) == ([], 0)
     assert world.found_by_facts
 
 
@@ -277,10 +280,13 @@ def test_drift_says_as_what_a_disk_is_shown() -> None:
     assert f"({OWN})" in difference["views"]["live"]  # type: ignore[index]
 
 
-def test_a_lone_name_is_no_drift() -> None:
-    """Nobody knows what an adopted disk of a transient guest is made of."""
-    world = older_scenes.without_facts(older())
-    assert drifts.found(world) == []
+def test_a_disk_that_nobody_here_knows_the_content_of_is_no_drift() -> None:
+    """The root of an adopted guest that has no next start: its place is all that is known."""
+    world = adopt_scenes.guest_of_others(VmState.ACTIVE)
+    guest_in(world).transient = True
+    adopt_scenes.adopt(world)
+    answer = find_drift(FindDrift(qemu=True), fakes.ports(world))
+    assert (answer["differences"], answer["foreign"]) == ([], 0)
 
 
 def test_a_disk_that_only_the_running_guest_lost_is_plugged_in_beside_an_older_next_start() -> None:
