@@ -3,7 +3,7 @@
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from tests import fakes
 from tests.fakes.world import World
 from tests.unit.scenes import AT_ONCE, world
 from worker.errors import DatabaseUnavailable
+from worker.model.ids import InstanceId
 from worker.model.update import Event, OutboxEntry
 from worker.ports import Outbox, Ports
 from worker.rpc.bus import BusSettings, messaging_conf
@@ -43,20 +44,28 @@ class ListOutbox(Outbox):
         self.entries: list[OutboxEntry] = []
         self.done: set[int] = set()
 
-    def add(self, event: Event = Event.POWER, **payload: Any) -> None:  # noqa: ANN401
+    def add(
+        self,
+        event: Event = Event.POWER,
+        instance: InstanceId | None = None,
+        **payload: Any,  # noqa: ANN401
+    ) -> None:
         number = len(self.entries) + 1
         self.entries.append(
             OutboxEntry(
                 id=number,
                 message_id=f"message-{number}",
                 event=event,
-                instance=None,
+                instance=instance,
                 payload={"sequence": number, "at": "2026-01-01T00:00:00+00:00", **payload},
             )
         )
 
-    def waiting(self, limit: int, but: Sequence[int] = ()) -> tuple[OutboxEntry, ...]:
-        left = [entry for entry in self.entries if entry.id not in self.done | set(but)]
+    def waiting(
+        self, limit: int, but: Sequence[int] = (), without: Collection[InstanceId | None] = ()
+    ) -> tuple[OutboxEntry, ...]:
+        known = self.done | set(but)
+        left = [one for one in self.entries if one.id not in known and one.instance not in without]
         return tuple(left[:limit])
 
     def published(self, entries: Sequence[int]) -> None:
@@ -73,11 +82,13 @@ class WorldOutbox(ListOutbox):
         super().__init__()
         self._world = found
 
-    def waiting(self, limit: int, but: Sequence[int] = ()) -> tuple[OutboxEntry, ...]:
+    def waiting(
+        self, limit: int, but: Sequence[int] = (), without: Collection[InstanceId | None] = ()
+    ) -> tuple[OutboxEntry, ...]:
         for update in self._world.told[len(self.entries) :]:
             fault = None if update.fault is None else update.fault.code
             self.add(update.event, operation_id=update.operation, fault=fault)
-        return super().waiting(limit, but)
+        return super().waiting(limit, but, without)
 
 
 class BusWorker:

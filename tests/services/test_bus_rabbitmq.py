@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from tests.services.intake_process import AFTER, BEFORE, NEVER, FileJournal
 from tests.services_rabbitmq import RabbitMQ, private_rabbitmq
 from tests.unit.scenes import INSTANCE, OPERATION, VOLUME
 from worker.errors import BrokerUnavailable, Unavailable, WorkerUnreachable
-from worker.model.ids import new_uuid
+from worker.model.ids import InstanceId, new_uuid
 from worker.rpc.bus import BusSettings, messaging_conf
 from worker.rpc.client import Client
 from worker.rpc.intake import Intake
@@ -246,6 +247,36 @@ def test_what_the_broker_refuses_is_sent_again_before_what_follows(settings: Bus
     assert eventually(lambda: outbox.done == {1, 2, 3})
     assert relay.stop(5.0)
     assert list(dict.fromkeys(hear())) == [1, 2, 3]
+
+
+def test_what_the_broker_took_beside_one_that_it_refused_is_told_once(
+    settings: BusSettings,
+) -> None:
+    outbox = ListOutbox()
+    for instance in ("one", "other"):
+        outbox.add(instance=InstanceId(instance))
+    relay = Relay(settings, outbox)
+    told: Counter[int] = Counter()
+
+    def hear() -> Counter[int]:
+        bodies = [message.body for message in taken(settings, retained_updates)]
+        told.update(update_in(body)["payload"]["sequence"] for body in bodies)
+        return told
+
+    with opened(settings, "test") as connection:
+        full = Queue(
+            f"{settings.name}.full",
+            exchange(settings),
+            routing_key=settings.updates_key,
+            queue_arguments={"x-max-length": 1, "x-overflow": "reject-publish"},
+        )(connection.channel())
+        full.declare()
+        relay.start()
+        assert eventually(lambda: hear()[2] >= 2)
+        full.delete()
+    assert eventually(lambda: outbox.done == {1, 2})
+    assert relay.stop(5.0)
+    assert hear()[1] == 1
 
 
 @pytest.mark.parametrize(

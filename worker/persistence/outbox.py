@@ -2,11 +2,11 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import Text, bindparam, select, type_coerce, update
+from sqlalchemy import Select, Text, bindparam, select, type_coerce, update
 
 from worker.model.ids import InstanceId
 from worker.model.update import Event, OutboxEntry
@@ -15,7 +15,7 @@ from worker.persistence.prepared import Query
 from worker.persistence.schema import UPDATES as TABLE
 from worker.ports import Clock, Outbox
 
-_WAITING = Query(
+_EVERY = (
     select(
         TABLE.c.id,
         TABLE.c.message_id,
@@ -27,6 +27,7 @@ _WAITING = Query(
     .order_by(TABLE.c.id)
     .limit(bindparam("most"))
 )
+_WAITING = Query(_EVERY)
 _PUBLISHED = update(TABLE).where(
     TABLE.c.id.in_(bindparam("entries", expanding=True)), TABLE.c.published_at.is_(None)
 )
@@ -42,12 +43,22 @@ class SqlOutbox(Outbox):
         self._clock = clock
         self._told = told
 
-    def waiting(self, limit: int, but: Sequence[int] = ()) -> tuple[OutboxEntry, ...]:
-        """Return unpublished updates, oldest first; those whose ids are in ``but`` are left out."""
+    def waiting(
+        self, limit: int, but: Sequence[int] = (), without: Collection[InstanceId | None] = ()
+    ) -> tuple[OutboxEntry, ...]:
+        """Return unpublished updates, oldest first.
+
+        Those whose ids are in ``but`` are left out, and those of the instances in ``without``.
+        """
         most, known = limit + len(but), frozenset(but)
-        rows = self._database.read(
-            lambda connection: _WAITING.all(connection, worker=self._host, most=most)
-        )
+        values = {"worker": self._host, "most": most}
+
+        def ask(connection: SqlConnection) -> Sequence[Any]:
+            if without:
+                return connection.execute(_of_others(without), values).all()
+            return _WAITING.all(connection, **values)
+
+        rows = self._database.read(ask)
         return tuple(_entry(row) for row in rows if row.id not in known)[:limit]
 
     def published(self, entries: Sequence[int]) -> None:
@@ -65,6 +76,11 @@ class SqlOutbox(Outbox):
         self._told.wait(seconds)
         # Whoever waits looks next: what is written after this line sets the event again.
         self._told.clear()
+
+
+def _of_others(without: Collection[InstanceId | None]) -> Select[Any]:
+    """Return the query for what waits of other instances."""
+    return _EVERY.where(TABLE.c.instance_uuid.not_in([each or "" for each in without]))
 
 
 def _entry(row: Any) -> OutboxEntry:  # noqa: ANN401

@@ -1,7 +1,7 @@
 """The journal and the outbox: what was asked, how far it came, what is told."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId
@@ -151,8 +151,13 @@ class Outbox(ABC):
     """The updates that wait to be published."""
 
     @abstractmethod
-    def waiting(self, limit: int, but: Sequence[int] = ()) -> tuple[OutboxEntry, ...]:
-        """Return unpublished updates, oldest first; those whose ids are in ``but`` are left out."""
+    def waiting(
+        self, limit: int, but: Sequence[int] = (), without: Collection[InstanceId | None] = ()
+    ) -> tuple[OutboxEntry, ...]:
+        """Return unpublished updates, oldest first.
+
+        Those whose ids are in ``but`` are left out, and those of the instances in ``without``.
+        """
 
     @abstractmethod
     def published(self, entries: Sequence[int]) -> None:

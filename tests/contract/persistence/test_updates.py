@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import Connection, delete, update
 
 from tests.contract.persistence.scenes import (
@@ -111,6 +112,19 @@ def test_updates_without_an_instance_are_numbered_too(repositories: Repositories
     tell(repositories, None, None)
     assert numbers(repositories, None) == [1, 2]
     assert repositories.outbox.waiting(1)[0].payload["instance_uuid"] is None
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_those_of_some_instances_are_left_out(repositories: Repositories, number: int) -> None:
+    told = [InstanceId(new_uuid()), InstanceId(new_uuid()), None]
+    for instance in told:
+        tell(repositories, instance)
+    waiting = repositories.outbox.waiting
+    assert [one.instance for one in waiting(9)] == told
+    others = [instance for instance in told if instance != told[number]]
+    assert [one.instance for one in waiting(9, without=[told[number]])] == others
+    assert [one.instance for one in waiting(9, without=others)] == [told[number]]
+    assert waiting(9, without=told) == ()
 
 
 def test_each_host_counts_for_itself(database: Database, clock: SteppedClock) -> None:
