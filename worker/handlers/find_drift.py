@@ -76,9 +76,7 @@ def look(instance: InstanceId, ports: Ports, *, qemu: bool) -> Views:
     guest = guest_of(instance, ports)
     every = ports.connections.list()
     records = {record.device: record for record in every if record.instance == instance}
-    running = guest is not None and guest.live is not None
-    asked = running and (qemu or ports.insides.in_doubt(instance))
-    inner = ports.insides.disks(instance) if asked else None
+    inner = _inner(guest, ports, qemu=qemu)
     attachments = _attachments(instance, rows, ports)
     named = [ports.devices.bearing(instance, alias) for alias in _aliases(guest, inner)]
     named += [ports.devices.look(device) for device in records]
@@ -108,6 +106,14 @@ def look(instance: InstanceId, ports: Ports, *, qemu: bool) -> Views:
         stuck=_operations(instance, ports, (OperationState.STUCK,)),
         refused=frozenset(row.uuid for row in rows if _was_refused(row, ports)),
     )
+
+
+def _inner(guest: Guest | None, ports: Ports, *, qemu: bool) -> tuple[InnerDisk, ...] | None:
+    """Ask QEMU itself, where that is wanted or the hypervisor died under the guest."""
+    if guest is None or guest.live is None:
+        return None
+    asked = qemu or ports.insides.in_doubt(guest.instance)
+    return ports.insides.disks(guest.instance) if asked else None
 
 
 def _wanted(request: FindDrift, ports: Ports) -> tuple[InstanceId, ...]:

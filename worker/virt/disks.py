@@ -76,8 +76,9 @@ class LibvirtGuestDisks(GuestDisks):
     def unplug(self, instance: InstanceId, alias: str) -> None:
         """Take the disk from the running guest and wait until it has let go.
 
-        A disk, or a guest, that is not there is fine; the persistent layout is not touched.
-        Raises GuestBusy when the guest keeps the disk, HypervisorUnavailable.
+        A disk, or a guest, that is not there is fine; the persistent layout is not touched. The
+        alias may be the hypervisor's own. Raises GuestBusy when the guest keeps the disk,
+        HypervisorUnavailable.
         """
         self._unplugging.unplug(instance, alias)
         if self._connection.in_doubt(instance):
