@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -424,29 +425,41 @@ def test_the_word_that_an_interface_has_gone_names_its_alias(
 
 TUNSETIFF, TUNSETPERSIST = 0x400454CA, 0x400454CB
 IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
+SIOCBRADDBR, SIOCBRDELBR = 0x89A0, 0x89A1
+
+
+def set_tap(name: str, *, stays: bool) -> None:
+    with Path("/dev/net/tun").open("rb+", buffering=0) as opened:
+        fcntl.ioctl(opened, TUNSETIFF, struct.pack("16sH", name.encode(), IFF_TAP | IFF_NO_PI))
+        fcntl.ioctl(opened, TUNSETPERSIST, int(stays))
+
+
+def set_bridge(name: str, *, stays: bool) -> None:
+    with socket.socket() as opened:
+        fcntl.ioctl(opened, SIOCBRADDBR if stays else SIOCBRDELBR, name.encode() + b"\0")
 
 
 @contextmanager
-def tap(name: str) -> Iterator[Path]:
-    """A TAP device of this host that stays until it is deleted."""
-    tun = Path("/dev/net/tun")
-    require(os.geteuid() == 0 and tun.exists(), f"root and {tun}")
-    with tun.open("rb+", buffering=0) as opened:
-        fcntl.ioctl(opened, TUNSETIFF, struct.pack("16sH", name.encode(), IFF_TAP | IFF_NO_PI))
-        fcntl.ioctl(opened, TUNSETPERSIST, 1)
+def joined_to(kind: InterfaceKind, name: str) -> Iterator[Path]:
+    """A TAP device or a bridge of this host."""
+    require(os.geteuid() == 0 and Path("/dev/net/tun").exists(), "root and /dev/net/tun")
+    make = set_tap if kind is InterfaceKind.TAP else set_bridge
+    make(name, stays=True)
     try:
         yield Path("/sys/class/net", name)
     finally:
-        with tun.open("rb+", buffering=0) as opened:
-            fcntl.ioctl(opened, TUNSETIFF, struct.pack("16sH", name.encode(), IFF_TAP | IFF_NO_PI))
-            fcntl.ioctl(opened, TUNSETPERSIST, 0)
+        make(name, stays=False)
 
 
 @only_libvirt
-def test_a_tap_device_of_the_host_is_used_and_stays(lab: LibvirtLab, guest: InstanceId) -> None:
+@pytest.mark.parametrize("kind", [InterfaceKind.TAP, InterfaceKind.BRIDGE])
+def test_what_the_host_has_is_used_and_stays(
+    lab: LibvirtLab, guest: InstanceId, kind: InterfaceKind
+) -> None:
     name = f"bw{new_uuid()[:8]}"
-    nic = make(lab, guest, replace(user_mode(), kind=InterfaceKind.TAP, target=name))
-    with tap(name) as found:
+    nic = make(lab, guest, replace(user_mode(), kind=kind, target=name))
+    with joined_to(kind, name) as found:
+        lab.peripherals.attach(guest, nic)
         lab.peripherals.attach(guest, nic)
         assert both(lab, guest) == [shown(nic)] * 2
         lab.wait_until_seen(guest, MAC)
