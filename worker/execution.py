@@ -17,10 +17,11 @@ from worker.errors import (
     Unavailable,
     told,
 )
-from worker.model.block_device import BlockDevice
-from worker.model.ids import BlockDeviceId
+from worker.handlers.row_of import row_of
+from worker.model.ids import DeviceId, OperationId
 from worker.model.instance import TaskState
 from worker.model.operation import Fault, Operation, OperationState, StepOutcome, end_line
+from worker.model.peripheral import DeviceRow
 from worker.model.plain import built
 from worker.model.secret import SEALED, is_sealed
 from worker.model.update import Event, Phases, Update
@@ -41,18 +42,21 @@ class Scope(StrEnum):
 class Kind:
     """What the runner must know of one method.
 
-    ``handler`` gets the request and the ports and returns the block device it was about, if
-    any. ``pin`` is asked at acceptance for the row that a request means without naming it; the
-    journal keeps it beside the arguments as they came, so that a second delivery compares equal.
+    ``handler`` gets the request and the ports and returns the row it was about, if any. Such a row
+    is named by the argument ``row``. ``pin`` is asked at acceptance for the one that a request
+    means without naming it, ``makes`` for the one that it will make; the journal keeps it beside
+    the arguments as they came, so that a second delivery compares equal.
     A kind that is ``own_only`` is begun by the worker itself and refused to others. ``blocks`` says
     what is kept from others while one of this kind is stuck; one that is ``unblocked`` begins all
     the same. ``task`` says of the arguments what the instance's ``task_state`` is meanwhile.
     """
 
     request: type[Any]
-    handler: Callable[[Any, Ports], BlockDevice | None]
+    handler: Callable[[Any, Ports], DeviceRow | None]
     phases: Phases | None = None
-    pin: Callable[[Any, Ports], BlockDeviceId | None] | None = None
+    row: str = "bdm_uuid"
+    pin: Callable[[Any, Ports], DeviceId | None] | None = None
+    makes: Callable[[OperationId], DeviceId] | None = None
     own_only: bool = False
     blocks: Scope = Scope.DEVICE
     unblocked: bool = False
@@ -111,7 +115,7 @@ class _Outcome:
 
     state: OperationState
     fault: Fault | None = None
-    device: BlockDevice | None = None
+    device: DeviceRow | None = None
 
 
 def carry_out(
@@ -213,7 +217,7 @@ def _blocks(stuck: Operation, operation: Operation, kinds: Mapping[str, Kind]) -
     return operation.block_device is not None and stuck.block_device == operation.block_device
 
 
-def _go(operation: Operation, kind: Kind, page: Page, patience: Patience) -> BlockDevice | None:
+def _go(operation: Operation, kind: Kind, page: Page, patience: Patience) -> DeviceRow | None:
     """Run the handler; past the commit point run it again until it is through."""
     _count_death(operation, page, patience)
     request = _request(operation, kind, page.ports.seals)
@@ -245,7 +249,7 @@ def _request(operation: Operation, kind: Kind, seals: Seals) -> Any:  # noqa: AN
         for name, value in operation.arguments.items()
     }
     request = built(kind.request, arguments)
-    return request if kind.pin is None else replace(request, bdm_uuid=operation.block_device)
+    return request if kind.pin is None else replace(request, **{kind.row: operation.block_device})
 
 
 def _count_death(operation: Operation, page: Page, patience: Patience) -> None:
@@ -276,26 +280,19 @@ def _update(
     operation: Operation,
     page: Page,
     *,
-    device: BlockDevice | None = None,
+    device: DeviceRow | None = None,
     fault: Fault | None = None,
 ) -> Update | None:
     if event is None:
         return None
-    return Update(
+    told = Update(
         event=event,
         instance=operation.instance,
         operation=operation.id,
         request_id=operation.request_id,
-        block_device=device or _row(operation, page),
         fault=fault,
     )
-
-
-def _row(operation: Operation, page: Page) -> BlockDevice | None:
-    """Return the row as it is, or was; an operation may name one that never existed."""
-    if operation.block_device is None:
-        return None
-    return page.ports.devices.look(operation.block_device)
+    return told.about(device or row_of(operation, page.ports))
 
 
 def _logged(operation: Operation, error: Exception) -> Fault:

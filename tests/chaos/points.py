@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from sqlalchemy import RowMapping
+
 from tests.chaos import journal, views
 from tests.chaos.scenes import Scene
 from tests.chaos.stage import Case, Stage
@@ -15,10 +17,15 @@ from tests.processes import Json
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import new_uuid
 from worker.model.operation import OperationState
-from worker.persistence.schema import BLOCK_DEVICES
+from worker.persistence.schema import BLOCK_DEVICES, PERIPHERALS
 from worker.steps import LOOKS
 
-HELD = ("disks.attach", "disks.unplug")
+HELD = (
+    "disks.attach",
+    "disks.unplug",
+    "guest_peripherals.attach",
+    "guest_peripherals.unplug",
+)
 """Calls that QEMU answers: it is stopped at their begin, and goes on when the worker is back."""
 
 SENT_WITHIN = 0.3
@@ -208,12 +215,18 @@ def _differences(stage: Stage, point: Point, case: Case, ended: Json) -> list[st
 
 def _not_named(stage: Stage, case: Case, ended: Json) -> list[str]:
     """What is stuck says what is left behind, on the device too."""
-    of_it = BLOCK_DEVICES.c.instance_uuid == case.guest.uuid
-    which = BLOCK_DEVICES.c.uuid == case.row["uuid"] if case.row else of_it
     found = [] if ended["fault"]["message"] else ["stuck, and not said what is left"]
-    rows = views.select_all(stage, BLOCK_DEVICES, which)
+    rows = _rows(stage, case)
     wrong = [row["status"] for row in rows if row["status"] != DeviceStatus.ERROR.value]
     return found + [f"stuck, and the row is {status}" for status in wrong]
+
+
+def _rows(stage: Stage, case: Case) -> list[RowMapping]:
+    if "port_id" in case.row:
+        return views.select_all(stage, PERIPHERALS, PERIPHERALS.c.port_id == case.row["port_id"])
+    of_it = BLOCK_DEVICES.c.instance_uuid == case.guest.uuid
+    which = BLOCK_DEVICES.c.uuid == case.row["uuid"] if case.row else of_it
+    return views.select_all(stage, BLOCK_DEVICES, which)
 
 
 def _described(ended: Json) -> str:

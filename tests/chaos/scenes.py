@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import libvirt
 
-from tests.chaos import built_moves, instances, moves
+from tests.chaos import built_moves, instances, moves, peripherals
 from tests.chaos.stage import Case, Stage
 from tests.chaos.views import Views, attached, differences, gone, select_all
 from worker.execution import Kind
@@ -144,6 +145,32 @@ SCENES = (
         before=attached,
         after=gone,
     ),
+    *(
+        Scene(
+            name=f"attach an interface to a {state} guest",
+            method="attach_interface",
+            prepare=partial(peripherals.planned, running=running),
+            arguments=peripherals.wanted,
+            before=peripherals.gone,
+            after=peripherals.there,
+            differences=peripherals.differences,
+            clear=peripherals.clear,
+        )
+        for state, running in (("stopped", False), ("running", True))
+    ),
+    *(
+        Scene(
+            name=f"detach one of two interfaces with one MAC from a {state} guest",
+            method="detach_interface",
+            prepare=partial(peripherals.attached, running=running),
+            arguments=peripherals.named,
+            before=peripherals.there,
+            after=peripherals.gone,
+            differences=peripherals.differences,
+            clear=peripherals.clear,
+        )
+        for state, running in (("stopped", False), ("running", True))
+    ),
     Scene(
         name="start a guest",
         method="start_instance",
@@ -239,6 +266,8 @@ SCENES = (
 )
 
 WITHOUT = {
+    "attach_host_device": "plugs as attach_interface does; a host has none to spare for a test",
+    "detach_host_device": "unplugs as detach_interface does; a host has none to spare for a test",
     "complete_adoption": "writes as forget_instance does; nobody can ask for it",
     "resume_instance": "starts the guest as start_instance does; nobody can ask for it",
     "return_volume": "attaches as attach_volume does; nobody can ask for it",

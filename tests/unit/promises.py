@@ -100,7 +100,7 @@ def stuck_unnamed(world: World) -> list[str]:
         fault = operation.fault
         if fault is None or not any(says in fault.message for says in SAYS):
             found.append(f"{operation.id} is stuck and says {fault}")
-        row = None if operation.block_device is None else world.rows.get(operation.block_device)
+        row = _row(operation, world)
         if row is None or row.status in fine:
             found.append(f"{operation.method} {operation.id} is stuck and its row is {row}")
     return found
@@ -241,7 +241,7 @@ def underdone(operation: Operation, before: World) -> list[str]:
     if _superseded(operation, before):
         told = None if operation.fault is None else operation.fault.code
         return [] if told in SUPERSEDED else [f"{operation.id} was superseded, and told {told}"]
-    row = None if operation.block_device is None else before.rows.get(operation.block_device)
+    row = _row(operation, before)
     if operation.state is OperationState.SUCCEEDED or row is None or not _may(operation, row):
         return []
     held = FakeAttachments(before).find(row.its_volume, row.instance)
@@ -255,9 +255,15 @@ def underdone(operation: Operation, before: World) -> list[str]:
 SUPERSEDED = ("block_device.superseded", "operation.expired", "operation.blocked")
 
 
+def _row(operation: Operation, world: World) -> BlockDevice | None:
+    uuid = operation.block_device
+    return None if uuid is None else world.rows.get(BlockDeviceId(uuid))
+
+
 def _superseded(operation: Operation, world: World) -> bool:
     """Tell whether a detach means a row that is gone, and the volume is there as a newer one."""
-    gone = None if operation.block_device is None else world.removed.get(operation.block_device)
+    uuid = operation.block_device
+    gone = None if uuid is None else world.removed.get(BlockDeviceId(uuid))
     place = operation.instance, operation.arguments.get("volume_id")
     if gone is None or (gone.instance, gone.volume) != place:
         return False

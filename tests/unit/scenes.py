@@ -131,6 +131,7 @@ def away(step: str) -> WorkerError:
     kinds = {
         "guests": HypervisorUnavailable,
         "disks": HypervisorUnavailable,
+        "guest_peripherals": HypervisorUnavailable,
         "power": HypervisorUnavailable,
         "connector": ConnectFailed,
     }

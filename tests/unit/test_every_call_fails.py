@@ -21,6 +21,7 @@ from tests.unit import (
     drifts,
     move_scenes,
     older_scenes,
+    peripheral_scenes,
     power_scenes,
     scenes,
 )
@@ -35,10 +36,12 @@ from tests.unit.scenes import (
     run,
 )
 from worker.execution import Kind
+from worker.handlers.row_of import row_of
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import AttachmentId
 from worker.model.instance import VmState
 from worker.model.operation import Operation, OperationState, StepOutcome
+from worker.model.peripheral import Peripheral
 from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
 from worker.rpc.methods import OPERATIONS
 from worker.steps import LOOKS
@@ -162,6 +165,46 @@ SCENES = {
         start=lambda: older_scenes.older(*older_scenes.BOTH),
         before=lambda: older_scenes.older(*older_scenes.BOTH),
         asked=operation("detach_volume", **scenes.detach_arguments()),
+    ),
+    "attach an interface": Scene(
+        start=scenes.world,
+        before=scenes.world,
+        asked=peripheral_scenes.attach_asked(),
+    ),
+    "attach an interface to a stopped guest": Scene(
+        start=lambda: scenes.world(VmState.STOPPED),
+        before=lambda: scenes.world(VmState.STOPPED),
+        asked=peripheral_scenes.attach_asked(),
+    ),
+    "attach an interface beside one with its MAC": Scene(
+        start=peripheral_scenes.twin,
+        before=peripheral_scenes.twin,
+        asked=peripheral_scenes.attach_asked(port=peripheral_scenes.OTHER_PORT),
+    ),
+    "attach a device of the host": Scene(
+        start=scenes.world,
+        before=scenes.world,
+        asked=peripheral_scenes.give_asked(),
+    ),
+    "detach an interface": Scene(
+        start=peripheral_scenes.attached,
+        before=peripheral_scenes.attached,
+        asked=peripheral_scenes.detach_asked(),
+    ),
+    "detach one of two interfaces with one MAC": Scene(
+        start=peripheral_scenes.twins,
+        before=peripheral_scenes.twins,
+        asked=peripheral_scenes.detach_asked(),
+    ),
+    "detach an interface that bears no alias of ours": Scene(
+        start=peripheral_scenes.of_other_hands,
+        before=peripheral_scenes.of_other_hands,
+        asked=peripheral_scenes.detach_asked(),
+    ),
+    "detach a device of the host": Scene(
+        start=peripheral_scenes.given,
+        before=peripheral_scenes.given,
+        asked=peripheral_scenes.take_asked(),
     ),
     "create a pool volume": Scene(
         start=World,
@@ -476,8 +519,10 @@ def check_seen_or_stuck(scene: Scene, world: World, ended: Operation, kind: Kind
     if ended.state is OperationState.STUCK:
         assert not world.harm
         half = DeviceStatus.DETACHING if ended.past_commit_point else DeviceStatus.ERROR
-        assert world.rows[scene.asked.block_device or DEVICE].status is half
-        assert world.connected or world.attachments
+        row = row_of(scene.asked, fakes.ports(world))
+        assert row is not None
+        assert row.status is half
+        assert isinstance(row, Peripheral) or world.connected or world.attachments
     else:
         check(scene, world, ended, kind)
 

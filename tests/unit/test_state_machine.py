@@ -395,7 +395,7 @@ class Days(RuleBasedStateMachine):
         operation = self.stuck[n % len(self.stuck)]
         if method == "abandon_operation":
             assert operation.block_device is not None
-            self.clear_up(self.world.rows[operation.block_device])
+            self.clear_up(self.world.rows[BlockDeviceId(operation.block_device)])
         self.worker.call(method, operation_id=operation.id)
 
     def clear_up(self, row: BlockDevice) -> None:

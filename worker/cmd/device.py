@@ -1,8 +1,8 @@
-"""blockworker device: the disks of an instance."""
+"""blockworker device: the disks, interfaces and host devices of an instance."""
 
 import argparse
 
-from worker.cmd import asking
+from worker.cmd import asking, device_peripherals
 from worker.cmd.commands import Subcommand, add_commands
 from worker.cmd.output import print_fields, print_rows
 
@@ -14,10 +14,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     add_commands(
         commands,
         "device",
-        "the block devices of an instance",
+        "the disks, interfaces and host devices of an instance",
         [
             Subcommand("list", "list the block devices of an instance", show_all, _instance),
             Subcommand("show", "show the block device of a volume", show, _instance_and_volume),
+            *device_peripherals.COMMANDS,
         ],
     )
 

@@ -7,11 +7,14 @@ from typing import Any
 
 from worker.errors import DeviceAmbiguous
 from worker.handlers.find_device import guest_of, looked_up
+from worker.handlers.find_peripheral import see
 from worker.handlers.retry_operation import check_stuck
+from worker.handlers.row_of import row_of
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import OperationId
 from worker.model.lookup import Doubt, Found, Why
 from worker.model.operation import Operation, end_line
+from worker.model.peripheral import DeviceRow, Peripheral
 from worker.model.update import Phases, Update
 from worker.ports import Ports
 
@@ -48,7 +51,7 @@ def abandon_operation(
 
 
 def give_up(
-    operation: Operation, device: BlockDevice | None, ports: Ports, phases_of: PhasesOf
+    operation: Operation, device: DeviceRow | None, ports: Ports, phases_of: PhasesOf
 ) -> Operation:
     """End a stuck operation as ``abandoned`` and tell it; return it as kept.
 
@@ -61,9 +64,11 @@ def give_up(
     return ended
 
 
-def _decide(operation: Operation, ports: Ports) -> tuple[BlockDevice | None, str]:
+def _decide(operation: Operation, ports: Ports) -> tuple[DeviceRow | None, str]:
     """Return the row as it is from now on, and what to say of it."""
-    row = None if operation.block_device is None else ports.devices.look(operation.block_device)
+    row = row_of(operation, ports)
+    if isinstance(row, Peripheral):
+        return _decide_peripheral(row, ports)
     if row is None:
         return None, "no block device was held"
     if row.deleted:
@@ -79,6 +84,20 @@ def _decide(operation: Operation, ports: Ports) -> tuple[BlockDevice | None, str
         row,
         f"block device {row.uuid} is removed: the guest has no {row.alias}{_left(row, ports)}",
     )
+
+
+def _decide_peripheral(row: Peripheral, ports: Ports) -> tuple[Peripheral, str]:
+    if row.deleted:
+        return row, f"{row.kind} {row.uuid} was removed before"
+    if row.status not in UNDECIDED:
+        return row, f"{row.kind} {row.uuid} stays {row.status}"
+    seen = see(row, guest_of(row.instance, ports), ports)
+    if seen.shown or seen.kept is not None:
+        row = replace(row, status=DeviceStatus.ATTACHED)
+        ports.peripherals.save(row)
+        return row, f"{row.kind} {row.uuid} is attached: the guest has {row.alias}"
+    ports.peripherals.remove(row)
+    return row, f"{row.kind} {row.uuid} is removed: the guest has no {row.alias}"
 
 
 def _guest_has(row: BlockDevice, ports: Ports) -> bool:
@@ -105,12 +124,12 @@ def _left(row: BlockDevice, ports: Ports) -> str:
     return f"; left as it is: {', '.join(left)}" if left else ""
 
 
-def _error(operation: Operation, phases: Phases, device: BlockDevice | None) -> Update:
-    return Update(
+def _error(operation: Operation, phases: Phases, device: DeviceRow | None) -> Update:
+    update = Update(
         event=phases.error,
         instance=operation.instance,
         operation=operation.id,
         request_id=operation.request_id,
-        block_device=device,
         fault=operation.fault,
     )
+    return update.about(device)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from worker.errors import InstanceWrongState, OperationWrongState, VolumeInUse
 from worker.handlers import host_volume
 from worker.handlers.abandon_operation import PhasesOf, give_up
+from worker.handlers.row_of import row_of
 from worker.model.block_device import BlockDevice
 from worker.model.carried import RELEASED
 from worker.model.ids import InstanceId
@@ -55,15 +56,16 @@ def destroy_instance(request: DestroyInstance, ports: Ports, *, phases_of: Phase
     _give_up_stuck(instance, ports, phases_of)
     for row in rows:
         ports.devices.remove(row)
+    for peripheral in ports.peripherals.of_instance(instance.uuid):
+        ports.peripherals.remove(peripheral)
     ports.instances.remove(instance.uuid)
 
 
 def _give_up_stuck(instance: Instance, ports: Ports, phases_of: PhasesOf) -> None:
     """End each operation that waits for an operator, unless one has just decided of it."""
     for stuck in ports.operations.list(instance=instance.uuid, states=(OperationState.STUCK,)):
-        row = None if stuck.block_device is None else ports.devices.look(stuck.block_device)
         with suppress(OperationWrongState):
-            give_up(stuck, row, ports, phases_of)
+            give_up(stuck, row_of(stuck, ports), ports, phases_of)
 
 
 def _disconnect(instance: Instance, ports: Ports) -> None:

@@ -5,12 +5,20 @@ counted and named in the log, for it is a guest that other hands have made, or m
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 
 from worker.errors import DomainNotFound, HypervisorRefused, InstanceNotFound
 from worker.handlers.local_file import files_of
 from worker.model.block_device import BlockDevice
-from worker.model.guest import Guest, Layout
+from worker.model.guest import (
+    Guest,
+    GuestDevice,
+    GuestDisk,
+    GuestHostDevice,
+    GuestInterface,
+    Layout,
+)
 from worker.model.ids import InstanceId
 from worker.model.lookup import (
     DeviceKind,
@@ -26,10 +34,17 @@ from worker.model.lookup import (
     sought_disk,
 )
 from worker.model.marking import MarkChange, marks_of
+from worker.model.peripheral import DeviceRow
 from worker.model.source import HostVolume
 from worker.ports import Ports
 
 LOG = logging.getLogger(__name__)
+
+_KINDS: Mapping[type[GuestDevice], DeviceKind] = {
+    GuestDisk: DeviceKind.DISK,
+    GuestInterface: DeviceKind.INTERFACE,
+    GuestHostDevice: DeviceKind.HOST_DEVICE,
+}
 
 
 def live_disk(
@@ -86,7 +101,7 @@ def guest_of(instance: InstanceId, ports: Ports) -> Guest | None:
         return None
 
 
-def make_own(row: BlockDevice, found: Found | None, ports: Ports) -> None:
+def make_own(row: DeviceRow, found: Found | None, ports: Ports) -> None:
     """Give what the next start has the row's alias, by which alone it is changed or forgotten."""
     if found is not None and not found.by_alias:
         former = marks_of(found.device)
@@ -105,10 +120,10 @@ def take_back(row: BlockDevice, ports: Ports) -> None:
     ports.disks.unplug(row.instance, row.alias)
 
 
-def note(row: BlockDevice, found: Found | Doubt | None, ports: Ports) -> None:
+def note(row: DeviceRow, found: Found | Doubt | None, ports: Ports) -> None:
     """Count what was found without its alias, and say so."""
     if isinstance(found, Found) and not found.by_alias:
-        ports.tally.found_by_facts(DeviceKind.DISK)
+        ports.tally.found_by_facts(_KINDS[type(found.device)])
         LOG.warning(
             "device found without its alias: instance=%s alias=%s found=%s",
             row.instance,

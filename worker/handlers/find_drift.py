@@ -143,7 +143,8 @@ def _operations(
     instance: InstanceId, ports: Ports, states: Iterable[OperationState]
 ) -> dict[BlockDeviceId, OperationId | None]:
     found = ports.operations.list(instance=instance, states=tuple(states))
-    return {one.block_device: one.id for one in found if one.block_device is not None}
+    about = ((one.block_device, one.id) for one in found if one.block_device is not None)
+    return {BlockDeviceId(row): operation for row, operation in about}
 
 
 def _of_whole(

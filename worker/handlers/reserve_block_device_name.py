@@ -10,7 +10,6 @@ from worker.errors import (
     DeviceNameTaken,
     DeviceTypeUnsupported,
     IdTaken,
-    InstanceWrongState,
     TagTaken,
     VolumeAlreadyAttached,
     VolumeInUse,
@@ -19,7 +18,6 @@ from worker.model.alias import alias_of
 from worker.model.block_device import BlockDevice, Bus, DeviceType
 from worker.model.guest import Guest
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
-from worker.model.instance import Instance, VmState
 from worker.model.names import parse_bus
 from worker.model.placement import place
 from worker.model.serials import serial_for
@@ -56,16 +54,9 @@ def reserve_block_device_name(request: ReserveBlockDeviceName, ports: Ports) -> 
     bus = parse_bus(request.disk_bus or Bus.VIRTIO)
     _check_device_type(request.device_type or DeviceType.DISK)
     check_tag(request.tag)
-    _check_built(ports.instances.get(request.instance_uuid))
+    ports.instances.get(request.instance_uuid).check_built()
     device = _earlier(request, ports) or _new(request, bus, ports)
     return device.public()
-
-
-def _check_built(instance: Instance) -> None:
-    """A build takes every row for one of its own; what comes later waits for its end."""
-    if instance.vm_state is VmState.BUILDING:
-        message = f"instance {instance.uuid} is being built; reserve when that has ended"
-        raise InstanceWrongState(message)
 
 
 def _check_device_type(text: str) -> None:
@@ -124,7 +115,8 @@ def _planned(
     request: ReserveBlockDeviceName, bus: Bus, volume: Volume, guest: Guest, ports: Ports
 ) -> BlockDevice:
     rows = ports.devices.of_instance(request.instance_uuid)
-    spot = place(guest, rows, bus, request.device, ports.max_disk_devices)
+    others = ports.peripherals.of_instance(request.instance_uuid)
+    spot = place(guest, rows, bus, request.device, ports.max_disk_devices, peripherals=others)
     uuid, serial = serial_for(volume.id, request.bdm_uuid, _serials(guest, rows))
     return BlockDevice(
         uuid=uuid,

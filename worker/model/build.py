@@ -14,11 +14,11 @@ from worker.model.build_shape import (
     discard_of,
     firmware_of,
     honoured,
-    interface_of,
     shape_of,
 )
 from worker.model.ids import ImageId
 from worker.model.image import GIB, Image, ImageFile
+from worker.model.networks import interface_of
 from worker.model.source import DiskFormat
 from worker.model.specification import LocalDisk, Specification
 from worker.model.wanted import Wanted, WantedDisk
@@ -53,6 +53,7 @@ def planned(wanted: Wanted, facts: Facts) -> Plan:
     _check_memory(wanted, image)
     shape = shape_of(wanted, properties, disks)
     rows = rows_of(wanted, shape, properties, facts)
+    card = properties.get("hw_vif_model", "virtio")
     specification = Specification(
         vcpus=wanted.vcpus,
         memory=wanted.memory_mb,
@@ -61,7 +62,7 @@ def planned(wanted: Wanted, facts: Facts) -> Plan:
         image=disks[0].image_id,
         image_properties=properties,
         disks=tuple(_local_disks(disks, rows, properties, facts)),
-        interfaces=tuple(interface_of(network, properties) for network in wanted.networks),
+        interfaces=tuple(interface_of(network, card) for network in wanted.networks),
         config_drive=wanted.config_drive or properties.get("img_config_drive") == "mandatory",
         metadata=dict(wanted.metadata),
     )

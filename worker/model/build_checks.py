@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from worker.errors import DeviceTypeUnsupported, SpecificationInvalid, TagTaken
 from worker.model.block_device import DeviceType, SourceType
 from worker.model.names import parse_bus
+from worker.model.networks import fault_in
 from worker.model.serials import shown
-from worker.model.specification import InterfaceKind
 from worker.model.tags import is_tag
 from worker.model.wanted import Wanted, WantedDisk, WantedNetwork
 
@@ -17,9 +17,6 @@ SECTOR = 512
 MAX_BOOT_INDEX = 1000
 _NAME_BYTES = 200
 _NAME = re.compile(r"[^\x00-\x1f\x7f/\s](?:[^\x00-\x1f\x7f/]*[^\x00-\x1f\x7f/\s])?")
-_MAC = re.compile(r"[0-9a-f][02468ace](?::[0-9a-f]{2}){5}")
-_MODEL = re.compile(r"[a-z0-9-]{1,32}")
-_HOST_INTERFACE = re.compile(r"[^\s/\x00-\x1f]{1,15}")
 _LINE = re.compile(r"[^\x00-\x1f\x7f]*")
 
 
@@ -107,17 +104,9 @@ def _check_device_type(name: str, disk: WantedDisk) -> None:
 
 
 def _check_network(name: str, network: WantedNetwork) -> None:
-    if network.kind not in set(InterfaceKind):
-        raise refuse(f"{name}.kind is none of {', '.join(InterfaceKind)}")
-    user = network.kind == InterfaceKind.USER
-    if user and network.target is not None:
-        raise refuse(f"{name}.target says nothing of an interface in user mode")
-    if not user and _HOST_INTERFACE.fullmatch(network.target or "") is None:
-        raise refuse(f"{name}.target is no name of a {network.kind} of the host")
-    if network.mac is not None and _MAC.fullmatch(network.mac.lower()) is None:
-        raise refuse(f"{name}.mac is no unicast MAC address like 52:54:00:12:34:56")
-    if network.model is not None and _MODEL.fullmatch(network.model) is None:
-        raise refuse(f"{name}.model is no name of a network card")
+    fault = fault_in(network)
+    if fault is not None:
+        raise refuse(f"{name}.{' '.join(fault)}")
 
 
 def _check_root(wanted: Wanted) -> None:

@@ -2,16 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from uuid import UUID
 
 from worker.errors import DeviceTypeUnsupported
 from worker.model.block_device import Bus, DeviceType
 from worker.model.build_checks import refuse
-from worker.model.ids import PortId
 from worker.model.image import Image
 from worker.model.names import parse_bus
-from worker.model.specification import Firmware, Interface, InterfaceKind, Shape
-from worker.model.wanted import Wanted, WantedDisk, WantedNetwork
+from worker.model.specification import Firmware, Shape
+from worker.model.wanted import Wanted, WantedDisk
 
 HONOURED = (
     "hw_cdrom_bus",
@@ -95,20 +93,3 @@ def default_bus(kind: DeviceType, properties: Mapping[str, str], shape: Shape) -
     if kind is DeviceType.CDROM:
         return Bus.SATA if shape.pcie else Bus.IDE
     return Bus.FDC if kind is DeviceType.FLOPPY else Bus.VIRTIO
-
-
-def interface_of(network: WantedNetwork, properties: Mapping[str, str]) -> Interface:
-    """Return the interface; its MAC is made of the port's id unless it is given."""
-    return Interface(
-        port=network.port_id,
-        kind=InterfaceKind(network.kind),
-        mac=(network.mac or _mac_of(network.port_id)).lower(),
-        target=network.target,
-        model=network.model or properties.get("hw_vif_model", "virtio"),
-    )
-
-
-def _mac_of(port: PortId) -> str:
-    """52:54:00 is the range of QEMU's own guests."""
-    last = UUID(port).bytes[-3:]
-    return ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0x00, *last))

@@ -86,3 +86,12 @@ class Instance:
         if self.vm_state not in TAKEN_FROM[change]:
             message = f"instance {self.uuid} is {self.vm_state}, and takes no {change} now"
             raise InstanceWrongState(message)
+
+    def check_built(self) -> None:
+        """Raise InstanceWrongState while it is being built.
+
+        A build takes every row for one of its own; what comes later waits for its end.
+        """
+        if self.vm_state is VmState.BUILDING:
+            message = f"instance {self.uuid} is being built; ask again when that has ended"
+            raise InstanceWrongState(message)

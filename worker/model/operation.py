@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from worker.model.ids import BlockDeviceId, InstanceId, OperationId
+from worker.model.ids import DeviceId, InstanceId, OperationId
 from worker.model.secret import shown
 
 
@@ -70,7 +70,7 @@ class Operation:
     arguments: Mapping[str, Any]
     lane: str
     instance: InstanceId | None = None
-    block_device: BlockDeviceId | None = None
+    block_device: DeviceId | None = None
     request_id: str | None = None
     own: bool = False
     state: OperationState = OperationState.QUEUED

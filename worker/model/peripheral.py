@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
+from uuid import UUID, uuid5
 
 from worker.model.address import Address
-from worker.model.block_device import DeviceStatus
+from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.host_device import HostDevice
-from worker.model.ids import InstanceId, PeripheralId
+from worker.model.ids import InstanceId, OperationId, PeripheralId
 from worker.model.specification import Interface
 
 Plugged = Interface | HostDevice
@@ -77,3 +78,12 @@ class Peripheral:
                 return shared | {"host_device": str(device)}
             case _:
                 assert_never(self.what)
+
+
+DeviceRow = BlockDevice | Peripheral
+"""The row of one device of a guest, of whatever kind."""
+
+
+def row_made_by(operation: OperationId) -> PeripheralId:
+    """Return the id of the row that the operation makes; a run after a crash finds it by that."""
+    return PeripheralId(str(uuid5(UUID(operation), "peripheral")))

@@ -20,11 +20,19 @@ class Firmware(StrEnum):
 
 
 class InterfaceKind(StrEnum):
-    """How an interface is joined to the host's network (libvirt's ``<interface type>``)."""
+    """How an interface is joined to the host's network.
+
+    One that other hands joined in another way is kept, listed and detached, and never made by us.
+    """
 
     BRIDGE = "bridge"
     TAP = "tap"
     USER = "user"
+    OTHER = "other"
+
+
+MADE = frozenset(InterfaceKind) - {InterfaceKind.OTHER}
+"""The ways in which we join one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

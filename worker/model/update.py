@@ -1,13 +1,14 @@
 """An update: what the worker tells the bus about a change of state."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, assert_never
 
 from worker.model.block_device import BlockDevice
 from worker.model.ids import InstanceId, OperationId
 from worker.model.operation import Fault
+from worker.model.peripheral import DeviceRow, Peripheral
 
 
 class Event(StrEnum):
@@ -39,6 +40,18 @@ class Event(StrEnum):
     DESTROY_START = "instance.destroy.start"
     DESTROY_END = "instance.destroy.end"
     DESTROY_ERROR = "instance.destroy.error"
+    INTERFACE_ATTACH_START = "instance.interface_attach.start"
+    INTERFACE_ATTACH_END = "instance.interface_attach.end"
+    INTERFACE_ATTACH_ERROR = "instance.interface_attach.error"
+    INTERFACE_DETACH_START = "instance.interface_detach.start"
+    INTERFACE_DETACH_END = "instance.interface_detach.end"
+    INTERFACE_DETACH_ERROR = "instance.interface_detach.error"
+    HOST_DEVICE_ATTACH_START = "instance.host_device_attach.start"
+    HOST_DEVICE_ATTACH_END = "instance.host_device_attach.end"
+    HOST_DEVICE_ATTACH_ERROR = "instance.host_device_attach.error"
+    HOST_DEVICE_DETACH_START = "instance.host_device_detach.start"
+    HOST_DEVICE_DETACH_END = "instance.host_device_detach.end"
+    HOST_DEVICE_DETACH_ERROR = "instance.host_device_detach.error"
     ADOPT_START = "instance.adopt.start"
     ADOPT_END = "instance.adopt.end"
     ADOPT_ERROR = "instance.adopt.error"
@@ -77,8 +90,26 @@ DETACH_PHASES = Phases(
     end=Event.VOLUME_DETACH_END,
     error=Event.VOLUME_DETACH_ERROR,
 )
-
-
+INTERFACE_ATTACH_PHASES = Phases(
+    start=Event.INTERFACE_ATTACH_START,
+    end=Event.INTERFACE_ATTACH_END,
+    error=Event.INTERFACE_ATTACH_ERROR,
+)
+INTERFACE_DETACH_PHASES = Phases(
+    start=Event.INTERFACE_DETACH_START,
+    end=Event.INTERFACE_DETACH_END,
+    error=Event.INTERFACE_DETACH_ERROR,
+)
+HOST_DEVICE_ATTACH_PHASES = Phases(
+    start=Event.HOST_DEVICE_ATTACH_START,
+    end=Event.HOST_DEVICE_ATTACH_END,
+    error=Event.HOST_DEVICE_ATTACH_ERROR,
+)
+HOST_DEVICE_DETACH_PHASES = Phases(
+    start=Event.HOST_DEVICE_DETACH_START,
+    end=Event.HOST_DEVICE_DETACH_END,
+    error=Event.HOST_DEVICE_DETACH_ERROR,
+)
 BUILD_PHASES = Phases(start=Event.BUILD_START, end=Event.BUILD_END, error=Event.BUILD_ERROR)
 START_PHASES = Phases(start=Event.START_START, end=Event.START_END, error=Event.START_ERROR)
 STOP_PHASES = Phases(start=Event.STOP_START, end=Event.STOP_END, error=Event.STOP_ERROR)
@@ -105,9 +136,22 @@ class Update:
     operation: OperationId | None = None
     request_id: str | None = None
     block_device: BlockDevice | None = None
+    peripheral: Peripheral | None = None
     fault: Fault | None = None
     count: int | None = None
     devices: Sequence[Mapping[str, str | None]] | None = None
+
+    def about(self, row: DeviceRow | None) -> "Update":
+        """Return the update with the row that it is about, where that is told."""
+        match row:
+            case None:
+                return self
+            case BlockDevice():
+                return replace(self, block_device=row)
+            case Peripheral():
+                return replace(self, peripheral=row)
+            case _:
+                assert_never(row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,6 +94,7 @@ class Telling:
             "vm_state": moment.vm_state,
             "task_state": moment.task_state,
             "block_device": None if device is None else device.public(),
+            "peripheral": None if told.peripheral is None else told.peripheral.public(),
             "fault": None if fault is None else {"code": fault.code, "message": fault.message},
             "at": now.isoformat(),
         }

@@ -40,7 +40,7 @@ def asked_by(message: Message, kinds: Mapping[str, Kind]) -> Asked:
     arguments = {k: v for k, v in message.arguments.items() if k not in OF_THE_MESSAGE}
     request = request_from(kind.request, arguments)
     operation = replace(
-        _operation(operation_id_in(message.arguments), message.method, request),
+        _operation(operation_id_in(message.arguments), message.method, request, kind),
         request_id=message.request_id,
         expires_at=expiry_in(message.arguments),
     )
@@ -49,11 +49,11 @@ def asked_by(message: Message, kinds: Mapping[str, Kind]) -> Asked:
 
 def asked_of_oneself(method: str, request: Any, kind: Kind) -> Asked:  # noqa: ANN401
     """Return an operation of the worker's own."""
-    operation = replace(_operation(OperationId(new_uuid()), method, request), own=True)
+    operation = replace(_operation(OperationId(new_uuid()), method, request, kind), own=True)
     return Asked(operation=operation, request=request, kind=kind)
 
 
-def _operation(id_: OperationId, method: str, request: Any) -> Operation:  # noqa: ANN401
+def _operation(id_: OperationId, method: str, request: Any, kind: Kind) -> Operation:  # noqa: ANN401
     arguments = plain(request)
     instance = arguments.get("instance_uuid")
     return Operation(
@@ -62,7 +62,7 @@ def _operation(id_: OperationId, method: str, request: Any) -> Operation:  # noq
         arguments=arguments,
         lane=instance or f"volume:{arguments['volume_id']}",
         instance=instance,
-        block_device=arguments.get("bdm_uuid"),
+        block_device=arguments.get(kind.row),
     )
 
 
@@ -79,6 +79,8 @@ def _sealed(operation: Operation, seals: Seals) -> Operation:
 
 def _pinned(operation: Operation, request: Any, kind: Kind, ports: Ports) -> Operation:  # noqa: ANN401
     """Note the row that is meant; the arguments stay as they came, so a copy compares equal."""
+    if kind.makes is not None:
+        return replace(operation, block_device=kind.makes(operation.id))
     if kind.pin is None:
         return operation
     return replace(operation, block_device=kind.pin(request, ports))

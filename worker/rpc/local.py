@@ -41,6 +41,7 @@ READINGS = frozenset(
         "list_instances",
         "get_instance",
         "list_block_devices",
+        "list_peripherals",
         "get_block_device",
     }
 )

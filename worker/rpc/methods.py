@@ -11,6 +11,8 @@ from typing import Any
 from worker.execution import Kind, Scope
 from worker.handlers.abandon_operation import AbandonOperation, abandon_operation
 from worker.handlers.adopt_instance import AdoptInstance, adopt_instance
+from worker.handlers.attach_host_device import AttachHostDevice, attach_host_device
+from worker.handlers.attach_interface import AttachInterface, attach_interface
 from worker.handlers.attach_volume import AttachVolume, attach_volume
 from worker.handlers.build_instance import BuildInstance, build_instance
 from worker.handlers.check_aliases import CheckAliases, check_aliases
@@ -19,6 +21,16 @@ from worker.handlers.complete_adoption import CompleteAdoption, complete_adoptio
 from worker.handlers.create_volume import CreateVolume, create_volume
 from worker.handlers.delete_volume import DeleteVolume, delete_volume
 from worker.handlers.destroy_instance import DestroyInstance, destroy_instance
+from worker.handlers.detach_host_device import (
+    DetachHostDevice,
+    detach_host_device,
+    name_the_host_device,
+)
+from worker.handlers.detach_interface import (
+    DetachInterface,
+    detach_interface,
+    name_the_interface,
+)
 from worker.handlers.detach_volume import DetachVolume, detach_volume, name_the_row
 from worker.handlers.export_instance import ExportInstance, export_instance
 from worker.handlers.export_xml import ExportXml, export_xml
@@ -35,6 +47,7 @@ from worker.handlers.import_instance import ImportInstance, import_instance
 from worker.handlers.list_block_devices import ListBlockDevices, list_block_devices
 from worker.handlers.list_instances import ListInstances, list_instances
 from worker.handlers.list_operations import ListOperations, list_operations
+from worker.handlers.list_peripherals import ListPeripherals, list_peripherals
 from worker.handlers.list_volumes import ListVolumes, list_volumes
 from worker.handlers.migrate_aliases import MigrateAliases, migrate_aliases
 from worker.handlers.ping import Ping, ping
@@ -57,6 +70,7 @@ from worker.handlers.start_instance import StartInstance, start_instance
 from worker.handlers.stop_instance import StopInstance, stop_instance
 from worker.handlers.sync_power_state import SyncPowerState, sync_power_state
 from worker.model.instance import TaskState
+from worker.model.peripheral import row_made_by
 from worker.model.update import (
     ADOPT_PHASES,
     ATTACH_PHASES,
@@ -64,7 +78,11 @@ from worker.model.update import (
     DESTROY_PHASES,
     DETACH_PHASES,
     FORGET_PHASES,
+    HOST_DEVICE_ATTACH_PHASES,
+    HOST_DEVICE_DETACH_PHASES,
     IMPORT_PHASES,
+    INTERFACE_ATTACH_PHASES,
+    INTERFACE_DETACH_PHASES,
     REBOOT_PHASES,
     RELEASE_PHASES,
     START_PHASES,
@@ -114,6 +132,7 @@ CALLS: Mapping[str, Call] = {
     ),
     "release_block_device": Call(request=ReleaseBlockDevice, handler=release_block_device),
     "list_block_devices": Call(request=ListBlockDevices, handler=list_block_devices),
+    "list_peripherals": Call(request=ListPeripherals, handler=list_peripherals),
     "get_block_device": Call(request=GetBlockDevice, handler=get_block_device),
     "get_device_metadata": Call(request=GetDeviceMetadata, handler=get_device_metadata),
     "get_volume_connector": Call(request=GetVolumeConnector, handler=get_volume_connector),
@@ -136,81 +155,75 @@ CALLS: Mapping[str, Call] = {
     "ping": Call(request=Ping, handler=ping),
 }
 
+_whole = partial(Kind, blocks=Scope.INSTANCE)
+"""One that keeps the whole instance from others while it is stuck."""
+
 OPERATIONS: Mapping[str, Kind] = {
     "attach_volume": Kind(request=AttachVolume, handler=attach_volume, phases=ATTACH_PHASES),
     "detach_volume": Kind(
-        request=DetachVolume,
-        handler=detach_volume,
-        phases=DETACH_PHASES,
-        pin=name_the_row,
+        request=DetachVolume, handler=detach_volume, phases=DETACH_PHASES, pin=name_the_row
     ),
-    "build_instance": Kind(
-        request=BuildInstance,
-        handler=build_instance,
-        phases=BUILD_PHASES,
-        blocks=Scope.INSTANCE,
+    "attach_interface": Kind(
+        request=AttachInterface,
+        handler=attach_interface,
+        phases=INTERFACE_ATTACH_PHASES,
+        makes=row_made_by,
     ),
-    "destroy_instance": Kind(
+    "detach_interface": Kind(
+        request=DetachInterface,
+        handler=detach_interface,
+        phases=INTERFACE_DETACH_PHASES,
+        row="peripheral_uuid",
+        pin=name_the_interface,
+    ),
+    "attach_host_device": Kind(
+        request=AttachHostDevice,
+        handler=attach_host_device,
+        phases=HOST_DEVICE_ATTACH_PHASES,
+        makes=row_made_by,
+    ),
+    "detach_host_device": Kind(
+        request=DetachHostDevice,
+        handler=detach_host_device,
+        phases=HOST_DEVICE_DETACH_PHASES,
+        row="peripheral_uuid",
+        pin=name_the_host_device,
+    ),
+    "build_instance": _whole(request=BuildInstance, handler=build_instance, phases=BUILD_PHASES),
+    "destroy_instance": _whole(
         request=DestroyInstance,
         handler=partial(destroy_instance, phases_of=_phases_of),
         phases=DESTROY_PHASES,
-        blocks=Scope.INSTANCE,
         unblocked=True,
     ),
-    "start_instance": Kind(
-        request=StartInstance,
-        handler=start_instance,
-        phases=START_PHASES,
-        blocks=Scope.INSTANCE,
-        task=_powering_on,
+    "start_instance": _whole(
+        request=StartInstance, handler=start_instance, phases=START_PHASES, task=_powering_on
     ),
-    "stop_instance": Kind(
-        request=StopInstance,
-        handler=stop_instance,
-        phases=STOP_PHASES,
-        blocks=Scope.INSTANCE,
-        task=_powering_off,
+    "stop_instance": _whole(
+        request=StopInstance, handler=stop_instance, phases=STOP_PHASES, task=_powering_off
     ),
-    "reboot_instance": Kind(
-        request=RebootInstance,
-        handler=reboot_instance,
-        phases=REBOOT_PHASES,
-        blocks=Scope.INSTANCE,
-        task=_rebooting,
+    "reboot_instance": _whole(
+        request=RebootInstance, handler=reboot_instance, phases=REBOOT_PHASES, task=_rebooting
     ),
-    "resume_instance": Kind(
+    "resume_instance": _whole(
         request=ResumeInstance,
         handler=resume_instance,
         phases=START_PHASES,
         own_only=True,
-        blocks=Scope.INSTANCE,
         task=_powering_on,
     ),
     "return_volume": Kind(request=ReturnVolume, handler=return_volume, own_only=True),
-    "complete_adoption": Kind(
-        request=CompleteAdoption,
-        handler=complete_adoption,
-        phases=ADOPT_PHASES,
-        own_only=True,
-        blocks=Scope.INSTANCE,
+    "complete_adoption": _whole(
+        request=CompleteAdoption, handler=complete_adoption, phases=ADOPT_PHASES, own_only=True
     ),
-    "forget_instance": Kind(
-        request=ForgetInstance,
-        handler=forget_instance,
-        phases=FORGET_PHASES,
-        blocks=Scope.INSTANCE,
+    "forget_instance": _whole(
+        request=ForgetInstance, handler=forget_instance, phases=FORGET_PHASES
     ),
-    "release_instance": Kind(
-        request=ReleaseInstance,
-        handler=release_instance,
-        phases=RELEASE_PHASES,
-        blocks=Scope.INSTANCE,
+    "release_instance": _whole(
+        request=ReleaseInstance, handler=release_instance, phases=RELEASE_PHASES
     ),
-    "import_instance": Kind(
-        request=ImportInstance,
-        handler=import_instance,
-        phases=IMPORT_PHASES,
-        blocks=Scope.INSTANCE,
+    "import_instance": _whole(
+        request=ImportInstance, handler=import_instance, phases=IMPORT_PHASES
     ),
     "repair_drift": Kind(request=RepairDrift, handler=repair_drift),
     "migrate_aliases": Kind(request=MigrateAliases, handler=migrate_aliases),

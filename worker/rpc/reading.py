@@ -17,6 +17,7 @@ from worker.model.ids import (
     ImageId,
     InstanceId,
     OperationId,
+    PeripheralId,
     PortId,
     VolumeId,
     is_uuid,
@@ -25,7 +26,15 @@ from worker.model.secret import Secret
 
 RequestT = TypeVar("RequestT")
 
-IDS = (AttachmentId, BlockDeviceId, InstanceId, OperationId, PortId, VolumeId)
+IDS = (
+    AttachmentId,
+    BlockDeviceId,
+    InstanceId,
+    OperationId,
+    PeripheralId,
+    PortId,
+    VolumeId,
+)
 # As long as the table has room for. An image service may name images as it likes.
 IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,35}")
 MOST = 64

@@ -21,9 +21,10 @@ KINDS = {
 
 def interface_tree(interface: Interface, alias: str, address: Address | None) -> etree._Element:
     """Make the element; raises ValueError for a text that XML cannot hold."""
+    joined = _joined_to(interface)
     element = etree.Element("interface", {"type": KINDS[interface.kind]})
     etree.SubElement(element, "mac", {"address": interface.mac})
-    element.extend(_joined_to(interface))
+    element.extend(joined)
     etree.SubElement(element, "model", {"type": interface.model})
     # Disks alone are booted from, and QEMU does not start where the file of the ROM is missing.
     etree.SubElement(element, "rom", {"enabled": "no"})
@@ -43,5 +44,8 @@ def _joined_to(interface: Interface) -> list[etree._Element]:
             return [etree.Element("target", target)]
         case InterfaceKind.USER:
             return []
+        case InterfaceKind.OTHER:
+            message = "how it was joined to the host's network is known to other hands alone"
+            raise ValueError(message)
         case _:
             assert_never(interface.kind)

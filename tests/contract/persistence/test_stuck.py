@@ -15,7 +15,7 @@ from tests.contract.persistence.scenes import (
 )
 from worker.errors import OperationNotFound, OperationWrongState
 from worker.model.block_device import DeviceStatus
-from worker.model.ids import OperationId, new_uuid
+from worker.model.ids import BlockDeviceId, OperationId, new_uuid
 from worker.model.operation import Fault, Operation, OperationState
 from worker.model.update import Event, Update
 from worker.persistence.database import Database
@@ -83,7 +83,7 @@ def test_what_is_abandoned_has_its_end_the_row_and_the_update_in_one(
     assert stuck.block_device is not None
     clock.pass_seconds(60)
     call = repositories.for_call()
-    row = call.devices.get(stuck.block_device)
+    row = call.devices.get(BlockDeviceId(stuck.block_device))
     call.devices.save(replace(row, status=DeviceStatus.ATTACHED))
 
     found = call.stuck.abandon(stuck.id, error_of(stuck))
@@ -113,7 +113,7 @@ def test_of_two_operators_one_is_refused_and_changes_nothing(
     """The second looked while the operation was stuck still; its writes go with its refusal."""
     assert stuck.block_device is not None
     second = repositories.for_call()
-    second.devices.remove(second.devices.get(stuck.block_device))
+    second.devices.remove(second.devices.get(BlockDeviceId(stuck.block_device)))
     if first == "reopen":
         repositories.for_call().stuck.reopen(stuck.id)
     else:
@@ -123,7 +123,7 @@ def test_of_two_operators_one_is_refused_and_changes_nothing(
     with pytest.raises(OperationWrongState):
         second.stuck.abandon(stuck.id, error_of(stuck))
 
-    assert not repositories.for_call().devices.get(stuck.block_device).deleted
+    assert not repositories.for_call().devices.get(BlockDeviceId(stuck.block_device)).deleted
     assert repositories.outbox.waiting(9) == told
     with pytest.raises(OperationWrongState):
         repositories.for_call().stuck.reopen(stuck.id)

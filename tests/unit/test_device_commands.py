@@ -1,0 +1,93 @@
+"""What the commands about interfaces and host devices ask for."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.peripheral_scenes import PORT, STICK
+from tests.unit.scenes import INSTANCE
+from worker.cmd import asking
+from worker.cmd.main import main
+from worker.rpc.methods import OPERATIONS
+from worker.rpc.reading import request_from
+
+ROW = "c0ffee00-0000-4000-8000-000000000001"
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    found: list[tuple[str, dict[str, Any]]] = []
+
+    def carry_out(_arguments: object, method: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401
+        found.append((method, request))
+        return {"state": "succeeded"}
+
+    monkeypatch.setattr(asking, "carry_out", carry_out)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "asked"),
+    [
+        (
+            ["attach-interface", INSTANCE, PORT, "--network", "tap", "--target", "tap0"],
+            "attach_interface",
+            {"port_id": PORT, "network": "tap", "target": "tap0"},
+        ),
+        (
+            ["attach-interface", INSTANCE, PORT, "--network=user", "--mac=x", "--model=e1000"],
+            "attach_interface",
+            {"port_id": PORT, "network": "user", "mac_address": "x", "model": "e1000"},
+        ),
+        (["detach-interface", INSTANCE, PORT], "detach_interface", {"port_id": PORT}),
+        (
+            ["detach-interface", INSTANCE, "--uuid", ROW],
+            "detach_interface",
+            {"peripheral_uuid": ROW},
+        ),
+        (["attach-host-device", INSTANCE, STICK], "attach_host_device", {"host_device": STICK}),
+        (["detach-host-device", INSTANCE, STICK], "detach_host_device", {"host_device": STICK}),
+        (
+            ["detach-host-device", INSTANCE, "--uuid", ROW],
+            "detach_host_device",
+            {"peripheral_uuid": ROW},
+        ),
+    ],
+)
+def test_words_become_arguments_of_the_bus(
+    sent: list[tuple[str, dict[str, Any]]], words: list[str], method: str, asked: dict[str, Any]
+) -> None:
+    assert main(["device", *words]) == asking.DONE
+    ((name, request),) = sent
+    given = {key: value for key, value in request.items() if value is not None}
+    assert (name, given) == (method, {"instance_uuid": INSTANCE} | asked)
+    request_from(OPERATIONS[method].request, request)
+
+
+@pytest.mark.parametrize("command", ["detach-interface", "detach-host-device"])
+@pytest.mark.parametrize("named", [[], ["x", "--uuid", ROW]])
+def test_a_detach_names_one_thing(command: str, named: list[str]) -> None:
+    with pytest.raises(SystemExit) as wrong:
+        main(["device", command, INSTANCE, *named])
+    assert wrong.value.code == asking.WRONG_USAGE
+
+
+def test_the_end_is_printed_for_programs_alone(
+    sent: list[tuple[str, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["device", "detach-interface", INSTANCE, PORT])
+    assert capsys.readouterr().out == ""
+    main(["device", "detach-interface", INSTANCE, PORT, "--json"])
+    assert '"state": "succeeded"' in capsys.readouterr().out
+    assert len(sent) == 2
+
+
+def test_the_list_is_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"uuid": ROW, "kind": "interface", "port_id": PORT, "status": "attached"}
+    monkeypatch.setattr(asking, "read", lambda *_given, **_named: [row])
+    assert main(["device", "peripherals", INSTANCE]) == asking.DONE
+    table = capsys.readouterr().out
+    assert "PORT ID" in table
+    assert PORT in table
