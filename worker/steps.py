@@ -139,11 +139,11 @@ class _Wrapped:
         call = getattr(self._port, method)
         name = f"{self._name}.{method}"
 
-        def wrapped(*args: object, **kwargs: object) -> object:
+        def made_through(*args: object, **kwargs: object) -> object:
             return self._around(name, lambda: call(*args, **kwargs))
 
-        wrapped.__qualname__ = name
-        return wrapped
+        made_through.__qualname__ = name
+        return made_through
 
 
 OUTSIDE = (
@@ -168,11 +168,13 @@ OUTSIDE = (
 
 
 def wrap_outside(ports: Ports, around: Around) -> Ports:
-    """Return the ports with each call of an outside one made through ``around``.
+    """Return the ports with each call of an outside one made through ``around``."""
+    return replace(ports, **wrapped(ports, around))
+
+
+def wrapped(outside: object, around: Around) -> dict[str, Any]:
+    """Return the outside ports by their names, each call of one made through ``around``.
 
     ``around`` gets the call's name, ``<port>.<method>``, and the call.
     """
-    wrapped: dict[str, Any] = {
-        name: _Wrapped(name, getattr(ports, name), around) for name in OUTSIDE
-    }
-    return replace(ports, **wrapped)
+    return {name: _Wrapped(name, getattr(outside, name), around) for name in OUTSIDE}

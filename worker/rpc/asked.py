@@ -39,8 +39,11 @@ def asked_by(message: Message, kinds: Mapping[str, Kind]) -> Asked:
         raise MethodUnknown("there is no operation of that name")
     arguments = {k: v for k, v in message.arguments.items() if k not in OF_THE_MESSAGE}
     request = request_from(kind.request, arguments)
-    operation = replace(
-        _operation(operation_id_in(message.arguments), message.method, request, kind),
+    operation = _operation(
+        operation_id_in(message.arguments),
+        message.method,
+        request,
+        kind,
         request_id=message.request_id,
         expires_at=expiry_in(message.arguments),
     )
@@ -49,11 +52,17 @@ def asked_by(message: Message, kinds: Mapping[str, Kind]) -> Asked:
 
 def asked_of_oneself(method: str, request: Any, kind: Kind) -> Asked:  # noqa: ANN401
     """Return an operation of the worker's own."""
-    operation = replace(_operation(OperationId(new_uuid()), method, request, kind), own=True)
+    operation = _operation(OperationId(new_uuid()), method, request, kind, own=True)
     return Asked(operation=operation, request=request, kind=kind)
 
 
-def _operation(id_: OperationId, method: str, request: Any, kind: Kind) -> Operation:  # noqa: ANN401
+def _operation(
+    id_: OperationId,
+    method: str,
+    request: Any,  # noqa: ANN401
+    kind: Kind,
+    **more: Any,  # noqa: ANN401
+) -> Operation:
     arguments = plain(request)
     instance = arguments.get("instance_uuid")
     return Operation(
@@ -63,11 +72,14 @@ def _operation(id_: OperationId, method: str, request: Any, kind: Kind) -> Opera
         lane=instance or f"volume:{arguments['volume_id']}",
         instance=instance,
         block_device=arguments.get(kind.row),
+        **more,
     )
 
 
 def _sealed(operation: Operation, seals: Seals) -> Operation:
     """Hide the secret arguments, before the journal or any message of ours sees them."""
+    if not any(isinstance(value, Secret) for value in operation.arguments.values()):
+        return operation
     arguments = {
         name: {SEALED: seals.seal(operation.id, name, value)}
         if isinstance(value, Secret)

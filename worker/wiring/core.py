@@ -30,7 +30,7 @@ from worker.rpc.methods import CALLS, OPERATIONS
 from worker.rpc.reading import request_from
 from worker.runner import Runner
 from worker.sharing import LaneSharing, PatientSharing
-from worker.steps import Bound, Recorder, Watcher, wrap_outside
+from worker.steps import Around, Bound, Recorder, Watcher, wrapped
 from worker.virt.connection import LibvirtConnection
 from worker.virt.memory import Memory
 from worker.watchman import Watchman
@@ -106,7 +106,7 @@ class Core:
         """Lend the ports of one call; what it wrote is committed when it succeeds."""
         repositories = self.repositories.for_call()
         late_at = time.monotonic() + CALL_SECONDS
-        yield wrap_outside(self._ports(repositories, late_at), self._bound.call)
+        yield self._ports(repositories, late_at, self._bound.call)
         repositories.unit.commit()
 
     def start(self) -> None:
@@ -168,7 +168,7 @@ class Core:
 
         return Page(
             record=repositories.record,
-            ports=wrap_outside(self._ports(repositories, late_at), around),
+            ports=self._ports(repositories, late_at, around),
             deadline=self.clock.now() + timedelta(seconds=timeout),
             on_end=self.on_end,
             on_close=partial(self.watchman.ended, operation),
@@ -179,28 +179,13 @@ class Core:
         """Return what says how long a failing call is tried: never past the deadline."""
         return lambda: min(self._conf.outage_patience, late_at - time.monotonic())
 
-    def _ports(self, repositories: RequestRepositories, late_at: float) -> Ports:
+    def _ports(self, repositories: RequestRepositories, late_at: float, around: Around) -> Ports:
         return Ports(
             host=self._conf.host,
             max_disk_devices=self._conf.max_disk_devices,
             shutdown_timeout=self._conf.hypervisor.shutdown_timeout,
             local_disk_format=DiskFormat(self._conf.image.local_disks),
-            guests=self.outside.guests,
-            disks=self.outside.disks,
-            guest_peripherals=self.outside.guest_peripherals,
-            insides=self.outside.insides,
-            machines=self.outside.machines,
-            power=self.outside.power,
-            definitions=self.outside.definitions,
-            autostart=self.outside.autostart,
-            host_files=self.outside.host_files,
-            images=self.outside.images,
-            local_disks=self.outside.local_disks,
-            config_drives=self.outside.config_drives,
-            volumes=self.outside.volumes,
-            attachments=self.outside.attachments,
-            pool=self.outside.pool,
-            connector=self.outside.connector,
+            **wrapped(self.outside, around),
             sharing=PatientSharing(self._sharing, lambda: late_at - time.monotonic()),
             devices=repositories.devices,
             peripherals=repositories.peripherals,
