@@ -45,6 +45,10 @@ class Runner:
         """Queue an accepted operation in its lane; returns at once."""
         self._enter(operation.lane, partial(self._run_gated, operation))
 
+    def submit_new(self, operation: Operation) -> None:
+        """Queue one that the journal has just taken: nobody else can have run it meanwhile."""
+        self._enter(operation.lane, partial(self._run_gated, operation, new=True))
+
     def enter(self, name: str, work: Callable[[], None]) -> None:
         """Queue work that is no operation, a look at a guest say, in a lane; returns at once."""
         self._enter(name, partial(self._beside, work))
@@ -116,24 +120,25 @@ class Runner:
         with self._gate.together():
             work()
 
-    def _run_gated(self, operation: Operation) -> None:
+    def _run_gated(self, operation: Operation, *, new: bool = False) -> None:
         suspect = operation.deaths >= DEATHS_UNTIL_ALONE
         name = f"operation={operation.id} deaths={operation.deaths}"
         with self._gate.alone(name) if suspect else self._gate.together():
-            self._run(operation)
+            self._run(operation, new=new)
 
-    def _run(self, operation: Operation) -> None:
+    def _run(self, operation: Operation, *, new: bool) -> None:
         page = self._open_page(operation)
         try:
-            self._run_on(page, operation)
+            self._run_on(page, operation, new=new)
         finally:
             page.on_close()
 
-    def _run_on(self, page: Page, operation: Operation) -> None:
+    def _run_on(self, page: Page, operation: Operation, *, new: bool) -> None:
         attempt = 0
         while True:
             try:
-                operation = _as_kept(operation, page)
+                if attempt or not new:
+                    operation = _as_kept(operation, page)
                 if not operation.state.ended:
                     self._carry_out(operation, page)
                 return

@@ -225,6 +225,20 @@ def test_an_operation_whose_commit_was_in_doubt_is_run_all_the_same(door: Door) 
     assert len(door.submitted) == 1
 
 
+def test_only_what_no_copy_can_have_brought_is_run_as_new(door: Door) -> None:
+    new: list[Operation] = []
+    dispatcher = Dispatcher(door.open_call, door.submitted.append, submit_new=new.append)
+    for message in deletes(2):
+        dispatcher.take(message)
+    dispatcher.take_together(deletes(4)[2:])
+    assert (len(new), door.submitted) == (4, [])
+    door.lose_commits = 1
+    with pytest.raises(DatabaseUnavailable):
+        dispatcher.take(attach())
+    dispatcher.take(attach())
+    assert (len(new), len(door.submitted)) == (4, 1)
+
+
 def test_the_workers_own_operation_has_an_id_of_its_own(door: Door) -> None:
     kept = door.dispatcher.submit_own("sync_power_state", instance_uuid=INSTANCE)
     assert (kept.own, kept.lane) == (True, INSTANCE)

@@ -279,6 +279,19 @@ def test_what_is_queued_twice_before_it_began_runs_once(
     assert work.begun == ["a1"]
 
 
+def test_a_copy_behind_what_is_new_runs_nothing(
+    make_runner: MakeRunner, world: World, work: Work
+) -> None:
+    asked = accepted(world, "a1", 1)
+    runner = make_runner(1)
+
+    runner.submit_new(asked)
+    runner.submit(asked)
+
+    assert runner.wait_idle(LONG)
+    assert work.begun == ["a1"]
+
+
 def test_what_the_worker_died_in_twice_runs_alone(
     world: World, work: Work, make_runner: MakeRunner, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -107,7 +107,12 @@ class AwayRecord(FakeOperationRecord):
 
 
 def carry(
-    world: World, asked: Operation, handler: Handler, outage: Outage | None = None
+    world: World,
+    asked: Operation,
+    handler: Handler,
+    outage: Outage | None = None,
+    *,
+    new: bool = False,
 ) -> Operation:
     """Run an operation on a runner of its own, through the outage, and return it."""
     outage = outage or Outage(0)
@@ -118,7 +123,8 @@ def carry(
 
     runner = Runner({asked.method: kind_of(handler)}, open_page, threads=1, patience=AT_ONCE)
     operations = fakes.ports(world).operations
-    runner.submit(operations.get(operations.accept(asked)[0].id))
+    submit = runner.submit_new if new else runner.submit
+    submit(operations.get(operations.accept(asked)[0].id))
     assert runner.wait_idle(LONG)
     assert runner.stop(LONG)
     return operations.get(asked.id)
@@ -190,12 +196,13 @@ class TestOutage:
         assert ended.state is OperationState.SUCCEEDED
         assert len(calls) == 3
 
+    @pytest.mark.parametrize("new", [False, True])
     def test_an_end_that_was_written_is_the_end_though_its_answer_was_lost(
-        self, world: World
+        self, world: World, *, new: bool
     ) -> None:
         handler, calls = raising()
 
-        ended = carry(world, ASKED, handler, Outage(1, after=True))
+        ended = carry(world, ASKED, handler, Outage(1, after=True), new=new)
 
         assert ended.state is OperationState.SUCCEEDED
         assert calls == [1]

@@ -36,16 +36,19 @@ class Dispatcher:
         open_call: Callable[[], AbstractContextManager[Ports]],
         submit: Callable[[Operation], None],
         *,
+        submit_new: Callable[[Operation], None] | None = None,
         calls: Mapping[str, Call] = CALLS,
         operations: Mapping[str, Kind] = OPERATIONS,
     ) -> None:
         """``open_call`` gives a request its ports and commits when the request succeeds.
 
-        ``submit`` has an operation run that the journal holds: the runner's. ``on_answer``, set
-        later, is told of each call's answer.
+        ``submit`` has an operation run that the journal holds: the runner's; ``submit_new`` one
+        that it has just taken for the first time. ``on_answer``, set later, is told of each call's
+        answer.
         """
         self._open_call = open_call
         self._submit = submit
+        self._submit_new = submit_new or submit
         self._calls = calls
         self._operations = operations
         self.on_answer: Callable[[Message, Any], None] = tell_nobody
@@ -96,7 +99,7 @@ class Dispatcher:
             raise
         for operation in kept:
             self._was_in_doubt(operation.id)
-            self._submit(operation)
+            self._submit_new(operation)
 
     def call(self, message: Message) -> Any:  # noqa: ANN401 - whatever the method answers
         """Run a call and return its answer, plain JSON; raises what the handler raises."""
@@ -165,7 +168,10 @@ class Dispatcher:
         except DatabaseUnavailable:
             self._doubt(asked.operation.id)
             raise
-        if self._was_in_doubt(kept.id) or new:
+        doubted = self._was_in_doubt(kept.id)
+        if new:
+            self._submit_new(kept)
+        elif doubted:
             self._submit(kept)
         return kept
 

@@ -98,7 +98,9 @@ class Core:
         self._seals = HostSeals(state_path(conf) / "host.key")
         self.watchman = Watchman(lambda: conf.slow_step, self.repositories.operations.mark_late)
         self.runner = Runner(OPERATIONS, self._open_page, threads=conf.threads)
-        self.dispatcher = Dispatcher(self.open_call, self.runner.submit)
+        self.dispatcher = Dispatcher(
+            self.open_call, self.runner.submit, submit_new=self.runner.submit_new
+        )
         self._looks = Looks(self.open_call, self.runner, self.dispatcher)
 
     @contextmanager
