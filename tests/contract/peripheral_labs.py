@@ -10,16 +10,20 @@ from lxml import etree
 
 from tests.fakes.hypervisor import FakeGuestDisks, FakeGuests
 from tests.fakes.machines import FakePower
-from tests.fakes.peripherals import FakeGuestPeripherals
+from tests.fakes.peripherals import FakeGuestPeripherals, shown_peripheral
 from tests.fakes.world import FakeGuest, World
 from tests.guests import BOOT_TIMEOUT, Guest, GuestMaker, guest_maker
+from worker.model.address import PciAddress
 from worker.model.guest import GuestInterface
 from worker.model.ids import InstanceId, new_uuid
 from worker.model.instance import VmState
+from worker.model.peripheral import Peripheral
+from worker.model.specification import Interface
 from worker.ports import GuestDisks, GuestPeripherals, Guests, Power
 from worker.virt.connection import LibvirtConnection
 from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.guests import LibvirtGuests
+from worker.virt.monitor import ask
 from worker.virt.peripherals import LibvirtGuestPeripherals
 from worker.virt.power import LibvirtPower
 
@@ -61,6 +65,18 @@ class PeripheralLab(ABC):
         """Let a paused guest go on."""
 
     @abstractmethod
+    def plant_ghost(self, nic: Peripheral) -> None:
+        """Give the guest the user-mode interface, past its hypervisor."""
+
+    @abstractmethod
+    def doubt(self, instance: InstanceId) -> None:
+        """Let the hypervisor have died under the guest."""
+
+    @abstractmethod
+    def doubted(self, instance: InstanceId) -> bool:
+        """Whether the guest is in doubt."""
+
+    @abstractmethod
     def wait_until_seen(self, instance: InstanceId, *macs: str) -> None:
         """Return when the guest itself sees these interfaces; fails if that never comes."""
 
@@ -72,6 +88,7 @@ class FakeLab(PeripheralLab):
         self.disks = FakeGuestDisks(self.world)
         self.peripherals = self.hurried = FakeGuestPeripherals(self.world)
         self.power = FakePower(self.world)
+        self.haunted: dict[str, Peripheral] = {}
 
     def running(self) -> InstanceId:
         return self._guest(FakeGuest(name="guest-under-test"))
@@ -95,8 +112,21 @@ class FakeLab(PeripheralLab):
     def resume(self, instance: InstanceId) -> None:
         self._become(instance, VmState.ACTIVE)
 
+    def plant_ghost(self, nic: Peripheral) -> None:
+        guest = self.world.guests[nic.instance]
+        guest.peripheral_ghosts.add(nic.alias)
+        self.haunted[nic.alias] = nic
+
+    def doubt(self, instance: InstanceId) -> None:
+        self.world.guests[instance].doubted = True
+
+    def doubted(self, instance: InstanceId) -> bool:
+        return self.world.guests[instance].doubted
+
     def wait_until_seen(self, instance: InstanceId, *macs: str) -> None:
-        shown = self.world.guests[instance].live_peripherals.values()
+        guest = self.world.guests[instance]
+        ghosts = [self.haunted[alias] for alias in guest.peripheral_ghosts]
+        shown = [*guest.live_peripherals.values(), *map(shown_peripheral, ghosts)]
         seen = [each.mac for each in shown if isinstance(each, GuestInterface)]
         assert sorted(seen) == sorted(macs)
 
@@ -134,6 +164,8 @@ class LibvirtLab(PeripheralLab):
     def running(self) -> InstanceId:
         if self.guest is None or not self._cleared(self.guest, VmState.ACTIVE):
             self.guest = self.make(ports=6)
+        # Whatever an earlier test found in it, this one begins without doubt.
+        self.connection._events.doubts.settle(InstanceId(self.guest.uuid))  # noqa: SLF001
         return InstanceId(self.guest.uuid)
 
     def stopped(self) -> InstanceId:
@@ -156,6 +188,21 @@ class LibvirtLab(PeripheralLab):
 
     def resume(self, instance: InstanceId) -> None:
         self._guest(instance).domain.resume()
+
+    def plant_ghost(self, nic: Peripheral) -> None:
+        domain, at, what = self._guest(nic.instance).domain, nic.address, nic.what
+        assert isinstance(at, PciAddress)
+        assert isinstance(what, Interface)
+        ask(domain, "netdev_add", {"type": "user", "id": f"host{nic.alias}"})
+        device = {"driver": "virtio-net-pci", "id": nic.alias, "netdev": f"host{nic.alias}"}
+        place = {"mac": what.mac, "bus": f"pci.{at.bus}", "addr": "0x0"}
+        ask(domain, "device_add", device | place)
+
+    def doubt(self, instance: InstanceId) -> None:
+        self.connection.doubt(instance)
+
+    def doubted(self, instance: InstanceId) -> bool:
+        return self.connection.in_doubt(instance)
 
     def wait_until_seen(self, instance: InstanceId, *macs: str) -> None:
         self._guest(instance).console.wait_for_interfaces(

@@ -35,6 +35,7 @@ from worker.model.peripheral import Peripheral, Plugged
 from worker.model.placement import place_peripheral
 from worker.model.source import DiskOptions, FileSource
 from worker.model.specification import Interface, InterfaceKind
+from worker.virt.monitor import ask
 from worker.virt.peripherals import peripheral_element
 
 MAC = "52:54:00:00:00:01"
@@ -376,6 +377,71 @@ def test_an_alias_that_another_host_device_has_is_refused(
         with pytest.raises(HypervisorRefused, match=card.alias):
             lab.peripherals.attach(off, replace(card, what=other))
     assert both(lab, off) == [shown(card)]
+
+
+def test_a_ghost_in_the_way_is_removed_and_the_guest_doubted(
+    lab: PeripheralLab, guest: InstanceId
+) -> None:
+    nic = make(lab, guest)
+    lab.plant_ghost(nic)
+    lab.wait_until_seen(guest, MAC)
+    assert both(lab, guest) == [set(), set()]
+    lab.peripherals.attach(guest, nic)
+    assert both(lab, guest) == [shown(nic)] * 2
+    assert lab.doubted(guest)
+    lab.wait_until_seen(guest, MAC)
+
+
+def test_an_unplug_takes_the_ghost_out_of_a_guest_in_doubt(
+    lab: PeripheralLab, guest: InstanceId
+) -> None:
+    nic, other = make(lab, guest), make(lab, guest)
+    lab.plant_ghost(nic)
+    lab.wait_until_seen(guest, MAC)
+    lab.doubt(guest)
+    lab.peripherals.unplug(guest, other.alias)
+    lab.wait_until_seen(guest, MAC)
+    lab.peripherals.unplug(guest, nic.alias)
+    lab.wait_until_seen(guest)
+    lab.peripherals.attach(guest, nic)
+    lab.wait_until_seen(guest, MAC)
+
+
+def test_a_guest_that_keeps_a_ghost_is_busy(lab: PeripheralLab, guest: InstanceId) -> None:
+    nic = make(lab, guest)
+    lab.plant_ghost(nic)
+    lab.wait_until_seen(guest, MAC)
+    lab.pause(guest)
+    lab.doubt(guest)
+    with pytest.raises(GuestBusy):
+        lab.hurried.unplug(guest, nic.alias)
+    with pytest.raises(GuestBusy):
+        lab.hurried.attach(guest, nic)
+    lab.resume(guest)
+    lab.peripherals.unplug(guest, nic.alias)
+    lab.wait_until_seen(guest)
+
+
+def test_in_a_guest_in_doubt_what_its_hypervisor_has_is_no_ghost(
+    lab: PeripheralLab, guest: InstanceId
+) -> None:
+    nic = make(lab, guest)
+    lab.peripherals.attach(guest, nic)
+    lab.doubt(guest)
+    lab.peripherals.attach(guest, nic)
+    assert both(lab, guest) == [shown(nic)] * 2
+    lab.wait_until_seen(guest, MAC)
+    lab.peripherals.unplug(guest, nic.alias)
+    assert both(lab, guest) == [set(), shown(nic)]
+
+
+@only_libvirt
+def test_half_a_ghost_goes_too(lab: LibvirtLab, guest: InstanceId) -> None:
+    nic = make(lab, guest)
+    with lab.connection.domain(guest) as domain:
+        ask(domain, "netdev_add", {"type": "user", "id": f"host{nic.alias}"})
+    lab.peripherals.attach(guest, nic)
+    lab.wait_until_seen(guest, MAC)
 
 
 @only_libvirt

@@ -143,6 +143,7 @@ class FakePower(Power):
         guest.live = {}
         guest.live_peripherals = {}
         guest.ghosts = set()
+        guest.peripheral_ghosts = set()
 
     def _check_sources(self, guest: FakeGuest) -> None:
         missing = [

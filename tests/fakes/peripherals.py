@@ -50,6 +50,8 @@ class FakeGuestPeripherals(GuestPeripherals):
         wanted = shown_peripheral(peripheral)
         for place, disks in _layouts(guest):
             _check(place, disks, wanted)
+        if guest.running and peripheral.alias not in guest.live_peripherals:
+            _lay_ghost(guest, peripheral.alias)
         for place, _disks in _layouts(guest):
             place.setdefault(peripheral.alias, wanted)
 
@@ -57,6 +59,8 @@ class FakeGuestPeripherals(GuestPeripherals):
         guest = self.world.guests.get(instance)
         if guest is None:
             return
+        if guest.doubted:
+            _lay_ghost(guest, alias)
         if alias in guest.live_peripherals and guest.busy:
             message = f"the guest keeps {alias}"
             raise GuestBusy(message)
@@ -73,6 +77,17 @@ class FakeGuestPeripherals(GuestPeripherals):
         except KeyError as error:
             message = f"no domain {instance}"
             raise DomainNotFound(message) from error
+
+
+def _lay_ghost(guest: FakeGuest, alias: str) -> None:
+    """Take what the hypervisor denies out of the guest, if there is something."""
+    if alias not in guest.peripheral_ghosts:
+        return
+    if guest.busy:
+        message = f"the guest keeps {alias}"
+        raise GuestBusy(message)
+    guest.peripheral_ghosts.discard(alias)
+    guest.doubted = True
 
 
 def _layouts(guest: FakeGuest) -> list[tuple[dict[str, ShownPeripheral], dict[str, Disk]]]:

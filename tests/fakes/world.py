@@ -58,7 +58,8 @@ ThingT = TypeVar("ThingT", bound="FakeGuest | World")
 class FakeGuest:
     """A domain: disks and peripherals by alias, in the running guest and in the persistent XML.
 
-    ``ghosts`` are the aliases of disks that the guest has and its hypervisor denies. ``asked``
+    ``ghosts`` are the aliases of disks that the guest has and its hypervisor denies, with those of
+    peripherals beside them. ``asked``
     counts how often it was asked to power itself off, which a ``deaf`` one does not do. ``empty``
     is its layout without disks, for one that was defined by us. ``beside`` are the other files that
     it names; ``kept`` is what its hypervisor keeps of it beside its text.
@@ -71,6 +72,7 @@ class FakeGuest:
     live_peripherals: dict[str, ShownPeripheral] = field(default_factory=dict)
     persistent_peripherals: dict[str, ShownPeripheral] = field(default_factory=dict)
     ghosts: set[str] = field(default_factory=set)
+    peripheral_ghosts: set[str] = field(default_factory=set)
     doubted: bool = field(default=False, compare=False)
     busy: bool = False
     deaf: bool = False

@@ -54,7 +54,8 @@ class GuestPeripherals(ABC):
         """Plug it in, into each of the live and persistent layouts that lacks it.
 
         Afterwards both have it at its address under its alias. Raises DomainNotFound,
-        HypervisorRefused, also when one has it otherwise, HypervisorUnavailable.
+        HypervisorRefused, also when one has it otherwise, HypervisorUnavailable; GuestBusy when a
+        ghost is in its place and stays.
         """
 
     @abstractmethod

@@ -59,6 +59,7 @@ def ghost_in_the_way(error: libvirt.libvirtError) -> bool:
         _says(error, words)
         for words in (
             "Duplicate device ID",
+            "Duplicate ID 'hostua-",
             "Duplicate nodes with node-name",
             "attempt to add duplicate property 'libvirt-",
         )

@@ -1,11 +1,15 @@
 """The interfaces and host devices of one guest, plugged in and out through libvirt."""
 
+import logging
+from contextlib import suppress
 from functools import partial
 from typing import assert_never
 
+import libvirt
 from lxml import etree
 
-from worker.errors import HypervisorRefused
+from worker.errors import DomainNotFound, HypervisorRefused
+from worker.model.alias import is_kept
 from worker.model.guest import Layout
 from worker.model.host_device import HostDevice
 from worker.model.ids import InstanceId
@@ -15,10 +19,14 @@ from worker.model.specification import Interface
 from worker.ports import GuestPeripherals
 from worker.virt.both_layouts import check_kept, lacking, refusal_of
 from worker.virt.connection import LibvirtConnection
+from worker.virt.failures import ghost_in_the_way
+from worker.virt.ghosts import lay_ghost
 from worker.virt.host_devices import host_device_tree
 from worker.virt.interface_xml import interface_tree
 from worker.virt.likeness import peripheral_differences
 from worker.virt.unplugging import Unplugging
+
+LOG = logging.getLogger(__name__)
 
 
 class LibvirtGuestPeripherals(GuestPeripherals):
@@ -29,7 +37,8 @@ class LibvirtGuestPeripherals(GuestPeripherals):
     that is taken error 27. So the alias alone tells twins apart.
 
     An unplug asks the guest up to ``detach_attempts`` times and waits ``detach_retry_interval``
-    seconds after each.
+    seconds after each. QEMU itself is asked, which taints the guest, only for one in doubt, or
+    after a refusal that names what libvirt denies.
     """
 
     def __init__(
@@ -43,12 +52,14 @@ class LibvirtGuestPeripherals(GuestPeripherals):
         self._unplugging = Unplugging(
             connection, interval=detach_retry_interval, attempts=detach_attempts
         )
+        self._patience = detach_retry_interval * detach_attempts
 
     def attach(self, instance: InstanceId, peripheral: Peripheral) -> None:
         """Plug it in, into each of the live and persistent layouts that lacks it.
 
-        Afterwards both have it at its address under its alias. Raises DomainNotFound,
-        HypervisorRefused, also when one has it otherwise, HypervisorUnavailable.
+        Afterwards both have it at its address under its alias. A ghost of it is removed before.
+        Raises DomainNotFound, HypervisorRefused, also when one has it otherwise,
+        HypervisorUnavailable, and GuestBusy when the guest keeps the ghost.
         """
         check_kept(peripheral.alias)
         element = peripheral_element(peripheral)
@@ -57,7 +68,11 @@ class LibvirtGuestPeripherals(GuestPeripherals):
             where = lacking(domain, has)
             if not where:
                 return
-            refusal = refusal_of(partial(domain.attachDeviceFlags, element, where))
+            plug = partial(domain.attachDeviceFlags, element, where)
+            refusal = refusal_of(plug)
+            if refusal is not None and ghost_in_the_way(refusal):
+                self._lay(domain, instance, peripheral.alias)
+                refusal = refusal_of(plug)
             # An attach of a worker that died in it may have come first: then ours is refused, and
             # the guest has it all the same.
             if lacking(domain, has):
@@ -71,10 +86,21 @@ class LibvirtGuestPeripherals(GuestPeripherals):
         be libvirt's own. Raises GuestBusy when the guest keeps it, HypervisorUnavailable.
         """
         self._unplugging.unplug(instance, alias)
+        if self._connection.in_doubt(instance):
+            with suppress(DomainNotFound), self._connection.domain(instance) as domain:
+                self._lay(domain, instance, alias)
 
     def forget(self, instance: InstanceId, alias: str) -> None:
         """Take it from the persistent layout; one that is not there is fine."""
         self._unplugging.forget(instance, alias)
+
+    def _lay(self, domain: libvirt.virDomain, instance: InstanceId, alias: str) -> None:
+        """Remove a ghost of ours; whoever finds one doubts the guest."""
+        if not is_kept(alias) or not lay_ghost(domain, alias, self._patience):
+            return
+        LOG.warning("ghost is removed: instance=%s alias=%s", instance, alias)
+        if not self._connection.in_doubt(instance):
+            self._connection.doubt(instance)
 
 
 def peripheral_element(peripheral: Peripheral) -> str:
