@@ -46,6 +46,9 @@ CALL_SECONDS = 2.0
 """What a call may take outside the database, for a caller waits (DESIGN section 2)."""
 
 
+_CHANGES_GUESTS = ("disks.", "guest_peripherals.")
+"""How the names of steps begin in which a libvirtd that dies may leave a ghost."""
+
 NOT_UP = "the private libvirtd does not run; `blockworker serve` starts it"
 
 
@@ -133,10 +136,10 @@ class Core:
         self._looks.resume(ran, boots.keep)
 
     def _doubt_guests_of(self, unfinished: Sequence[Operation]) -> None:
-        """Where a worker died while it changed a disk, libvirtd may have died with it, unseen."""
+        """Where a worker died while it changed a guest, libvirtd may have died with it, unseen."""
         for operation in unfinished:
             cut_off = any(
-                step.name.startswith("disks.") and step.outcome is StepOutcome.OPEN
+                step.name.startswith(_CHANGES_GUESTS) and step.outcome is StepOutcome.OPEN
                 for step in operation.steps
             )
             if operation.instance is not None and cut_off:
