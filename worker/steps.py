@@ -40,6 +40,8 @@ LOOKS = frozenset(
         "machines.check",
         "power.wait_off",
         "definitions.read",
+        "definitions.layout",
+        "definitions.marked",
         "definitions.taken",
         "definitions.beside",
         "definitions.keeps",

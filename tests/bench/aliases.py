@@ -39,6 +39,7 @@ PATIENCE = 600.0
 REST = 1.0
 """Seconds without work after which a worker is said to rest."""
 
+WITHOUT = ("tests.bench.without_aliases", "serve")
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 TOLD = "SELECT count(*) FROM updates WHERE event = 'instance.aliases_migrated'"
 MIB = 1 << 20
@@ -56,13 +57,16 @@ def measure(count: int) -> list[Figure]:
             first = _started(served, lambda: _count(state) >= count)
             assert _lacking(connection) == 0, f"{_lacking(connection)} devices have no alias"
             second = _started(served, lambda: False)
+            without = _started(replace(served, program=WITHOUT), lambda: False)
         assert _count(state) == count, "a second start migrated again"
         return [
             single(f"define {many}, bare libvirt", spent, "s"),
             single(f"from start to all migrated, {many}", first.busy, "s", most=_if(whole, 60.0)),
             single("worker's CPU until then", first.cpu, "s"),
-            single("from a second start to rest", second.busy, "s", most=_if(whole, 10.0)),
-            single("worker's CPU until then, second start", second.cpu, "s"),
+            single("from a second start to rest", second.busy, "s"),
+            single("the same without a look for aliases", without.busy, "s"),
+            single("a look adds", second.busy - without.busy, "s", most=_if(whole, 10.0)),
+            single("a look adds, of the worker's CPU", second.cpu - without.cpu, "s"),
         ]
 
 

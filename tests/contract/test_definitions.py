@@ -239,6 +239,19 @@ def test_a_text_without_aliases_is_as_it_was_else(lab: Lab, machine: InstanceId)
     assert lab.persistent(machine) == before
 
 
+def test_a_text_is_read_and_marked_without_a_machine(lab: Lab, machine: InstanceId) -> None:
+    before, text = lab.persistent(machine), lab.definitions.read(machine)
+    assert lab.definitions.layout(text) == before
+    marked = lab.definitions.marked(text, [change(before.disks[0])])
+    assert lab.persistent(machine) == before
+    lab.definitions.drop(machine)
+    lab.definitions.define(machine, marked, {})
+    assert lab.disk(machine) == replace(before.disks[0], alias=ALIAS, serial=SERIAL)
+    assert lab.disk(machine, "vdc") == before.disks[1]
+    with pytest.raises(HypervisorRefused):
+        lab.definitions.layout("no text")
+
+
 def test_marking_again_is_fine(lab: Lab, machine: InstanceId) -> None:
     asked = [change(lab.disk(machine))]
     lab.definitions.mark(machine, asked)

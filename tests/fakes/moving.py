@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from tests.fakes.hypervisor import shown
+from tests.fakes.hypervisor import layout, shown
 from tests.fakes.world import FakeGuest, ShownPeripheral, World
 from worker.errors import (
     DeviceAmbiguous,
@@ -19,7 +19,7 @@ from worker.model.beside import Beside
 from worker.model.block_device import BlockDevice
 from worker.model.carried import RELEASED
 from worker.model.disk import Disk
-from worker.model.guest import GuestDevice, GuestDisk
+from worker.model.guest import GuestDevice, GuestDisk, Layout
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
 from worker.model.marking import MarkChange, marks_of, with_marks
@@ -43,22 +43,26 @@ class FakeDefinitions(Definitions):
         self.world = world
 
     def mark(self, instance: InstanceId, changes: Sequence[MarkChange]) -> None:
-        guest = self._persistent(instance)
-        disks, others = dict(guest.persistent), dict(guest.persistent_peripherals)
         for change in changes:
-            if change.changes:
-                _check_kept(change)
-                _remark(disks, others, change)
-        _check_apart([*disks.values(), *others.values()])
-        guest.persistent = {disk.alias or f"?{disk.target}": disk for disk in disks.values()}
-        guest.persistent_peripherals = {
-            other.alias or f"?{other.address}": other for other in others.values()
-        }
+            _check_kept(change)
+        _mark(self._persistent(instance), changes)
+
+    def layout(self, text: str) -> Layout:
+        kept = self._text(text)
+        return layout(kept.persistent, kept.empty, kept.persistent_peripherals)
+
+    def marked(self, text: str, changes: Sequence[MarkChange]) -> str:
+        kept = replace(self._text(text))
+        _mark(kept, changes)
+        return self._named(text.split(maxsplit=1)[0], kept)
 
     def read(self, instance: InstanceId, *, aliases: bool = True) -> str:
         guest = self._persistent(instance)
         if not aliases:
             guest = _nameless(guest)
+        return self._named(instance, guest)
+
+    def _named(self, instance: str, guest: FakeGuest) -> str:
         text = f"{instance} {len(self.world.texts)}"
         self.world.texts[text] = replace(
             guest,
@@ -68,6 +72,12 @@ class FakeDefinitions(Definitions):
             live_peripherals={},
         )
         return text
+
+    def _text(self, text: str) -> FakeGuest:
+        if text not in self.world.texts:
+            message = "the text cannot be read"
+            raise HypervisorRefused(message)
+        return self.world.texts[text]
 
     def taken(self, instance: InstanceId, name: str) -> str | None:
         guests = self.world.guests
@@ -129,6 +139,18 @@ class FakeDefinitions(Definitions):
             message = f"{instance} is transient"
             raise HypervisorRefused(message)
         return guest
+
+
+def _mark(guest: FakeGuest, changes: Sequence[MarkChange]) -> None:
+    disks, others = dict(guest.persistent), dict(guest.persistent_peripherals)
+    for change in changes:
+        if change.changes:
+            _remark(disks, others, change)
+    _check_apart([*disks.values(), *others.values()])
+    guest.persistent = {disk.alias or f"?{disk.target}": disk for disk in disks.values()}
+    guest.persistent_peripherals = {
+        other.alias or f"?{other.address}": other for other in others.values()
+    }
 
 
 def _nameless(guest: FakeGuest) -> FakeGuest:

@@ -10,6 +10,7 @@ from worker.errors import (
     NotReleased,
     VolumeInUse,
 )
+from worker.handlers.carried_aliases import with_aliases
 from worker.handlers.files_here import check_files
 from worker.model.block_device import BlockDevice
 from worker.model.carried import RELEASED, Carried, read
@@ -39,6 +40,7 @@ def check_import(request: CheckImport, ports: Ports) -> dict[str, Any]:
     _check_domain(carried, ports)
     for row in carried.rows:
         _check_row(row, ports)
+    carried = with_aliases(carried, ports)
     return {
         "uuid": carried.instance.uuid,
         "name": carried.instance.name,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from worker.errors import RequestMalformed
+from worker.handlers.carried_aliases import with_aliases
 from worker.handlers.check_import import CheckImport, check_import
 from worker.handlers.files_here import (
     beside_here,
@@ -73,6 +74,7 @@ def _define(request: ImportInstance, carried: Carried, ports: Ports) -> None:
         undo.earlier("definitions.define", ports.definitions.drop, instance.uuid)
         if not ports.progress.reached("definitions.define"):
             check_import(CheckImport(document=request.document, force=request.force), ports)
+        carried = with_aliases(carried, ports)
         copies = copies_here(carried, ports)
 
         undo.by(lean_back, carried, ports)

@@ -4,6 +4,7 @@ A device is found as whatever looks for one finds it (``model/lookup.py``). What
 alone, with the reason, and keeps no other device from its alias.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,9 @@ from worker.model.specification import Interface
 
 IN_LAYOUT = frozenset({DeviceStatus.ATTACHED, DeviceStatus.DETACHING, DeviceStatus.ERROR})
 """Rows whose device the persistent layout may have; a missing volume is left out of it."""
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Result(StrEnum):
@@ -96,6 +100,20 @@ def migration_of(layout: Layout | None, known: Known) -> tuple[Migrated, ...]:
     """
     found = [_look(layout, uuid, name, sought) for uuid, name, sought in _all_sought(known)]
     return tuple(_apart(found))
+
+
+def named_sources(layout: Layout, rows: Iterable[BlockDevice]) -> dict[BlockDeviceId, str]:
+    """Return the sources that themselves name the volume, or the local disk, of a row.
+
+    For a host that cannot ask where they are: the layout is another one's.
+    """
+    sources = [disk.source for disk in layout.disks if disk.source is not None]
+    named = {row.uuid: [one for one in sources if _names(one, row)] for row in rows}
+    return {uuid: found[0] for uuid, found in named.items() if len(found) == 1}
+
+
+def _names(source: str, row: BlockDevice) -> bool:
+    return (row.volume or row.uuid) in _UUID.findall(source)
 
 
 def skipped(row: Peripheral, why: str) -> Migrated:

@@ -6,6 +6,7 @@ from typing import Any
 
 from worker.model.beside import Beside
 from worker.model.block_device import BlockDevice
+from worker.model.guest import Layout
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance
 from worker.model.marking import MarkChange
@@ -43,6 +44,14 @@ class Definitions(ABC):
         Without ``aliases`` it names no device by one of ours, as a host would read it that knows
         nothing of them. Raises DomainNotFound, HypervisorRefused for a transient domain.
         """
+
+    @abstractmethod
+    def layout(self, text: str) -> Layout:
+        """Read what a text says of devices; raises HypervisorRefused for one of no domain."""
+
+    @abstractmethod
+    def marked(self, text: str, changes: Sequence[MarkChange]) -> str:
+        """Return a text with other marks, and else as it is; raises as ``mark`` does."""
 
     @abstractmethod
     def taken(self, instance: InstanceId, name: str) -> str | None:

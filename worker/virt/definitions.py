@@ -7,6 +7,7 @@ import libvirt
 
 from worker.errors import DomainNotFound, DomainTaken, HypervisorRefused
 from worker.model.beside import Beside
+from worker.model.guest import Layout
 from worker.model.ids import InstanceId
 from worker.model.marking import MarkChange
 from worker.ports.moving import NOTHING_BESIDE, Definitions, NewSources
@@ -43,6 +44,15 @@ class LibvirtDefinitions(Definitions):
         with self._persistent(instance) as domain:
             text: str = domain.XMLDesc(_KEPT)
             return text if aliases else without_aliases(text)
+
+    def layout(self, text: str) -> Layout:
+        """Read what a text says of devices."""
+        parsed(text)
+        return read_layout(text)
+
+    def marked(self, text: str, changes: Sequence[MarkChange]) -> str:
+        """Return a text with other marks."""
+        return remarked(text, changes)
 
     def taken(self, instance: InstanceId, name: str) -> str | None:
         """Return the name of a domain that has the uuid or the name already; None for no such."""
