@@ -77,10 +77,10 @@ def serving(state: Path, uri: str) -> Iterator[Rig]:
         yield rig
 
 
-@pytest.fixture
-def older(libvirtd: str, make_guest: GuestMaker, tmp_path: Path) -> Older:
-    state, root = tmp_path / HOST, new_uuid()
-    file = tmp_path / "root"
+def unnamed(make_guest: GuestMaker, folder: Path) -> tuple[Guest, str]:
+    """Define a guest with a local root and two interfaces of one MAC; return it and its root."""
+    state, root = folder / HOST, new_uuid()
+    file = folder / root
     file.write_bytes(bytes(MIB))
     places = interface_addresses(SHAPE, len(PORTS))
     disk = f"""<disk type='file' device='disk'><driver name='qemu' type='raw' cache='none'/>
@@ -92,11 +92,19 @@ def older(libvirtd: str, make_guest: GuestMaker, tmp_path: Path) -> Older:
     file.rename(own)
     define(guest, guest.domain.XMLDesc(INACTIVE).replace(str(file), str(own)))
     keep_rows(state, guest, root)
+    return guest, root
+
+
+@pytest.fixture
+def older(libvirtd: str, make_guest: GuestMaker, tmp_path: Path) -> Older:
+    state = tmp_path / HOST
+    guest, root = unnamed(make_guest, tmp_path)
     with serving(state, libvirtd) as rig:
         rows = [
             rig.attach(guest.uuid, rig.volume(2 * MIB), disk_bus=bus) for bus in ("virtio", "scsi")
         ]
-    as_older(state, guest)
+    define(guest, without_aliases(guest.domain.XMLDesc(INACTIVE)))
+    change(state, "DELETE FROM peripherals")
     kept = guest.domain.XMLDesc(INACTIVE)
     guest.domain.create()
     guest.console.fresh(BOOT_TIMEOUT)
@@ -160,11 +168,9 @@ def keep_rows(state: Path, guest: Guest, root: str) -> None:
     database.engine.dispose()
 
 
-def as_older(state: Path, guest: Guest) -> None:
-    """Leave no alias in the domain, and no row of what is no disk."""
-    define(guest, without_aliases(guest.domain.XMLDesc(INACTIVE)))
+def change(state: Path, statement: str, *values: str) -> None:
     with closing(sqlite3.connect(state / "blockworker.sqlite", timeout=30)) as database, database:
-        database.execute("DELETE FROM peripherals")
+        database.execute(statement, values)
 
 
 def plain(xml: str) -> bytes:
@@ -263,3 +269,31 @@ def test_each_is_detached_live_though_the_running_guest_knows_no_alias(older: Ol
             assert read_layout(older.guest.domain.XMLDesc(0)).interfaces == ()
         assert live_targets(older.guest) == {"vda"}
         assert f"ua-{older.root}" in aliases(older.guest, INACTIVE)
+
+
+def test_a_guest_that_cannot_be_migrated_is_reported_and_keeps_nothing_from_starting(
+    libvirtd: str, make_guest: GuestMaker, tmp_path: Path
+) -> None:
+    """libvirt drops this alias without a word; another domain is gone altogether."""
+    state = tmp_path / HOST
+    (bad, root), (gone, _), (good, _) = (unnamed(make_guest, tmp_path) for _ in range(3))
+    change(state, "UPDATE block_device_mapping SET alias = 'ua-no!' WHERE uuid = ?", root)
+    gone.domain.undefine()
+    before = bad.domain.XMLDesc(INACTIVE)
+    with serving(state, libvirtd) as rig:
+        assert len(rig.call("list_instances")) == 3
+        told = {
+            guest.uuid: rig.wait_for(
+                lambda update, uuid=guest.uuid: (  # type: ignore[misc]
+                    update["event_type"] == "instance.aliases_migrated"
+                    and update["payload"]["instance_uuid"] == uuid
+                )
+            )["payload"]
+            for guest in (bad, good)
+        }
+        assert (told[good.uuid]["count"], told[good.uuid]["fault"]) == (3, None)
+        assert told[bad.uuid]["count"] == 0
+        assert "did not keep" in told[bad.uuid]["fault"]["message"]
+        assert rig.call("list_operations", state="stuck") == []
+    assert bad.domain.XMLDesc(INACTIVE) == before
+    assert len(aliases(good, INACTIVE)) == 3
