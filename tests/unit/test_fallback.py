@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from tests import fakes
+from tests.fakes.images import disk_path
 from tests.fakes.world import World
-from tests.unit import adopt_scenes, drifts, older_scenes, power_scenes, scenes
+from tests.unit import adopt_scenes, build_scenes, drifts, older_scenes, power_scenes, scenes
 from tests.unit.older_scenes import BOTH, ELSEWHERE, OWN, change, guest_in, older, twin
 from tests.unit.scenes import DEVICE, INSTANCE, OPERATION, VOLUME, Refusing, operation, run
 from worker.errors import (
@@ -21,7 +22,7 @@ from worker.errors import (
 )
 from worker.handlers.abandon_operation import AbandonOperation, abandon_operation
 from worker.handlers.detach_volume import DetachVolume
-from worker.handlers.find_device import borne
+from worker.handlers.find_device import borne, former_alias, source_of
 from worker.handlers.find_drift import FindDrift, find_drift
 from worker.handlers.get_device_metadata import GetDeviceMetadata, get_device_metadata
 from worker.handlers.look_at_guest import Wanted, look_at_guest
@@ -319,3 +320,15 @@ def test_an_older_guest_is_started_without_a_volume_that_is_away() -> None:
     assert run(world, operation("start_instance", instance_uuid=INSTANCE)).fault is None
     assert world.rows[power_scenes.DATA].status is DeviceStatus.MISSING
     assert "theirs" not in guest_in(world).live
+
+
+def test_a_local_disk_is_looked_for_by_its_file() -> None:
+    world = build_scenes.built()
+    row = next(one for one in world.rows.values() if one.local)
+    assert source_of(row, fakes.ports(world)) == disk_path(INSTANCE, row.uuid)
+
+
+def test_nothing_was_before_where_no_instance_is() -> None:
+    world = older()
+    world.instances.clear()
+    assert former_alias(world.rows[DEVICE], fakes.ports(world)) is None
