@@ -13,6 +13,7 @@ from tests.unit.scenes import DEVICE, INSTANCE, VOLUME, Trouble, operation, run
 from worker.errors import ConnectFailed, DomainNotFound, HypervisorRefused
 from worker.handlers.check_aliases import CheckAliases, check_aliases
 from worker.handlers.export_xml import ExportXml, export_xml
+from worker.handlers.forget_instance import check_alone
 from worker.handlers.look_at_guest import look_at_guest
 from worker.handlers.migrate_aliases import MigrateAliases
 from worker.model import specification_plain
@@ -109,6 +110,12 @@ def test_a_start_asks_for_it_once_and_an_event_never() -> None:
     assert not look(world)
     run(world, ASKED)
     assert not look(world)
+
+
+def test_what_waits_for_it_keeps_no_instance_from_being_exported_or_forgotten() -> None:
+    world = nameless()
+    fakes.ports(world).operations.accept(ASKED)
+    check_alone(INSTANCE, fakes.ports(world))
 
 
 def test_a_start_asks_for_it_where_a_device_is_in_doubt() -> None:
