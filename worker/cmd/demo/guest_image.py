@@ -45,6 +45,15 @@ class GuestImage:
     initrd: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelPackage:
+    """A kernel as Debian packs it, and a busybox beside it."""
+
+    kernel: Path
+    modules: Path
+    busybox: Path
+
+
 def build_guest_image(cache: Path, flavour: str = "cloud-amd64") -> GuestImage:
     """Return the guest's image from ``cache``, built there first if it is missing.
 
@@ -99,26 +108,36 @@ def _build(kept: Path, key: str, flavour: str) -> GuestImage:
         shutil.rmtree(stale)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=kept) as name:
         work = Path(name)
-        root = _unpacked(work, [_kernel_package(flavour), _BUSYBOX])
-        kernel = next(root.glob("boot/vmlinuz-*"))
-        release = kernel.name.removeprefix("vmlinuz-")
+        package = unpack_kernel(work, flavour)
         made = work / "image"
         made.mkdir()
-        shutil.copy(kernel, made / "vmlinuz")
-        (made / "initrd.img").write_bytes(_initramfs(root, release, flavour))
-        return _image(made.rename(kept / f"{release}_{key}"))
+        shutil.copy(package.kernel, made / "vmlinuz")
+        (made / "initrd.img").write_bytes(_initramfs(package, flavour))
+        return _image(made.rename(kept / f"{package.modules.name}_{key}"))
 
 
-def _initramfs(root: Path, release: str, flavour: str) -> bytes:
+def unpack_kernel(work: Path, flavour: str) -> KernelPackage:
+    """Download Debian's kernel of this flavour and unpack it into the empty folder ``work``.
+
+    Raises ``GuestImageUnavailable``.
+    """
+    root = _unpacked(work, [_kernel_package(flavour), _BUSYBOX])
+    kernel = next(root.glob("boot/vmlinuz-*"))
     # /bin and /lib moved below /usr from one Debian to the next.
     bases = (root, root / "usr")
     folder = next(base / "lib/modules" for base in bases if (base / "lib/modules").is_dir())
     busybox = next(base / "bin/busybox" for base in bases if (base / "bin/busybox").is_file())
+    release = kernel.name.removeprefix("vmlinuz-")
+    return KernelPackage(kernel=kernel, modules=folder / release, busybox=busybox)
+
+
+def _initramfs(package: KernelPackage, flavour: str) -> bytes:
     try:
-        modules = load_modules(folder / release, _MODULES[flavour])
+        modules = load_modules(package.modules, _MODULES[flavour])
     except ModuleMissing as error:
-        raise GuestImageUnavailable(f"the kernel {release} does not fit: {error}") from error
-    return make_initramfs(busybox.read_bytes(), modules)
+        message = f"the kernel {package.modules.name} does not fit: {error}"
+        raise GuestImageUnavailable(message) from error
+    return make_initramfs(package.busybox.read_bytes(), modules)
 
 
 def _kernel_package(flavour: str) -> str:

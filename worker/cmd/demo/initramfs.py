@@ -105,12 +105,19 @@ class _Entry:
     data: bytes = b""
 
 
-def make_initramfs(busybox: bytes, modules: Mapping[str, bytes]) -> bytes:
-    """The archive for a statically linked busybox and these modules, loaded in their order."""
+def make_initramfs(
+    busybox: bytes, modules: Mapping[str, bytes], init: str = _INIT, applets: Iterable[str] = ()
+) -> bytes:
+    """The archive for a statically linked busybox and these modules, loaded in their order.
+
+    ``init`` is the small guest's, or another that needs ``applets`` beside those.
+    """
     folders = ("bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys")
     entries = [_Entry(name=name, mode=_FOLDER) for name in folders]
     entries.append(_Entry(name="bin/busybox", mode=_PROGRAM, data=busybox))
-    entries += [_Entry(name=f"bin/{name}", mode=_LINK, data=b"busybox") for name in _APPLETS]
+    entries += [
+        _Entry(name=f"bin/{name}", mode=_LINK, data=b"busybox") for name in (*_APPLETS, *applets)
+    ]
     entries += [
         _Entry(name=f"modules/{name}.ko", mode=_PROGRAM, data=data)
         for name, data in modules.items()
@@ -120,7 +127,7 @@ def make_initramfs(busybox: bytes, modules: Mapping[str, bytes]) -> bytes:
     entries.append(
         _Entry(name="etc/acpi/PWRF/00000080", mode=_PROGRAM, data=_POWER_BUTTON.encode())
     )
-    entries.append(_Entry(name="init", mode=_PROGRAM, data=_INIT.encode()))
+    entries.append(_Entry(name="init", mode=_PROGRAM, data=init.encode()))
     # Not compressed: unpacking it would cost an emulated processor a tenth of a second.
     return _archive(entries)
 

@@ -1,0 +1,1 @@
+"""Tests that run in a machine of their own: `tests/system` boots it and hears how they end."""
