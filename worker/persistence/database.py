@@ -1,10 +1,7 @@
 """Short transactions: read, write, and what their failures mean."""
 
-import threading
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import (
@@ -18,12 +15,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from worker.errors import DatabaseUnavailable, RequestMalformed, WorkerError
-from worker.persistence.prepared import run_plain
+from worker.persistence.turns import OneWriter, Pooled
 
 ResultT = TypeVar("ResultT")
-
-BEGIN = "BEGIN IMMEDIATE"
-"""SQLite's transaction takes the lock at once: one that began with reading might find it gone."""
 
 CONTENDED_STATES = frozenset({"40001", "40P01", "55P03"})
 """PostgreSQL: serialization failure, deadlock, lock not available."""
@@ -44,7 +38,7 @@ class Database:
     def __init__(self, engine: Engine, *, patience: float = 10.0) -> None:
         """Play contended writes again for that many seconds."""
         self.engine = engine
-        self._using = _OneWriter(engine) if engine.dialect.name == "sqlite" else _Pooled(engine)
+        self._using = OneWriter(engine) if engine.dialect.name == "sqlite" else Pooled(engine)
         self._retrying = Retrying(
             stop=stop_after_delay(patience),
             wait=wait_random_exponential(multiplier=0.005, max=0.25),
@@ -114,131 +108,6 @@ def _once(
         if meaning is None:
             raise
         raise meaning from error
-
-
-class _Pooled:
-    """A server's writers work side by side, each on a connection of the pool."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def read(self, query: Callable[[Connection], ResultT]) -> ResultT:
-        with self._engine.connect() as connection:
-            return query(connection)
-
-    def write(self, change: Callable[[Connection], ResultT]) -> ResultT:
-        with self._engine.begin() as connection:
-            return change(connection)
-
-    def peek(self, change: Callable[[Connection], ResultT]) -> ResultT:
-        with self._engine.connect() as connection:
-            connection.begin()
-            return change(connection)
-
-    def close(self) -> None:
-        """Nothing is kept."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A change whose thread waits for its turn, or for the one who makes it too."""
-
-    change: Callable[[Connection], Any]
-    taken: bool = False
-    done: bool = False
-    result: Any = None
-
-
-class _OneWriter:
-    """SQLite has one writer: who queues here does not sleep and poll for its lock.
-
-    Whoever comes first makes the changes of all who wait, in one commit; if one of them fails,
-    each is made alone. The connection is kept: it costs as much as a short transaction to fetch
-    one from the pool, and what another one has read is read again after each commit of this.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._turn = threading.Lock()
-        self._kept: Connection | None = None
-        self._waiting: deque[_Waiting] = deque()
-
-    def read(self, query: Callable[[Connection], ResultT]) -> ResultT:
-        """Read on the kept connection if it is free; a reader waits for no writer."""
-        if not self._turn.acquire(blocking=False):
-            with self._engine.connect() as connection:
-                return query(connection)
-        try:
-            return self._on_kept(query)
-        finally:
-            self._turn.release()
-
-    def write(self, change: Callable[[Connection], ResultT]) -> ResultT:
-        mine = _Waiting(change)
-        self._waiting.append(mine)
-        with self._turn:
-            if not mine.done:
-                self._make(self._group(mine), mine)
-        result: ResultT = mine.result
-        return result
-
-    def peek(self, change: Callable[[Connection], ResultT]) -> ResultT:
-        def undone(connection: Connection) -> ResultT:
-            run_plain(connection, BEGIN)
-            result = change(connection)
-            run_plain(connection, "ROLLBACK")
-            return result
-
-        with self._turn:
-            return self._on_kept(undone)
-
-    def close(self) -> None:
-        """Give the connection back."""
-        with self._turn:
-            connection, self._kept = self._kept, None
-        if connection is not None:
-            connection.close()
-
-    def _group(self, mine: _Waiting) -> list[_Waiting]:
-        """Return what is made with this one: once taken, a change is made with nobody's again."""
-        if mine.taken:
-            return [mine]
-        group = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        for each in group:
-            each.taken = True
-        return group
-
-    def _make(self, group: Sequence[_Waiting], mine: _Waiting) -> None:
-        try:
-            self._commit(group)
-        except Exception:
-            if len(group) == 1:
-                raise
-            self._commit([mine])
-
-    def _commit(self, group: Sequence[_Waiting]) -> None:
-        def make(connection: Connection) -> None:
-            run_plain(connection, BEGIN)
-            for each in group:
-                each.result = each.change(connection)
-            run_plain(connection, "COMMIT")
-
-        self._on_kept(make)
-        for each in group:
-            each.done = True
-
-    def _on_kept(self, work: Callable[[Connection], ResultT]) -> ResultT:
-        """Do the work on the connection that is kept; after a failure it is another one."""
-        connection, self._kept = self._kept or self._engine.connect(), None
-        try:
-            result = work(connection)
-            if connection.in_transaction():
-                connection.rollback()
-        except BaseException:
-            connection.close()
-            raise
-        self._kept = connection
-        return result
 
 
 def _meaning(error: SQLAlchemyError) -> Contended | WorkerError | None:

@@ -134,3 +134,55 @@ def test_a_commit_that_fails_is_nobodys(database: Database, engine: Engine) -> N
 def test_what_is_looked_at_in_a_draft_is_undone(database: Database) -> None:
     assert database.peek(writing("draft")) == "draft"
     assert written(database) == set()
+
+
+def test_who_reads_beside_a_writer_keeps_his_connection(database: Database, engine: Engine) -> None:
+    """To fetch one from the pool takes longer than most reads; the pool is for those that many."""
+    fetched: list[object] = []
+    event.listen(engine, "checkout", lambda opened, *_: fetched.append(opened))
+    begun, over = threading.Event(), threading.Event()
+
+    def hold_on(_connection: Connection) -> None:
+        begun.set()
+        over.wait(SOON)
+
+    with ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(database.write, hold_on)
+        assert begun.wait(SOON)
+        fetched.clear()
+        for _ in range(WRITERS):
+            assert written(database) == set()
+        over.set()
+        holding.result()
+    assert len(fetched) == 1
+
+
+def test_what_a_reader_keeps_holds_no_old_state(database: Database) -> None:
+    """A reader that stayed in its transaction would see for ever what it saw first."""
+    seen: list[set[str]] = []
+
+    def look_beside(connection: Connection) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            seen.append(pool.submit(written, database).result())
+        writing(str(len(seen)))(connection)
+
+    for _ in range(3):
+        database.write(look_beside)
+    assert seen == [set(), {"1"}, {"1", "2"}]
+
+
+def test_a_connection_on_which_a_read_failed_is_not_kept(
+    database: Database, engine: Engine
+) -> None:
+    closed: list[object] = []
+    event.listen(engine, "checkin", lambda opened, _entry: closed.append(opened))
+
+    def fail(_connection: Connection) -> None:
+        raise LookupError
+
+    def look_beside(_connection: Connection) -> None:
+        with ThreadPoolExecutor(1) as pool, pytest.raises(LookupError):
+            pool.submit(database.read, fail).result()
+
+    database.write(look_beside)
+    assert len(closed) == 1

@@ -1,0 +1,173 @@
+"""Which connection is used for what, and who writes when."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from worker.persistence.prepared import run_plain
+
+ResultT = TypeVar("ResultT")
+
+BEGIN = "BEGIN IMMEDIATE"
+"""SQLite's transaction takes the lock at once: one that began with reading might find it gone."""
+
+READERS = 4
+"""So many connections are kept for who reads while another writes."""
+
+
+class Pooled:
+    """A server's writers work side by side, each on a connection of the pool."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def read(self, query: Callable[[Connection], ResultT]) -> ResultT:
+        """Return what the query finds."""
+        with self._engine.connect() as connection:
+            return query(connection)
+
+    def write(self, change: Callable[[Connection], ResultT]) -> ResultT:
+        """Make the change in a transaction; it is committed when this returns."""
+        with self._engine.begin() as connection:
+            return change(connection)
+
+    def peek(self, change: Callable[[Connection], ResultT]) -> ResultT:
+        """Return what the change returns, and undo it."""
+        with self._engine.connect() as connection:
+            connection.begin()
+            return change(connection)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+class _Kept:
+    """Connections that stay open: to fetch one from the pool costs as much as a transaction."""
+
+    def __init__(self, engine: Engine, most: int) -> None:
+        """Keep so many at most; the pool has others."""
+        self._engine = engine
+        self._free: deque[Connection] = deque()
+        self._most = most
+
+    def lend(self, work: Callable[[Connection], ResultT]) -> ResultT:
+        """Do the work on one that nobody uses; one on which it failed is not kept."""
+        connection = self._one()
+        try:
+            result = work(connection)
+            if connection.in_transaction():
+                connection.rollback()
+        except BaseException:
+            connection.close()
+            raise
+        if len(self._free) < self._most:
+            self._free.append(connection)
+        else:
+            connection.close()
+        return result
+
+    def close(self) -> None:
+        """Give all that nobody uses back."""
+        while self._free:
+            self._one().close()
+
+    def _one(self) -> Connection:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._engine.connect()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A change whose thread waits for its turn, or for the one who makes it too."""
+
+    change: Callable[[Connection], Any]
+    taken: bool = False
+    done: bool = False
+    result: Any = None
+
+
+class OneWriter:
+    """SQLite has one writer: who queues here does not sleep and poll for its lock.
+
+    Whoever comes first makes the changes of all who wait, in one commit; if one of them fails,
+    each is made alone. What another connection has read is read again after each commit of this
+    one, so whoever reads takes it too while nobody writes.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """Nothing is connected yet."""
+        self._turn = threading.Lock()
+        self._kept = _Kept(engine, 1)
+        self._beside = _Kept(engine, READERS)
+        self._waiting: deque[_Waiting] = deque()
+
+    def read(self, query: Callable[[Connection], ResultT]) -> ResultT:
+        """Read on the kept connection if it is free; a reader waits for no writer."""
+        if not self._turn.acquire(blocking=False):
+            return self._beside.lend(query)
+        try:
+            return self._kept.lend(query)
+        finally:
+            self._turn.release()
+
+    def write(self, change: Callable[[Connection], ResultT]) -> ResultT:
+        """Make the change, alone or with others; it is committed when this returns."""
+        mine = _Waiting(change)
+        self._waiting.append(mine)
+        with self._turn:
+            if not mine.done:
+                self._make(self._group(mine), mine)
+        result: ResultT = mine.result
+        return result
+
+    def peek(self, change: Callable[[Connection], ResultT]) -> ResultT:
+        """Return what the change returns, and undo it."""
+
+        def undone(connection: Connection) -> ResultT:
+            run_plain(connection, BEGIN)
+            result = change(connection)
+            run_plain(connection, "ROLLBACK")
+            return result
+
+        with self._turn:
+            return self._kept.lend(undone)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._turn:
+            self._kept.close()
+        self._beside.close()
+
+    def _group(self, mine: _Waiting) -> list[_Waiting]:
+        """Return what is made with this one: once taken, a change is made with nobody's again."""
+        if mine.taken:
+            return [mine]
+        group = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        for each in group:
+            each.taken = True
+        return group
+
+    def _make(self, group: Sequence[_Waiting], mine: _Waiting) -> None:
+        try:
+            self._commit(group)
+        except Exception:
+            if len(group) == 1:
+                raise
+            self._commit([mine])
+
+    def _commit(self, group: Sequence[_Waiting]) -> None:
+        def make(connection: Connection) -> None:
+            run_plain(connection, BEGIN)
+            for each in group:
+                each.result = each.change(connection)
+            run_plain(connection, "COMMIT")
+
+        self._kept.lend(make)
+        for each in group:
+            each.done = True
