@@ -118,7 +118,8 @@ def run_plain(connection: Connection, text: str) -> None:
 
 
 def _executed(connection: Connection, text: str, parameters: Any) -> Any:  # noqa: ANN401 - the driver's
-    cursor = connection.connection.cursor()
+    # The driver's own: SQLAlchemy's stand-in for it makes a cursor through one more call.
+    cursor = connection.connection.dbapi_connection.cursor()  # type: ignore[union-attr]
     try:
         cursor.execute(text, parameters)
     except connection.dialect.loaded_dbapi.Error as error:
