@@ -15,13 +15,14 @@ from tests.fakes.world import World
 from tests.guests import BOOT_TIMEOUT, remove_guests
 from worker.cmd.demo.guest import GuestConsole
 from worker.cmd.demo.guest_image import GuestImage
-from worker.model.address import first_free
+from worker.model.address import Address, first_free
 from worker.model.block_device import Bus, DeviceType
-from worker.model.controllers import empty_layout
+from worker.model.controllers import empty_layout, interface_addresses
 from worker.model.disk import Disk
-from worker.model.ids import InstanceId, PortId, new_uuid
+from worker.model.ids import InstanceId, PeripheralId, PortId, new_uuid
 from worker.model.machine import Kernel, Machine
 from worker.model.names import names
+from worker.model.peripheral import Peripheral
 from worker.model.source import DiskFormat, DiskOptions, FileSource
 from worker.model.specification import Firmware, Interface, InterfaceKind, Shape
 from worker.ports import Guests, Machines, Power
@@ -73,7 +74,7 @@ class Yard(ABC):
             shape=shape,
             firmware=firmware,
             disks=self.disks(kinds, shape, interfaces),
-            interfaces=tuple(_interface(number) for number in range(interfaces)),
+            interfaces=_interfaces(shape, interfaces),
             console=str(self.folder / f"{instance}.log"),
         )
 
@@ -172,9 +173,19 @@ class LibvirtYard(Yard):
         return {disk.device: (disk.serial, disk.size) for disk in seen.values()}
 
 
-def _interface(number: int) -> Interface:
-    return Interface(
-        port=PortId(new_uuid()), kind=InterfaceKind.USER, mac=f"52:54:00:00:00:{number:02x}"
+def _interfaces(shape: Shape, wanted: int) -> tuple[Peripheral, ...]:
+    places = interface_addresses(shape, wanted)
+    return tuple(_interface(number, place) for number, place in enumerate(places))
+
+
+def _interface(number: int, place: Address) -> Peripheral:
+    port = PortId(new_uuid())
+    return Peripheral(
+        uuid=PeripheralId(new_uuid()),
+        instance=InstanceId(new_uuid()),
+        what=Interface(port=port, kind=InterfaceKind.USER, mac=f"52:54:00:00:00:{number:02x}"),
+        alias=f"ua-{port}",
+        address=place,
     )
 
 

@@ -172,10 +172,7 @@ class FakePeripherals(Peripherals):
         return found[-1] if found else None
 
     def insert(self, peripheral: Peripheral) -> None:
-        if self.look(peripheral.uuid) is not None:
-            raise IdTaken(peripheral.uuid)
-        for row in self.world.seen().peripherals.values():
-            _check_unlike(row, peripheral)
+        _check_new(peripheral, self.world)
         disks = FakeBlockDevices(self.world).of_instance(peripheral.instance)
         if peripheral.address is not None and peripheral.address in {d.address for d in disks}:
             raise AddressTaken(str(peripheral.address))
@@ -197,6 +194,13 @@ class FakePeripherals(Peripherals):
 
     def remove(self, peripheral: Peripheral) -> None:
         self.world.append(partial(_remove_peripheral, peripheral))
+
+
+def _check_new(peripheral: Peripheral, world: World) -> None:
+    if FakePeripherals(world).look(peripheral.uuid) is not None:
+        raise IdTaken(peripheral.uuid)
+    for row in world.seen().peripherals.values():
+        _check_unlike(row, peripheral)
 
 
 def _check_unlike(row: Peripheral, peripheral: Peripheral) -> None:
@@ -279,13 +283,21 @@ class FakeInstances(Instances):
     def list(self) -> tuple[Instance, ...]:
         return tuple(sorted(self.world.seen().instances.values(), key=lambda found: found.name))
 
-    def insert(self, instance: Instance, devices: Sequence[BlockDevice] = ()) -> None:
+    def insert(
+        self,
+        instance: Instance,
+        devices: Sequence[BlockDevice] = (),
+        others: Sequence[Peripheral] = (),
+    ) -> None:
         if instance.uuid in self.world.instances:
             raise InstanceTaken(instance.uuid)
         for device in devices:
             if device.uuid in {**self.world.rows, **self.world.removed}:
                 raise IdTaken(device.uuid)
+        for each in others:
+            _check_new(each, self.world)
         self.world.commit()
+        self.world.peripherals.update({each.uuid: each for each in others})
         self.world.instances[instance.uuid] = instance
         self.world.rows.update({device.uuid: device for device in devices})
 

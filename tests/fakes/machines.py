@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from tests.fakes.hypervisor import shown
 from tests.fakes.images import copy_path
+from tests.fakes.peripherals import shown_peripheral
 from tests.fakes.world import FakeGuest, World
 from worker.errors import DomainNotFound, DomainTaken, HypervisorRefused, MachineUnsupported
 from worker.model.beside import Beside
@@ -41,7 +42,10 @@ class FakeMachines(Machines):
             name=machine.name,
             vm_state=VmState.STOPPED,
             persistent=disks,
-            empty=empty_layout(machine.shape, len(machine.interfaces)),
+            persistent_peripherals={
+                each.alias: shown_peripheral(each) for each in machine.interfaces
+            },
+            empty=empty_layout(machine.shape, 0),
             beside=_beside(machine),
         )
 

@@ -25,6 +25,7 @@ from worker.model.instance import Instance, VmState
 from worker.model.marking import MarkChange, marks_of, with_marks
 from worker.model.marks import Marks
 from worker.model.operation import Operation
+from worker.model.peripheral import Peripheral
 from worker.ports.moving import (
     NOTHING_BESIDE,
     Autostart,
@@ -241,7 +242,12 @@ class FakeMoves(Moves):
     def kept(self, instance: InstanceId) -> Mapping[str, Any] | None:
         return self.world.documents.get(instance)
 
-    def bring_in(self, instance: Instance, devices: Sequence[BlockDevice]) -> None:
+    def bring_in(
+        self,
+        instance: Instance,
+        devices: Sequence[BlockDevice],
+        others: Sequence[Peripheral] = (),
+    ) -> None:
         known = self.find(instance.uuid)
         if known is not None and known.task_state != RELEASED:
             raise InstanceTaken(instance.uuid)
@@ -250,12 +256,19 @@ class FakeMoves(Moves):
             other = rows.get(device.uuid)
             if other is not None and other.instance != device.instance:
                 raise IdTaken(device.uuid)
+        for each in others:
+            before = {**self.world.peripherals, **self.world.unplugged}.get(each.uuid)
+            if before is not None and before.instance != each.instance:
+                raise IdTaken(each.uuid)
         self.world.commit()
         self.world.instances[instance.uuid] = instance
         self.world.documents.pop(instance.uuid, None)
         for device in devices:
             self.world.removed.pop(device.uuid, None)
             self.world.rows[device.uuid] = device
+        for each in others:
+            self.world.unplugged.pop(each.uuid, None)
+            self.world.peripherals[each.uuid] = each
 
 
 class FakeOwnOperations(OwnOperations):

@@ -12,9 +12,11 @@ from tests.unit.scenes import INSTANCE, VOLUME, operation, run
 from worker.handlers.adopt_instance import AdoptInstance, adopt_instance
 from worker.handlers.complete_adoption import METHOD
 from worker.handlers.export_instance import ExportInstance, export_instance
+from worker.model.alias import alias_of
 from worker.model.block_device import Bus, DeviceType
 from worker.model.disk import Disk
-from worker.model.ids import AttachmentId
+from worker.model.guest import GuestInterface
+from worker.model.ids import AttachmentId, PeripheralId
 from worker.model.instance import VmState
 from worker.model.operation import Operation
 from worker.model.source import BlockSource, DiskOptions, FileSource
@@ -49,6 +51,22 @@ def give(world: World, *disks: Disk) -> None:
         guest.live = dict(guest.persistent)
 
 
+def give_twins(world: World) -> None:
+    """Let the guest have two interfaces with one MAC; a running one knows libvirt's aliases."""
+    guest = world.guests[INSTANCE]
+    first = GuestInterface(
+        mac="52:54:00:0a:0b:0c",
+        alias=None,
+        address=PLACES[Bus.VIRTIO][5],
+        kind="user",
+        model="e1000",
+    )
+    second = replace(first, alias="ua-their-net", address=PLACES[Bus.VIRTIO][6], kind="network")
+    guest.persistent_peripherals = {f"?{first.address}": first, "ua-their-net": second}
+    if guest.running:
+        guest.live_peripherals = {"net0": replace(first, alias="net0"), "ua-their-net": second}
+
+
 def hold(world: World) -> None:
     """Let the volume service have the volume as the guest's, and the host be connected to it."""
     world.attachments[HELD] = Attachment(
@@ -65,7 +83,8 @@ def hold(world: World) -> None:
 def guest_of_others(vm_state: VmState = VmState.STOPPED) -> World:
     """A root that nothing marks, a disk with a serial of its own, and a volume that is held.
 
-    Its hypervisor starts it by itself.
+    And two interfaces with one MAC, one of which others have marked. Its hypervisor starts it by
+    itself.
     """
     world = scenes.world(vm_state)
     world.instances.clear()
@@ -76,6 +95,7 @@ def guest_of_others(vm_state: VmState = VmState.STOPPED) -> World:
         foreign("vdc", "/images/data.raw", 1, alias="ua-theirs", serial="DATA-1"),
         foreign("vdb", f"/dev/{VOLUME}", 2, serial=VOLUME),
     )
+    give_twins(world)
     hold(world)
     return world
 
@@ -129,6 +149,10 @@ def _same_ids(world: World) -> None:
         )
         if old in world.connections:
             world.connections[new] = world.connections.pop(old)
+    for number, old_row in enumerate(list(world.peripherals.values())):
+        same = PeripheralId(f"{number:08d}-ad0c-4000-8000-000000000001")
+        del world.peripherals[old_row.uuid]
+        world.peripherals[same] = replace(old_row, uuid=same, alias=alias_of(same))
     instance = world.instances[INSTANCE]
     assert instance.adoption is not None
     former = tuple(replace(one, device=ids[one.device]) for one in instance.adoption.former)

@@ -60,7 +60,7 @@ def test_a_domain_is_adopted_by_name_or_uuid(bare: World, domain: str) -> None:
         host="host-1",
         name="guest-1",
         vm_state=VmState.PAUSED,
-        adoption=Adoption(),
+        adoption=Adoption(peripherals=True),
     )
     assert bare.instances == {INSTANCE: row}
     assert begun.answer.items() >= row.public().items()

@@ -102,7 +102,7 @@ def instance_of(found: Plan) -> Instance:
 
 def machine(**changed: Any) -> Machine:  # noqa: ANN401
     found = plan(**changed)
-    return sketch_of(instance_of(found), found.rows)
+    return sketch_of(instance_of(found), found.rows, found.interfaces)
 
 
 class TestOrder:
@@ -459,7 +459,7 @@ def test_any_mix_of_disks_is_refused_or_has_places_and_marks_of_its_own(  # noqa
     image = with_properties(**({} if bus is None else {"hw_disk_bus": bus}))
     try:
         found = plan(image, **asked)
-        made = sketch_of(instance_of(found), found.rows)
+        made = sketch_of(instance_of(found), found.rows, found.interfaces)
     except (BusUnsupported, TooManyDevices, NoFreePort, DeviceTypeUnsupported):
         return
     assert plan(image, **asked) == found
@@ -491,6 +491,6 @@ def test_one_disk_more_at_the_end_changes_no_other(volumes: list[VolumeId]) -> N
 def test_a_changed_image_changes_nothing_that_is_kept() -> None:
     """The specification holds what bore on a choice; a sketch of it asks for nothing else."""
     found = plan(with_properties(hw_disk_bus="scsi", hw_cdrom_bus="usb"), config_drive=True)
-    again = sketch_of(instance_of(found), found.rows)
+    again = sketch_of(instance_of(found), found.rows, found.interfaces)
     assert again.disks[-1].bus is Bus.USB
     assert ImageId(IMAGE) == found.specification.image

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from worker.errors import MachineUnsupported, NoFreePort
+from worker.errors import MachineUnsupported
 from worker.model.address import DriveAddress, PciAddress
 from worker.model.block_device import Bus, DeviceType
+from worker.model.controllers import interface_addresses
 from worker.model.disk import Disk
-from worker.model.ids import InstanceId, PortId
+from worker.model.ids import InstanceId, PeripheralId, PortId
 from worker.model.machine import Kernel, Machine
+from worker.model.peripheral import Peripheral
 from worker.model.source import BlockSource, DiskFormat, DiskOptions, FileSource
 from worker.model.specification import Firmware, Interface, InterfaceKind, Shape
 from worker.virt.layout import read_layout
@@ -75,6 +77,24 @@ USER = replace(
     kind=InterfaceKind.USER,
     target=None,
 )
+SHAPE_PC = Shape(machine_type="pc-i440fx-7.2", scsi_model="lsilogic", floppy=True)
+
+
+def placed(shape: Shape, *interfaces: Interface) -> tuple[Peripheral, ...]:
+    """Return them as a machine has them: each with its alias, at its address."""
+    places = interface_addresses(shape, len(interfaces))
+    return tuple(
+        Peripheral(
+            uuid=PeripheralId(str(one.port)),
+            instance=InstanceId("0f2b8f7e-95ff-4fd5-8a0a-0b7c9f3f6c11"),
+            what=one,
+            alias=f"ua-{one.port}",
+            address=place,
+        )
+        for one, place in zip(interfaces, places, strict=True)
+    )
+
+
 SERVER = Machine(
     instance=InstanceId("0f2b8f7e-95ff-4fd5-8a0a-0b7c9f3f6c11"),
     name="a <name> & more",
@@ -83,7 +103,7 @@ SERVER = Machine(
     shape=Shape(pcie_ports=10),
     firmware=Firmware.UEFI,
     disks=(ROOT, VOLUME, CONFIG),
-    interfaces=(BRIDGE,),
+    interfaces=placed(Shape(), BRIDGE),
     console="/instances/console.log",
 )
 FLOPPY = replace(
@@ -99,10 +119,10 @@ MACHINES = {
     "q35-uefi": SERVER,
     "pc-floppy": replace(
         SERVER,
-        shape=Shape(machine_type="pc-i440fx-7.2", scsi_model="lsilogic", floppy=True),
+        shape=SHAPE_PC,
         firmware=Firmware.BIOS,
         disks=(replace(ROOT, address=PciAddress(bus=0, slot=8)), VOLUME, FLOPPY),
-        interfaces=(BRIDGE, TAP, USER),
+        interfaces=placed(SHAPE_PC, BRIDGE, TAP, USER),
     ),
     "q35-kernel": replace(
         SERVER,
@@ -165,8 +185,3 @@ def test_a_kernel_may_come_without_ramdisk_and_command_line() -> None:
 def test_a_name_that_no_xml_holds_is_named(name: str) -> None:
     with pytest.raises(MachineUnsupported, match="cannot be written as XML"):
         domain_element(replace(SERVER, name=name), "qemu")
-
-
-def test_more_interfaces_than_ports_are_refused() -> None:
-    with pytest.raises(NoFreePort):
-        domain_element(replace(SERVER, interfaces=(BRIDGE,) * 9), "qemu")

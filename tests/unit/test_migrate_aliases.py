@@ -28,7 +28,7 @@ from worker.model.operation import OperationState
 from worker.model.peripheral import Peripheral
 from worker.model.peripheral_rows import rows_of_layout
 from worker.model.source import HostVolume
-from worker.model.specification import Interface, Specification
+from worker.model.specification import Interface, InterfaceKind, Specification
 from worker.model.update import Event, Update
 
 ASKED = operation("migrate_aliases", instance_uuid=INSTANCE)
@@ -357,10 +357,13 @@ def test_a_device_of_a_kind_that_is_unknown_gets_no_row() -> None:
     taken = rows_of_layout(INSTANCE, known, lambda _device: FIRST.uuid)
     assert [(row.former, str(row.what)[:3]) for row in taken.rows] == [
         ("ua-x", "Int"),
+        ("ua-x", "Int"),
         (None, "usb"),
     ]
+    whats = [row.what for row in taken.rows]
+    kinds = [what.kind for what in whats if isinstance(what, Interface)]
+    assert kinds == [InterfaceKind.USER, InterfaceKind.OTHER]
     assert sorted(taken.left_out.values()) == [
         "a host device of this kind is unknown here",
-        "an interface of type direct is unknown here",
         "another host device of the guest is named alike",
     ]

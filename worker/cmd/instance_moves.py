@@ -12,6 +12,7 @@ from worker.cmd.output import print_fields, print_json, print_rows, say
 from worker.errors import RequestMalformed
 
 DISKS = ("device_name", "volume_id", "serial", "alias", "former_serial", "former_alias", "written")
+PERIPHERALS = ("kind", "mac_address", "network", "host_device", "address", "alias")
 CARRIED = ("device_name", "volume_id", "serial", "alias", "address")
 
 
@@ -25,11 +26,13 @@ def adopt(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(answer)
         return asking.DONE
-    disks, left_out = answer.pop("block_devices"), answer.pop("left_out")
+    disks, others = answer.pop("block_devices"), answer.pop("peripherals")
+    left_out = answer.pop("left_out")
     print_fields(answer, as_json=False)
-    if disks:
-        print()
-        print_rows(disks, DISKS, as_json=False)
+    for rows, columns in ((disks, DISKS), (others, PERIPHERALS)):
+        if rows:
+            print()
+            print_rows(rows, columns, as_json=False)
     for target, why in left_out.items():
         say(f"{target} is left out: {why}")
     return asking.DONE
@@ -83,7 +86,12 @@ def _print(found: Mapping[str, Any], *, as_json: bool) -> None:
         print_json(found)
         return
     print_fields(
-        {name: value for name, value in found.items() if name != "block_devices"}, as_json=False
+        {
+            name: value
+            for name, value in found.items()
+            if name not in ("block_devices", "peripherals")
+        },
+        as_json=False,
     )
     print()
     print_rows(found["block_devices"], CARRIED, as_json=False)

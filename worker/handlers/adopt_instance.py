@@ -34,7 +34,7 @@ class AdoptInstance:
 
 
 def adopt_instance(request: AdoptInstance, ports: Ports) -> Begun:
-    """Make the rows of the instance and its disks, and have an operation mark the disks.
+    """Make the rows of the instance and its devices, and have an operation mark these.
 
     Rows and operation are durable together, so a worker that dies leaves all or nothing. Alias
     and serial go into the persistent layout, and one that holds volumes off the hypervisor's
@@ -65,7 +65,7 @@ def _take_in(instance: Instance, planned: Plan, answer: dict[str, Any], ports: P
             ports.connections.put(row, row.connection)
     if operation is not None:
         ports.own_operations.begin(operation)
-    ports.instances.insert(instance, rows)
+    ports.instances.insert(instance, rows, planned.peripherals)
     named = None if operation is None else operation.id
     return Begun(answer=answer | {"operation_id": named}, operation=operation)
 

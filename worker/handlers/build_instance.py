@@ -11,13 +11,15 @@ from worker.errors import (
     LocalDiskUnavailable,
 )
 from worker.handlers.config_drive import write_config_drive
-from worker.handlers.plan_instance import decided, taken_up
+from worker.handlers.plan_instance import decided, operation_of, taken_up
 from worker.handlers.reach_volume import Way, let_go, reach
 from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.build import interfaces_of
 from worker.model.build_machine import OnHost, machine_of, specification_of
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
 from worker.model.instance import Instance, VmState
 from worker.model.machine import Kernel
+from worker.model.peripheral import Peripheral
 from worker.model.source import HostVolume
 from worker.model.specification import LocalDisk
 from worker.model.volume import Attachment
@@ -49,8 +51,8 @@ def build_instance(request: BuildInstance, ports: Ports) -> None:
 
 
 def _begun(request: BuildInstance, ports: Ports) -> Instance:
-    instance, rows = decided(request, ports)
-    ports.instances.insert(instance, rows)
+    instance, plan = decided(request, ports)
+    ports.instances.insert(instance, plan.rows, plan.interfaces)
     return instance
 
 
@@ -81,7 +83,7 @@ def _build(
         undo.by(_undefine_ours, instance, rows, ports)
         kernel = _kernel(instance, ports)
         parts = OnHost(disks=found, config=config, kernel=kernel, console=console)
-        ports.machines.define(machine_of(instance, rows, parts))
+        ports.machines.define(machine_of(instance, rows, _interfaces(instance, ports), parts))
 
         undo.by(ports.power.cut, instance.uuid)
         ports.power.start(instance.uuid)
@@ -97,10 +99,18 @@ def _finish(uuid: InstanceId, ports: Ports) -> None:
     state = ports.guests.describe(uuid).vm_state
     for row in rows:
         ports.devices.save(replace(row, status=DeviceStatus.ATTACHED))
+    for interface in ports.peripherals.of_instance(uuid):
+        ports.peripherals.save(replace(interface, status=DeviceStatus.ATTACHED))
     ports.instances.save(replace(instance, vm_state=state, task_state=None))
     for row in rows:
         if row.attachment is not None:
             ports.attachments.complete(row.attachment)
+
+
+def _interfaces(instance: Instance, ports: Ports) -> tuple[Peripheral, ...]:
+    """Planned anew, for an older release that had begun the build kept no rows of them."""
+    operation = operation_of(ports).id
+    return interfaces_of(operation, instance.uuid, specification_of(instance))
 
 
 def _own(uuid: InstanceId, ports: Ports) -> list[BlockDevice]:
@@ -113,12 +123,16 @@ def _mark(instance: Instance, ports: Ports) -> None:
     """Read the rows anew: what they say of attachment and connection is what is left behind."""
     for row in ports.devices.of_instance(instance.uuid):
         ports.devices.save(replace(row, status=DeviceStatus.ERROR))
+    for interface in ports.peripherals.of_instance(instance.uuid):
+        ports.peripherals.save(replace(interface, status=DeviceStatus.ERROR))
     ports.instances.save(replace(instance, vm_state=VmState.ERROR, task_state=None))
 
 
 def _remove_rows(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
     for row in rows:
         ports.devices.remove(row)
+    for interface in ports.peripherals.of_instance(instance.uuid):
+        ports.peripherals.remove(interface)
     ports.instances.remove(instance.uuid)
 
 

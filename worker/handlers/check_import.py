@@ -14,6 +14,7 @@ from worker.handlers.carried_aliases import with_aliases
 from worker.handlers.files_here import check_files
 from worker.model.block_device import BlockDevice
 from worker.model.carried import RELEASED, Carried, read
+from worker.model.peripheral import Peripheral
 from worker.model.volume import VolumeStatus
 from worker.ports import Ports
 
@@ -40,11 +41,14 @@ def check_import(request: CheckImport, ports: Ports) -> dict[str, Any]:
     _check_domain(carried, ports)
     for row in carried.rows:
         _check_row(row, ports)
+    for peripheral in carried.peripherals:
+        _check_peripheral(peripheral, ports)
     carried = with_aliases(carried, ports)
     return {
         "uuid": carried.instance.uuid,
         "name": carried.instance.name,
         "block_devices": [row.public() for row in carried.rows],
+        "peripherals": [row.public() for row in carried.peripherals],
         "sources": check_files(carried, ports),
     }
 
@@ -83,3 +87,10 @@ def _check_row(row: BlockDevice, ports: Ports) -> None:
     if volume.status is not VolumeStatus.AVAILABLE and not volume.multiattach and not held:
         message = f"volume {volume.id} is {volume.status}, and not for instance {row.instance}"
         raise VolumeInUse(message)
+
+
+def _check_peripheral(row: Peripheral, ports: Ports) -> None:
+    known = ports.peripherals.look(row.uuid)
+    if known is not None and known.instance != row.instance:
+        message = f"id {row.uuid} was used before"
+        raise IdTaken(message)

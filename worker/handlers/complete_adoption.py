@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from worker.errors import DeviceAmbiguous, InstanceNotFound
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance
-from worker.model.marking import MarkChange, changes_between, ways_back
+from worker.model.marking import (
+    MarkChange,
+    changes_between,
+    peripheral_changes,
+    peripheral_ways_back,
+    ways_back,
+)
 from worker.model.marks import Adoption
 from worker.ports import Ports
 from worker.undo import Undo
@@ -21,7 +27,7 @@ class CompleteAdoption:
 
 
 def complete_adoption(request: CompleteAdoption, ports: Ports) -> None:
-    """Mark every disk of the persistent layout; where that fails nothing was adopted.
+    """Mark every device of the persistent layout; where that fails nothing was adopted.
 
     A guest that holds volumes is taken off the hypervisor's autostart, which would start it before
     they are connected.
@@ -64,27 +70,34 @@ def _was_on_autostart(instance: Instance) -> bool:
 
 
 def _changes(instance: Instance, ports: Ports) -> tuple[MarkChange, ...]:
-    """Return what is to be written; raises DeviceAmbiguous for a disk that has changed since."""
+    """Return what is to be written; raises DeviceAmbiguous for a device that has changed since."""
     layout = ports.guests.describe(instance.uuid).persistent
     rows, adoption = ports.devices.of_instance(instance.uuid), instance.adoption or Adoption()
+    others = ports.peripherals.of_instance(instance.uuid)
     found = () if layout is None else changes_between(layout, rows, adoption)
     lost = {row.target for row in rows if adoption.marks_of(row.uuid) is not None}
-    lost -= {change.device.facts.get("target") for change in found}
+    lost -= {str(change.device.facts.get("target")) for change in found}
+    changes = () if layout is None else peripheral_changes(layout, others)
+    borne = {change.wanted.alias for change in changes}
+    lost |= {str(row.what) for row in others if row.alias not in borne}
     if lost:
         message = f"{', '.join(sorted(lost))} changed while the instance was adopted; adopt it anew"
         raise DeviceAmbiguous(message)
-    return found
+    return (*found, *changes)
 
 
 def _unmark(instance: Instance, ports: Ports) -> None:
     layout = ports.guests.describe(instance.uuid).persistent
     rows, adoption = ports.devices.of_instance(instance.uuid), instance.adoption or Adoption()
     if layout is not None:
-        ports.definitions.mark(instance.uuid, ways_back(layout, rows, adoption))
+        others = peripheral_ways_back(layout, ports.peripherals.of_instance(instance.uuid))
+        ports.definitions.mark(instance.uuid, (*ways_back(layout, rows, adoption), *others))
 
 
 def _take_back(instance: Instance, ports: Ports) -> None:
     for row in ports.devices.of_instance(instance.uuid):
         ports.connections.drop(row.uuid)
         ports.devices.remove(row)
+    for peripheral in ports.peripherals.of_instance(instance.uuid):
+        ports.peripherals.remove(peripheral)
     ports.instances.remove(instance.uuid)

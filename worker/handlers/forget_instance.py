@@ -10,7 +10,13 @@ from worker.model.carried import RELEASED
 from worker.model.guest import Layout
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance
-from worker.model.marking import MarkChange, changes_between, ways_back
+from worker.model.marking import (
+    MarkChange,
+    changes_between,
+    peripheral_changes,
+    peripheral_ways_back,
+    ways_back,
+)
 from worker.model.marks import Adoption
 from worker.model.operation import OperationState
 from worker.ports import Ports
@@ -56,6 +62,8 @@ def forget_instance(request: ForgetInstance, ports: Ports) -> None:
         for row in rows:
             ports.connections.drop(row.uuid)
             ports.devices.remove(row)
+        for peripheral in ports.peripherals.of_instance(instance.uuid):
+            ports.peripherals.remove(peripheral)
         ports.instances.remove(instance.uuid)
 
 
@@ -87,13 +95,17 @@ def _check_may_go(instance: Instance, rows: Sequence[BlockDevice]) -> None:
 def _take_marks(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
     layout = _persistent(instance, ports)
     if layout is not None:
-        _mark(instance, ways_back(layout, rows, instance.adoption or Adoption()), ports)
+        others = peripheral_ways_back(layout, ports.peripherals.of_instance(instance.uuid))
+        disks = ways_back(layout, rows, instance.adoption or Adoption())
+        _mark(instance, (*disks, *others), ports)
 
 
 def _mark_again(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
     layout = _persistent(instance, ports)
     if layout is not None:
-        _mark(instance, changes_between(layout, rows, instance.adoption or Adoption()), ports)
+        others = peripheral_changes(layout, ports.peripherals.of_instance(instance.uuid))
+        disks = changes_between(layout, rows, instance.adoption or Adoption())
+        _mark(instance, (*disks, *others), ports)
 
 
 def _mark(instance: Instance, changes: Sequence[MarkChange], ports: Ports) -> None:

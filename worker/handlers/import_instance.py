@@ -88,7 +88,7 @@ def _define(request: ImportInstance, carried: Carried, ports: Ports) -> None:
         undo.by(ports.definitions.drop, instance.uuid)
         ports.definitions.define(instance.uuid, carried.text, sources, beside)
 
-        ports.moves.bring_in(instance, carried.rows)
+        ports.moves.bring_in(instance, carried.rows, carried.peripherals)
         undo.commit_point()
 
 

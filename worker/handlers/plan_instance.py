@@ -7,7 +7,6 @@ from worker.errors import (
     InstanceWrongState,
     VolumeInUse,
 )
-from worker.model.block_device import BlockDevice
 from worker.model.build import Plan, images_of, planned, sized
 from worker.model.build_checks import check_wanted
 from worker.model.build_disks import Facts, is_of, root_row, wanted_disks
@@ -31,7 +30,7 @@ def taken_up(wanted: Wanted, ports: Ports) -> Instance | None:
 
     Raises InstanceTaken when it is another's, InstanceWrongState when it was destroyed since.
     """
-    operation = _operation(ports).id
+    operation = operation_of(ports).id
     try:
         instance = ports.instances.get(wanted.instance_uuid)
     except InstanceNotFound as error:
@@ -45,21 +44,22 @@ def taken_up(wanted: Wanted, ports: Ports) -> Instance | None:
     raise InstanceTaken(message)
 
 
-def decided(wanted: Wanted, ports: Ports) -> tuple[Instance, tuple[BlockDevice, ...]]:
-    """Return the instance as it will be, and its rows.
+def decided(wanted: Wanted, ports: Ports) -> tuple[Instance, Plan]:
+    """Return the instance as it will be, and the plan with its rows.
 
     What costs most is looked at last: images are fetched when nothing else speaks against it.
     """
     check_wanted(wanted)
     facts = _facts(wanted, ports)
     plan = planned(wanted, facts)
-    ports.machines.check(sketch_of(_instance(wanted, plan, ports), plan.rows))
+    ports.machines.check(sketch_of(_instance(wanted, plan, ports), plan.rows, plan.interfaces))
     plan = _with_sizes(plan, wanted, facts, ports)
     ports.local_disks.check_room(sum(disk.size for disk in plan.specification.disks))
-    return _instance(wanted, plan, ports), plan.rows
+    return _instance(wanted, plan, ports), plan
 
 
-def _operation(ports: Ports) -> Operation:
+def operation_of(ports: Ports) -> Operation:
+    """Return the operation that these ports are for."""
     operation = ports.progress.operation
     if operation is None:
         raise AssertionError
@@ -87,7 +87,7 @@ def _facts(wanted: Wanted, ports: Ports) -> Facts:
         if disk.volume_id is not None
     }
     return Facts(
-        operation=_operation(ports).id,
+        operation=operation_of(ports).id,
         images={image: ports.images.show(image) for image in sorted(images_of(wanted))},
         volumes=volumes,
         local_format=ports.local_disk_format,

@@ -10,11 +10,13 @@ from worker.errors import (
     LocalDiskUnavailable,
     StateKept,
 )
-from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.block_device import DeviceStatus
 from worker.model.carried import Base, Carried
 from worker.model.guest import Guest, Layout
+from worker.model.host_device import HostDevice
 from worker.model.ids import BlockDeviceId
 from worker.model.instance import Instance
+from worker.model.peripheral import DeviceRow, Peripheral
 from worker.model.specification import LocalDisk
 from worker.ports import Ports
 
@@ -31,12 +33,15 @@ def taken_down(instance: Instance, ports: Ports) -> Carried:
     layout = _layout_of_stopped(instance, ports.guests.describe(instance.uuid))
     _check_no_more_is_kept(instance, ports)
     rows = ports.devices.of_instance(instance.uuid)
-    _check_at_rest(rows)
+    others = ports.peripherals.of_instance(instance.uuid)
+    _check_at_rest((*rows, *others))
+    _check_carried(others)
     volumes = {row.alias for row in rows if not row.local}
     carried = Carried(
         instance=replace(instance, task_state=None),
         rows=rows,
         text=ports.definitions.read(instance.uuid),
+        peripherals=others,
         sources={
             disk.alias: disk.source
             for disk in layout.disks
@@ -57,11 +62,18 @@ def _check_no_more_is_kept(instance: Instance, ports: Ports) -> None:
         raise StateKept(message)
 
 
-def _check_at_rest(rows: Sequence[BlockDevice]) -> None:
+def _check_at_rest(rows: Sequence[DeviceRow]) -> None:
     for row in rows:
         if row.status not in AT_REST:
-            message = f"block device {row.uuid} is {row.status}; release or detach it first"
+            message = f"device {row.alias} is {row.status}; release or detach it first"
             raise DeviceWrongState(message)
+
+
+def _check_carried(peripherals: Sequence[Peripheral]) -> None:
+    for row in peripherals:
+        if isinstance(row.what, HostDevice):
+            message = f"{row.what} is a device of this host; detach it first"
+            raise StateKept(message)
 
 
 def _layout_of_stopped(instance: Instance, guest: Guest) -> Layout:

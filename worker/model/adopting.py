@@ -11,9 +11,11 @@ from worker.model.address import DriveAddress
 from worker.model.alias import alias_of
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType, SourceType
 from worker.model.guest import Guest, GuestDisk
-from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
+from worker.model.ids import BlockDeviceId, InstanceId, PeripheralId, VolumeId, new_uuid
 from worker.model.marking import marks_of
 from worker.model.marks import Adoption, Former, Marks
+from worker.model.peripheral import Peripheral
+from worker.model.peripheral_rows import rows_of_layout
 from worker.model.serials import drawn, has_serial, serial_for
 from worker.model.volume import Attachment, Volume
 
@@ -65,24 +67,27 @@ class Adopted:
 class Plan:
     """All that an adoption would do; ``left_out`` says of a target why it becomes no row.
 
-    ``autostart`` is whether the hypervisor starts the guest by itself.
+    ``autostart`` is whether the hypervisor starts the guest by itself. ``peripherals`` are the rows
+    of its interfaces and host devices.
     """
 
     adopted: tuple[Adopted, ...]
     left_out: Mapping[str, str]
     transient: bool
     autostart: bool
+    peripherals: tuple[Peripheral, ...] = ()
 
     @property
     def adoption(self) -> Adoption:
         """What is kept of how it was."""
         former = (Former(device=one.row.uuid, marks=one.former) for one in self.adopted)
-        return Adoption(former=tuple(former), autostart=self.autostart)
+        return Adoption(former=tuple(former), autostart=self.autostart, peripherals=True)
 
     @property
     def marks(self) -> bool:
         """Whether the persistent layout, if there is one, is to be changed."""
-        return not self.transient and any(one.remarked for one in self.adopted)
+        wanted = bool(self.peripherals) or any(one.remarked for one in self.adopted)
+        return wanted and not self.transient
 
     @property
     def taken_off_autostart(self) -> bool:
@@ -95,6 +100,7 @@ class Plan:
             "takes_effect": self._effect(),
             "taken_off_autostart": self.taken_off_autostart,
             "block_devices": [self._public(one) for one in self.adopted],
+            "peripherals": [dict(one.public()) for one in self.peripherals],
             "left_out": dict(self.left_out),
         }
 
@@ -140,11 +146,14 @@ def plan(
         row = _row(guest.instance, disk, held.get(disk.target), root, serials)
         serials += [row.uuid] if row.serial is None else [row.serial]
         adopted.append(Adopted(row=row, former=marks_of(disk), held=held.get(disk.target)))
+    layout = guest.persistent or guest.live
+    others = rows_of_layout(guest.instance, layout, lambda _: PeripheralId(new_uuid()))
     return Plan(
         adopted=_with_units(adopted),
-        left_out=left_out,
+        left_out={**left_out, **others.left_out},
         transient=guest.persistent is None,
         autostart=autostart,
+        peripherals=others.rows,
     )
 
 

@@ -6,8 +6,10 @@ what the first one did. Everything that can be refused is refused here or before
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from uuid import UUID, uuid5
 
-from worker.model.block_device import BlockDevice, DeviceType
+from worker.model.block_device import BlockDevice, DeviceStatus, DeviceType
 from worker.model.build_checks import SECTOR, refuse
 from worker.model.build_disks import Facts, rows_of, wanted_disks
 from worker.model.build_shape import (
@@ -16,9 +18,11 @@ from worker.model.build_shape import (
     honoured,
     shape_of,
 )
-from worker.model.ids import ImageId
+from worker.model.ids import ImageId, InstanceId, OperationId, PeripheralId
 from worker.model.image import GIB, Image, ImageFile
 from worker.model.networks import interface_of
+from worker.model.peripheral import Peripheral
+from worker.model.peripheral_rows import rows_of_specification
 from worker.model.source import DiskFormat
 from worker.model.specification import LocalDisk, Specification
 from worker.model.wanted import Wanted, WantedDisk
@@ -29,10 +33,14 @@ UNKNOWN = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is frozen with the instance, and a row for each of its disks, the root first."""
+    """What is frozen with the instance, and a row for each of its disks, the root first.
+
+    And one for each of its interfaces, in their order.
+    """
 
     specification: Specification
     rows: tuple[BlockDevice, ...]
+    interfaces: tuple[Peripheral, ...] = ()
 
 
 def images_of(wanted: Wanted) -> frozenset[ImageId]:
@@ -66,7 +74,11 @@ def planned(wanted: Wanted, facts: Facts) -> Plan:
         config_drive=wanted.config_drive or properties.get("img_config_drive") == "mandatory",
         metadata=dict(wanted.metadata),
     )
-    return Plan(specification=_with_kernel(wanted, properties, specification), rows=rows)
+    return Plan(
+        specification=_with_kernel(wanted, properties, specification),
+        rows=rows,
+        interfaces=interfaces_of(facts.operation, wanted.instance_uuid, specification),
+    )
 
 
 def sized(plan: Plan, files: Mapping[ImageId, ImageFile], images: Mapping[ImageId, Image]) -> Plan:
@@ -80,7 +92,19 @@ def sized(plan: Plan, files: Mapping[ImageId, ImageFile], images: Mapping[ImageI
     )
     sizes = {disk.uuid: _gib(disk.size) for disk in disks}
     rows = (replace(row, volume_size=sizes.get(row.uuid, row.volume_size)) for row in plan.rows)
-    return Plan(specification=replace(plan.specification, disks=disks), rows=tuple(rows))
+    return replace(plan, specification=replace(plan.specification, disks=disks), rows=tuple(rows))
+
+
+def interfaces_of(
+    operation: OperationId, instance: InstanceId, specification: Specification
+) -> tuple[Peripheral, ...]:
+    """Return a row for each interface, the same ones each time; raises NoFreePort."""
+    rows = rows_of_specification(instance, specification, partial(_interface_row, operation))
+    return tuple(replace(row, status=DeviceStatus.ATTACHING) for row in rows)
+
+
+def _interface_row(operation: OperationId, port: str) -> PeripheralId:
+    return PeripheralId(str(uuid5(UUID(operation), port)))
 
 
 def _check_memory(wanted: Wanted, image: Image | None) -> None:

@@ -16,6 +16,7 @@ from worker.model.guest import Guest
 from worker.model.ids import BlockDeviceId, InstanceId
 from worker.model.instance import Instance, VmState
 from worker.model.machine import Kernel, Machine
+from worker.model.peripheral import Peripheral
 from worker.model.placement import place
 from worker.model.source import DiskOptions, FileSource, HostVolume
 from worker.model.specification import Specification
@@ -34,7 +35,12 @@ class OnHost:
     console: str | None = None
 
 
-def machine_of(instance: Instance, rows: Sequence[BlockDevice], found: OnHost) -> Machine:
+def machine_of(
+    instance: Instance,
+    rows: Sequence[BlockDevice],
+    interfaces: Sequence[Peripheral],
+    found: OnHost,
+) -> Machine:
     """Join what was decided with where each part is; raises NoFreePort, TooManyDevices."""
     kept = specification_of(instance)
     disks = [disk_of(row, found.disks[row.uuid]) for row in rows]
@@ -48,13 +54,15 @@ def machine_of(instance: Instance, rows: Sequence[BlockDevice], found: OnHost) -
         shape=kept.shape,
         firmware=kept.firmware,
         disks=tuple(disks),
-        interfaces=kept.interfaces,
+        interfaces=tuple(interfaces),
         kernel=found.kernel,
         console=found.console,
     )
 
 
-def sketch_of(instance: Instance, rows: Sequence[BlockDevice]) -> Machine:
+def sketch_of(
+    instance: Instance, rows: Sequence[BlockDevice], interfaces: Sequence[Peripheral]
+) -> Machine:
     """Return the machine as it will be, its disks nowhere yet: enough to see whether it can be."""
     kept = specification_of(instance)
     nowhere = OnHost(
@@ -62,7 +70,7 @@ def sketch_of(instance: Instance, rows: Sequence[BlockDevice]) -> Machine:
         config=NOWHERE if kept.config_drive else None,
         kernel=None if kept.kernel is None else Kernel(kernel=NOWHERE.source.path),
     )
-    return machine_of(instance, rows, nowhere)
+    return machine_of(instance, rows, interfaces, nowhere)
 
 
 def specification_of(instance: Instance) -> Specification:

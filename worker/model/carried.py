@@ -12,10 +12,19 @@ from worker.errors import RequestMalformed
 from worker.model.address import parse_address
 from worker.model.alias import is_kept
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType, SourceType
-from worker.model.ids import AttachmentId, BlockDeviceId, ImageId, InstanceId, is_uuid
+from worker.model.ids import (
+    AttachmentId,
+    BlockDeviceId,
+    ImageId,
+    InstanceId,
+    PeripheralId,
+    PortId,
+    is_uuid,
+)
 from worker.model.instance import Instance, VmState
+from worker.model.peripheral import Peripheral
 from worker.model.source import DiskFormat
-from worker.model.specification import LocalDisk
+from worker.model.specification import Interface, InterfaceKind, LocalDisk
 from worker.model.specification_plain import adoption_of, json_of, specification_of
 
 FORMAT = "blockworker instance 1"
@@ -59,6 +68,7 @@ class Carried:
     instance: Instance
     rows: tuple[BlockDevice, ...]
     text: str
+    peripherals: tuple[Peripheral, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     held: Mapping[BlockDeviceId, AttachmentId] = field(default_factory=dict)
     bases: Mapping[BlockDeviceId, Base] = field(default_factory=dict)
@@ -85,6 +95,7 @@ def written(carried: Carried) -> dict[str, Any]:
             "specification": json_of(instance.specification, instance.adoption),
         },
         "block_devices": [row.public() | {"volume_type": row.volume_type} for row in carried.rows],
+        "peripherals": [{**row.public(), "former": row.former} for row in carried.peripherals],
         "sources": dict(carried.sources),
         "bases": {row: asdict(base) for row, base in carried.bases.items()},
         "nvram": carried.nvram,
@@ -107,6 +118,9 @@ def read(document: str, host: str) -> Carried:
             instance=instance,
             rows=rows,
             text=_string(found["domain_xml"]),
+            peripherals=tuple(
+                _peripheral(row, instance.uuid) for row in found.get("peripherals", [])
+            ),
             sources={_string(key): _string(path) for key, path in found["sources"].items()},
             held={key: AttachmentId(_uuid(one)) for key, one in held.items() if one is not None},
             bases={_uuid(key): _base(base) for key, base in found["bases"].items()},
@@ -161,6 +175,29 @@ def _row(kept: Mapping[str, Any], instance: InstanceId) -> BlockDevice:
         multiattach=bool(kept["multiattach"]),
         encrypted=bool(kept["encrypted"]),
         delete_on_termination=bool(kept["delete_on_termination"]),
+    )
+
+
+def _peripheral(kept: Mapping[str, Any], instance: InstanceId) -> Peripheral:
+    """An interface: a device of the host stays there. An older release kept rows of neither."""
+    alias, port, address = _string(kept["alias"]), kept["port_id"], kept["address"]
+    if kept["instance_uuid"] != instance or not is_kept(alias):
+        message = f"interface {kept['uuid']} is of another instance, or its alias is no alias"
+        raise ValueError(message)
+    return Peripheral(
+        uuid=PeripheralId(_uuid(kept["uuid"])),
+        instance=instance,
+        what=Interface(
+            port=None if port is None else PortId(_uuid(port)),
+            kind=InterfaceKind(kept["network"]),
+            mac=_string(kept["mac_address"]),
+            target=_maybe(kept["target"]),
+            model=_string(kept["model"]),
+        ),
+        alias=alias,
+        former=_maybe(kept["former"]),
+        address=None if address is None else parse_address(address),
+        status=DeviceStatus.ATTACHED,
     )
 
 

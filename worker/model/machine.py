@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from worker.model.disk import Disk
 from worker.model.ids import InstanceId
-from worker.model.specification import Firmware, Interface, Shape
+from worker.model.peripheral import Peripheral
+from worker.model.specification import Firmware, Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +21,8 @@ class Kernel:
 class Machine:
     """Everything that a new domain is; ``memory`` is in MiB.
 
-    Each disk has its address. ``console`` is the file of this host into which the first serial
-    port is written.
+    Each disk and interface has its address. ``console`` is the file of this host into which the
+    first serial port is written.
     """
 
     instance: InstanceId
@@ -31,6 +32,6 @@ class Machine:
     shape: Shape
     firmware: Firmware
     disks: tuple[Disk, ...]
-    interfaces: tuple[Interface, ...] = ()
+    interfaces: tuple[Peripheral, ...] = ()
     kernel: Kernel | None = None
     console: str | None = None

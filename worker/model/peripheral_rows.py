@@ -20,7 +20,7 @@ KINDS: Mapping[str, InterfaceKind] = {
     "ethernet": InterfaceKind.TAP,
     "user": InterfaceKind.USER,
 }
-"""The kinds of interfaces that we know, by libvirt's name."""
+"""The kinds of interfaces that we make, by libvirt's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +53,15 @@ def rows_of_specification(
     )
 
 
-def rows_of_layout(instance: InstanceId, layout: Layout, draw: Draw) -> Taken:
+def rows_of_layout(instance: InstanceId, layout: Layout | None, draw: Draw) -> Taken:
     """Return the rows of what a guest of other hands has; the ports of its interfaces are unknown.
 
     ``draw`` is given the device as it is said for people.
     """
     rows: list[Peripheral] = []
     left_out: dict[str, str] = {}
-    devices: list[GuestInterface | GuestHostDevice] = [*layout.interfaces, *layout.host_devices]
+    devices: list[GuestInterface | GuestHostDevice] = []
+    devices += [] if layout is None else [*layout.interfaces, *layout.host_devices]
     for device in devices:
         name, what = _name(device), _what(device)
         if isinstance(what, str):
@@ -92,12 +93,9 @@ def _what(device: GuestInterface | GuestHostDevice) -> Plugged | str:
     """Return what the device is, or why there can be no row of it."""
     if isinstance(device, GuestHostDevice):
         return device.source or "a host device of this kind is unknown here"
-    kind = KINDS.get(device.kind)
-    if kind is None:
-        return f"an interface of type {device.kind} is unknown here"
     return Interface(
         port=None,
-        kind=kind,
+        kind=KINDS.get(device.kind, InterfaceKind.OTHER),
         mac=device.mac,
         target=device.target,
         model=device.model or "virtio",

@@ -84,11 +84,6 @@ class Interface:
     target: str | None = None
     model: str = "virtio"
 
-    @property
-    def alias(self) -> str:
-        """The handle by which it is found (DESIGN section 1.5)."""
-        return f"ua-{self.port}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Specification:

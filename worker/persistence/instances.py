@@ -13,7 +13,9 @@ from worker.errors import InstanceNotFound, InstanceTaken
 from worker.model.block_device import BlockDevice
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
+from worker.model.peripheral import Peripheral
 from worker.persistence.block_devices import adding
+from worker.persistence.peripherals import adding as adding_peripheral
 from worker.persistence.prepared import Query
 from worker.persistence.schema import INSTANCES as TABLE
 from worker.persistence.specification_json import adoption_of, json_of, specification_of
@@ -61,10 +63,19 @@ class SqlInstances(Instances):
         rows = self._unit.read(lambda connection: connection.execute(_OF_HOST, which).all())
         return tuple(sorted((instance_of(row) for row in rows), key=lambda one: one.name))
 
-    def insert(self, instance: Instance, devices: Sequence[BlockDevice] = ()) -> None:
-        """Add a row, and those of its disks, at once; raises InstanceTaken, IdTaken."""
+    def insert(
+        self,
+        instance: Instance,
+        devices: Sequence[BlockDevice] = (),
+        others: Sequence[Peripheral] = (),
+    ) -> None:
+        """Add a row, and those of its devices, at once.
+
+        Raises InstanceTaken, IdTaken, PeripheralTaken.
+        """
         now = self._unit.clock.now()
-        rows = (adding(device, now) for device in devices)
+        rows = [adding(device, now) for device in devices]
+        rows += [adding_peripheral(each, self._unit.host, now) for each in others]
         self._unit.commit(partial(adding_instance, instance_values(instance, now)), *rows)
 
     def save(self, instance: Instance) -> None:

@@ -15,9 +15,11 @@ from worker.model.carried import RELEASED
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance
 from worker.model.operation import Operation
+from worker.model.peripheral import Peripheral
 from worker.persistence.block_devices import refusal_of, row_values
 from worker.persistence.instances import adding_instance, instance_of, instance_values
 from worker.persistence.journal_rows import operation_values
+from worker.persistence.peripherals import bringing
 from worker.persistence.prepared import Change, Query
 from worker.persistence.schema import BLOCK_DEVICES, INSTANCES, OPERATIONS
 from worker.persistence.telling import highest
@@ -82,7 +84,12 @@ class SqlMoves(Moves):
         row = self._unit.read(lambda connection: _KEPT.first(connection, **which))
         return None if row is None else row.document
 
-    def bring_in(self, instance: Instance, devices: Sequence[BlockDevice]) -> None:
+    def bring_in(
+        self,
+        instance: Instance,
+        devices: Sequence[BlockDevice],
+        others: Sequence[Peripheral] = (),
+    ) -> None:
         """Make the instance and its rows this host's, at once and together."""
         now = self._unit.clock.now()
         times = {"created_at": now, "updated_at": now, "deleted_at": None}
@@ -90,6 +97,7 @@ class SqlMoves(Moves):
         self._unit.commit(
             partial(_bring_instance, instance, instance_values(instance, now)),
             *(partial(_bring_row, device, values) for device, values in rows),
+            *(bringing(each, instance.host, now) for each in others),
         )
 
 

@@ -52,6 +52,11 @@ _BEARING = Query(
 _INSERT = Change(insert(TABLE))
 _SAVE = Change(update(TABLE).where(*_IS_LIVE))
 _MOVE = Change(update(TABLE).where(*_IS_LIVE, TABLE.c.status == bindparam("seen")))
+_REVIVE = Change(
+    update(TABLE).where(
+        TABLE.c.uuid == bindparam("which"), TABLE.c.instance_uuid == bindparam("whose")
+    )
+)
 _REMOVE = Change(
     update(TABLE)
     .where(*_IS_LIVE)
@@ -123,6 +128,12 @@ def adding(peripheral: Peripheral, host: str, now: datetime) -> Write:
     return partial(_add, peripheral, values)
 
 
+def bringing(peripheral: Peripheral, host: str, now: datetime) -> Write:
+    """Return the write that makes a row of an instance as given, removed or of another host."""
+    times = {"created_at": now, "updated_at": now, "deleted_at": None}
+    return partial(_bring, peripheral, row_values(peripheral, host) | times)
+
+
 def row_values(peripheral: Peripheral, host: str) -> dict[str, Any]:
     """Return the columns of a live row, but for its times."""
     identity = {"uuid": peripheral.uuid, "instance_uuid": peripheral.instance, "host": host}
@@ -136,6 +147,16 @@ def refusal_of(peripheral: Peripheral, error: IntegrityError) -> Exception:
         if key in said or f"{TABLE.name}{column}" in said:
             return refusal(message.format(peripheral))
     return error
+
+
+def _bring(peripheral: Peripheral, values: dict[str, Any], connection: SqlConnection) -> None:
+    which = {"which": peripheral.uuid, "whose": peripheral.instance}
+    changed = {name: value for name, value in values.items() if name != "created_at"}
+    try:
+        if not _REVIVE.run(connection, {**changed, **which}):
+            _INSERT.run(connection, values)
+    except IntegrityError as error:
+        raise refusal_of(peripheral, error) from error
 
 
 def _add(peripheral: Peripheral, values: dict[str, Any], connection: SqlConnection) -> None:

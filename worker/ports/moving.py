@@ -11,6 +11,7 @@ from worker.model.ids import InstanceId
 from worker.model.instance import Instance
 from worker.model.marking import MarkChange
 from worker.model.operation import Operation
+from worker.model.peripheral import Peripheral
 from worker.model.source import DiskSource
 
 NewSources = Mapping[str, DiskSource]
@@ -138,7 +139,12 @@ class Moves(ABC):
         """Return the document that was kept of an instance of this host, None for none."""
 
     @abstractmethod
-    def bring_in(self, instance: Instance, devices: Sequence[BlockDevice]) -> None:
+    def bring_in(
+        self,
+        instance: Instance,
+        devices: Sequence[BlockDevice],
+        others: Sequence[Peripheral] = (),
+    ) -> None:
         """Make the instance and its rows this host's, at once and together.
 
         Rows of it that are there, released or removed, become as given; a document that was kept

@@ -155,8 +155,16 @@ class Instances(ABC):
         """Return the instances of this host, by name."""
 
     @abstractmethod
-    def insert(self, instance: Instance, devices: Sequence[BlockDevice] = ()) -> None:
-        """Add a row, and those of its disks, at once; raises InstanceTaken, IdTaken."""
+    def insert(
+        self,
+        instance: Instance,
+        devices: Sequence[BlockDevice] = (),
+        others: Sequence[Peripheral] = (),
+    ) -> None:
+        """Add a row, and those of its devices, at once.
+
+        Raises InstanceTaken, IdTaken, PeripheralTaken.
+        """
 
     @abstractmethod
     def save(self, instance: Instance) -> None:

@@ -12,7 +12,6 @@ from worker.model.address import PciAddress
 from worker.model.controllers import (
     IDE_ADDRESS,
     SATA_ADDRESS,
-    interface_addresses,
     root_ports,
     scsi_address,
     usb_address,
@@ -21,7 +20,7 @@ from worker.model.machine import Kernel, Machine
 from worker.model.specification import Firmware, Shape
 from worker.virt.capabilities import ARCHITECTURE
 from worker.virt.domain_xml import address_tree, disk_tree
-from worker.virt.interface_xml import interface_tree
+from worker.virt.peripherals import peripheral_tree
 
 _CPU_MODES = {"kvm": "host-model", "qemu": "maximum"}
 # What every cloud gives its guests: ticks that were missed are made up for.
@@ -104,9 +103,7 @@ def _devices(machine: Machine) -> etree._Element:
     devices = etree.Element("devices")
     devices.extend(_controllers(machine.shape))
     devices.extend(disk_tree(disk) for disk in machine.disks)
-    places = interface_addresses(machine.shape, len(machine.interfaces))
-    pairs = zip(machine.interfaces, places, strict=True)
-    devices.extend(interface_tree(each, each.alias, place) for each, place in pairs)
+    devices.extend(peripheral_tree(each) for each in machine.interfaces)
     devices.append(_serial(machine.console))
     # Said, since libvirt adds one where nothing is said, in a place of its own choice.
     etree.SubElement(devices, "memballoon", {"model": "none"})

@@ -9,14 +9,14 @@ from worker.errors import DomainNotFound, DomainTaken, HypervisorRefused
 from worker.model.controllers import empty_layout
 from worker.model.guest import Layout
 from worker.model.ids import InstanceId
-from worker.model.lookup import disk_by_alias
+from worker.model.lookup import disk_by_alias, find_by_alias
 from worker.model.machine import Machine
 from worker.ports import Machines
 from worker.virt.accel import domain_type
 from worker.virt.capabilities import check_accepted, check_supported
 from worker.virt.connection import LibvirtConnection
-from worker.virt.layout import addresses, read_layout
-from worker.virt.likeness import differences
+from worker.virt.layout import read_layout
+from worker.virt.likeness import differences, peripheral_differences
 from worker.virt.machine_xml import domain_element
 
 _WHOLLY = (
@@ -93,11 +93,10 @@ def _wrong(domain: libvirt.virDomain, machine: Machine) -> list[str]:
     """Return in words what libvirt keeps otherwise: it drops what it does not like in silence."""
     if not domain.isPersistent():
         return ["it is transient"]
-    xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-    layout = read_layout(xml)
+    layout = read_layout(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
     return [
         *_wrong_disks(layout, machine),
-        *_wrong_interfaces(xml, machine),
+        *_wrong_interfaces(layout, machine),
         *_wrong_places(layout, machine),
     ]
 
@@ -111,13 +110,14 @@ def _wrong_disks(layout: Layout, machine: Machine) -> list[str]:
     return found
 
 
-def _wrong_interfaces(xml: str, machine: Machine) -> list[str]:
-    aliases = addresses(xml).keys()
-    return [
-        f"interface {interface.alias} is not there"
-        for interface in machine.interfaces
-        if interface.alias not in aliases
-    ]
+def _wrong_interfaces(layout: Layout, machine: Machine) -> list[str]:
+    found: list[str] = []
+    for interface in machine.interfaces:
+        shown = find_by_alias(layout, interface.alias)
+        missing = ["is not there"]
+        different = missing if shown is None else peripheral_differences(shown, interface)
+        found += [f"interface {interface.alias} {each}" for each in different]
+    return found
 
 
 def _wrong_places(layout: Layout, machine: Machine) -> list[str]:

@@ -9,6 +9,7 @@ from tests.contract.persistence.scenes import (
     SteppedClock,
     a_device,
     an_instance,
+    an_interface,
     an_operation,
 )
 from worker.errors import AddressTaken, IdTaken, InstanceTaken, OperationNotFound
@@ -173,3 +174,32 @@ def test_an_operation_that_follows_is_kept_with_the_next_change_or_not_at_all(
         refused.instances.insert(instance)
     with pytest.raises(OperationNotFound):
         repositories.operations.get(other.id)
+
+
+def test_interfaces_are_brought_in_with_their_instance_removed_ones_too(
+    repositories: Repositories, elsewhere: Repositories
+) -> None:
+    instance, rows = pair()
+    card = an_interface(instance=instance.uuid, status=DeviceStatus.ATTACHED)
+    new = an_interface(instance=instance.uuid, status=DeviceStatus.ATTACHED)
+    repositories.for_call().instances.insert(instance, rows, [card])
+    call = repositories.for_call()
+    call.peripherals.remove(card)
+    call.instances.save(replace(instance, task_state=RELEASED))
+    call.unit.commit()
+    elsewhere.for_call().moves.bring_in(replace(instance, host=OTHER), rows, [card, new])
+    found = elsewhere.for_call().peripherals.of_instance(instance.uuid)
+    assert {(row.uuid, row.alias, row.deleted) for row in found} == {
+        (row.uuid, row.alias, False) for row in (card, new)
+    }
+
+
+def test_an_interface_of_another_instance_is_not_brought_in(repositories: Repositories) -> None:
+    instance, rows = pair(task_state=IMPORTING)
+    card = an_interface()
+    repositories.for_call().peripherals.insert(card)
+    with pytest.raises(IdTaken):
+        repositories.for_call().moves.bring_in(
+            instance, rows, [replace(card, instance=instance.uuid)]
+        )
+    assert repositories.for_call().moves.find(instance.uuid) is None
