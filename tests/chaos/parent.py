@@ -88,8 +88,13 @@ class Forked(Served):
 def parent() -> Iterator[Parent]:
     """Lend one; what it forked is gone afterwards."""
     command = [sys.executable, "-m", "tests.chaos.parent_process"]
+    # In a group of its own: whoever ends the run from outside does not end this one first.
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -10,6 +10,7 @@ import libvirt
 from tests.chaos import built_moves, instances, moves, peripherals
 from tests.chaos.stage import Case, Stage
 from tests.chaos.views import Views, attached, differences, gone, select_all
+from tests.guests import BOOT_TIMEOUT
 from worker.execution import Kind
 from worker.persistence.schema import BLOCK_DEVICES
 from worker.rpc.methods import OPERATIONS
@@ -33,6 +34,13 @@ def detach(stage: Stage, case: Case) -> None:
         wrong = differences(stage, case, gone(case))
         assert not wrong, f"after a detach that followed: {wrong}"
     stage.run("delete_volume", volume_id=case.volume)
+
+
+def differences_when_up(stage: Stage, case: Case, wanted: Views) -> list[str]:
+    """Look at all views once the guest speaks: what it said last may be of an earlier boot."""
+    if case.guest.runs:
+        case.guest.console.fresh(BOOT_TIMEOUT)
+    return differences(stage, case, wanted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +186,7 @@ SCENES = (
         arguments=_on_it,
         before=_off,
         after=_on,
+        differences=differences_when_up,
     ),
     Scene(
         name="stop a guest",
@@ -186,6 +195,7 @@ SCENES = (
         arguments=lambda case: _on_it(case, timeout=STOPS_WITHIN),
         before=_on,
         after=_off,
+        differences=differences_when_up,
     ),
     Scene(
         name="reboot a guest",
@@ -194,6 +204,7 @@ SCENES = (
         arguments=_on_it,
         before=_on,
         after=_on,
+        differences=differences_when_up,
     ),
     Scene(
         name="reboot a guest hard",
@@ -202,6 +213,7 @@ SCENES = (
         arguments=lambda case: _on_it(case, hard=True),
         before=_on,
         after=_on,
+        differences=differences_when_up,
     ),
     Scene(
         name="build an instance",

@@ -1,6 +1,7 @@
 """Every view of one attachment: ours, libvirt's two, QEMU's, the guest's, the volume service's."""
 
 import json
+import time
 from typing import Any
 
 import libvirt
@@ -24,6 +25,7 @@ from worker.persistence.schema import (
 
 Views = dict[str, Any]
 
+LATER = 3.0
 VIRTIO_SERIAL = 20
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 
@@ -70,7 +72,16 @@ _NOTHING: Views = {
 
 
 def differences(stage: Stage, case: Case, wanted: Views) -> list[str]:
-    """Look at all views; return where they are not what is wanted."""
+    """Look at all views; return where they are not what is wanted, and whether that passes."""
+    wrong = _differences(stage, case, wanted)
+    if wrong:
+        time.sleep(LATER)
+        later = _differences(stage, case, wanted)
+        wrong.append(f"{LATER:.0f} s later: {later or 'all as wanted'}")
+    return wrong
+
+
+def _differences(stage: Stage, case: Case, wanted: Views) -> list[str]:
     found = look(stage, case, seen=wanted["the guest sees it"])
     return [
         f"{name}: {found[name]!r}, not {value!r}"
