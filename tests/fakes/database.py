@@ -27,6 +27,7 @@ from worker.model.host_device import HostDevice
 from worker.model.ids import (
     AttachmentId,
     BlockDeviceId,
+    DeviceId,
     InstanceId,
     OperationId,
     PeripheralId,
@@ -383,7 +384,7 @@ class FakeOperations(Operations):
         waiting = [found for found in self.world.operations.values() if not found.state.ended]
         return tuple(self.get(operation.id) for operation in waiting)
 
-    def last_for(self, device: BlockDeviceId, method: str | None = None) -> Operation | None:
+    def last_for(self, device: DeviceId, method: str | None = None) -> Operation | None:
         found = [
             one
             for one in self.world.operations.values()

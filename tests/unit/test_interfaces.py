@@ -505,3 +505,44 @@ def test_an_error_of_the_hypervisor_is_told() -> None:
     assert ended.fault is not None
     assert ended.fault.code == HypervisorUnavailable.code
     assert world.events()[-1] == "instance.interface_attach.error"
+
+
+def refused_once(world: World, asked: Operation) -> FakeWorker:
+    """Have the guest refuse to let go, and then let go all the same."""
+    guest = world.guests[INSTANCE]
+    guest.busy = True
+    assert run(world, asked).fault is not None
+    guest.busy = False
+    worker = FakeWorker(world, guard=lambda: None)
+    finish(worker)
+    assert world.peripherals != {}
+    return worker
+
+
+@pytest.mark.parametrize(
+    ("world", "asked"),
+    [
+        (peripheral_scenes.attached(), detach_asked()),
+        (peripheral_scenes.given(), peripheral_scenes.take_asked()),
+    ],
+    ids=["interface", "host device"],
+)
+def test_what_a_guest_lets_go_of_late_is_gone_from_its_next_start_too(
+    world: World, asked: Operation
+) -> None:
+    worker = refused_once(world, asked)
+    world.guests[INSTANCE].live_peripherals.clear()
+    worker.look(INSTANCE)
+    finish(worker)
+    assert (interfaces(world), world.peripherals) == (([], []), {})
+
+
+def test_what_may_yet_be_there_is_not_called_gone() -> None:
+    world = peripheral_scenes.twins()
+    worker = refused_once(world, detach_asked())
+    guest = world.guests[INSTANCE]
+    ours, theirs = guest.live_peripherals.values()
+    guest.live_peripherals = {"net9": ours, ALIAS: replace(theirs, alias=ALIAS)}
+    worker.look(INSTANCE)
+    finish(worker)
+    assert row_of(EARLIER) in world.peripherals

@@ -1,27 +1,42 @@
 """See what became of a guest while nobody was told, and ask for what it takes to follow."""
 
+from collections.abc import Mapping
+
 from worker.errors import (
+    DeviceAmbiguous,
     GuestBusy,
     HypervisorRefused,
     HypervisorUnavailable,
     InstanceNotFound,
 )
 from worker.handlers.destroy_instance import DELETING
+from worker.handlers.detach_host_device import DetachHostDevice
+from worker.handlers.detach_interface import DetachInterface
 from worker.handlers.detach_volume import DetachVolume
 from worker.handlers.find_device import guest_of, looked_up
+from worker.handlers.find_peripheral import see
 from worker.handlers.heal_ghost import HealGhost, ghosts_of
 from worker.handlers.migrate_aliases import MigrateAliases, look_for_aliases
 from worker.handlers.resume_instance import ResumeInstance
 from worker.handlers.sync_power_state import FOLLOWED, SyncPowerState
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.guest import Guest
-from worker.model.ids import InstanceId
+from worker.model.ids import DeviceId, InstanceId
 from worker.model.instance import Instance, VmState
 from worker.model.lookup import disk_by_alias
 from worker.model.operation import OperationState
+from worker.model.peripheral import Peripheral, PeripheralKind
 from worker.ports import Ports
 
-Wanted = SyncPowerState | ResumeInstance | DetachVolume | HealGhost | MigrateAliases
+Wanted = (
+    SyncPowerState
+    | ResumeInstance
+    | DetachVolume
+    | DetachInterface
+    | DetachHostDevice
+    | HealGhost
+    | MigrateAliases
+)
 
 DETACH = "detach_volume"
 ASKED = (GuestBusy.code, HypervisorRefused.code, HypervisorUnavailable.code)
@@ -49,7 +64,8 @@ def look_at_guest(
     guest = guest_of(instance, ports)
     aliases = look_for_aliases(found, guest, ports) if first and guest is not None else ()
     power = _power(found, guest, resume=resume)
-    return aliases + power + tuple(_finish(row) for row in _let_go(found, guest, ports))
+    disks = tuple(_finish(row) for row in _let_go(found, guest, ports))
+    return aliases + power + disks + _peripherals_let_go(found, guest, ports)
 
 
 def _power(instance: Instance, guest: Guest | None, *, resume: bool) -> tuple[Wanted, ...]:
@@ -86,7 +102,7 @@ def _let_go(instance: Instance, guest: Guest | None, ports: Ports) -> tuple[Bloc
         for row in ports.devices.of_instance(instance.uuid)
         if row.status is DeviceStatus.ATTACHED
         and disk_by_alias(live, row.alias) is None
-        and _failed_last(row, ports)
+        and _failed_last(row.uuid, DETACH, ports)
         and not _kept(row, guest, ports)
     )
 
@@ -99,8 +115,35 @@ def _kept(row: BlockDevice, guest: Guest | None, ports: Ports) -> bool:
     return live is not None
 
 
-def _failed_last(row: BlockDevice, ports: Ports) -> bool:
-    last = ports.operations.last_for(row.uuid, DETACH)
+def _peripherals_let_go(
+    instance: Instance, guest: Guest | None, ports: Ports
+) -> tuple[DetachInterface | DetachHostDevice, ...]:
+    """Return how to finish with what a guest gave up after it had refused to."""
+    rows = ports.peripherals.of_instance(instance.uuid)
+    wanted = ((row, _DETACHES[row.kind]) for row in rows if row.status is DeviceStatus.ATTACHED)
+    return tuple(
+        request(instance_uuid=row.instance, peripheral_uuid=row.uuid)
+        for row, (method, request) in wanted
+        if _failed_last(row.uuid, method, ports) and not _may_have(row, guest, ports)
+    )
+
+
+_DETACHES: Mapping[PeripheralKind, tuple[str, type[DetachInterface | DetachHostDevice]]] = {
+    PeripheralKind.INTERFACE: ("detach_interface", DetachInterface),
+    PeripheralKind.HOST_DEVICE: ("detach_host_device", DetachHostDevice),
+}
+
+
+def _may_have(row: Peripheral, guest: Guest | None, ports: Ports) -> bool:
+    """What may be the row's counts as kept, as of disks."""
+    try:
+        return see(row, guest, ports).shown
+    except (DeviceAmbiguous, HypervisorRefused):
+        return True
+
+
+def _failed_last(row: DeviceId, method: str, ports: Ports) -> bool:
+    last = ports.operations.last_for(row, method)
     return (
         last is not None
         and last.state is OperationState.FAILED

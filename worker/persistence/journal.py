@@ -13,7 +13,7 @@ from sqlalchemy import Row, Select, bindparam, insert, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.errors import OperationConflict, OperationNotFound
-from worker.model.ids import BlockDeviceId, InstanceId, OperationId
+from worker.model.ids import DeviceId, InstanceId, OperationId
 from worker.model.operation import Operation, OperationState, Step
 from worker.model.secret import same_arguments
 from worker.persistence.columns import canonical
@@ -111,7 +111,7 @@ class SqlOperations(Operations):
         rows, steps = self._all(_UNFINISHED), _by_operation(self._all(_STEPS_OF_UNFINISHED))
         return tuple(operation_of(row, tuple(steps[row.id])) for row in rows)
 
-    def last_for(self, device: BlockDeviceId, method: str | None = None) -> Operation | None:
+    def last_for(self, device: DeviceId, method: str | None = None) -> Operation | None:
         """Return the newest operation that names the row, of that method, without its steps."""
         query = _LAST_FOR if method is None else _LAST_FOR.where(OPERATIONS.c.method == method)
         rows = self._all(query, device=device)

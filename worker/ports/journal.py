@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from worker.model.ids import BlockDeviceId, InstanceId, OperationId
+from worker.model.ids import DeviceId, InstanceId, OperationId
 from worker.model.operation import Fault, Operation, OperationState
 from worker.model.secret import Secret
 from worker.model.update import OutboxEntry, Update
@@ -81,7 +81,7 @@ class Operations(ABC):
         """Return what is queued or running, in the order it was accepted."""
 
     @abstractmethod
-    def last_for(self, device: BlockDeviceId, method: str | None = None) -> Operation | None:
+    def last_for(self, device: DeviceId, method: str | None = None) -> Operation | None:
         """Return the newest operation, or the newest of that method, that names the row."""
 
     @abstractmethod
