@@ -52,6 +52,17 @@ def test_an_interface_of_what_was_built_is_detached() -> None:
     assert (aliases(world), world.peripherals) == ([], {})
 
 
+def test_what_was_detached_and_purged_gets_no_row_again() -> None:
+    world = build_scenes.built()
+    (row,) = world.peripherals.values()
+    asked = peripheral_scenes.detach_asked(PortId(build_scenes.PORT), row.uuid)
+    assert run(world, asked).fault is None
+    world.unplugged.clear()
+    ports = fakes.ports(world)
+    instance, guest = ports.instances.get(INSTANCE), ports.guests.describe(INSTANCE)
+    assert lacking_rows(instance, guest.persistent, ports) == ()
+
+
 def test_a_build_that_is_stuck_says_so_of_its_interfaces() -> None:
     world = build_scenes.half_built()
     assert [row.status for row in world.peripherals.values()] == [DeviceStatus.ERROR]

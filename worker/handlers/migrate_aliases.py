@@ -16,6 +16,7 @@ from worker.model.migrating import Known, Migrated, Result, changes_of, migratio
 from worker.model.operation import Fault, OperationState
 from worker.model.peripheral import Peripheral
 from worker.model.peripheral_rows import rows_of_layout, rows_of_specification
+from worker.model.specification import Interface
 from worker.model.update import Event, Update
 from worker.ports import Ports
 
@@ -109,9 +110,16 @@ def _rows_of(
 ) -> Sequence[Peripheral]:
     draw = partial(_id, instance.uuid)
     if instance.specification is not None:
-        return rows_of_specification(instance.uuid, instance.specification, draw)
+        planned = rows_of_specification(instance.uuid, instance.specification, draw)
+        return [row for row in planned if _is_there(row, layout)]
     adopted = instance.adoption is not None and instance.adoption.peripherals
     return () if known or adopted else rows_of_layout(instance.uuid, layout, draw).rows
+
+
+def _is_there(row: Peripheral, layout: Layout) -> bool:
+    """One that was detached has no row once that is purged, and is to get no other."""
+    mac = row.what.mac if isinstance(row.what, Interface) else None
+    return any(row.alias == one.alias or mac == one.mac for one in layout.interfaces)
 
 
 def _id(instance: InstanceId, device: str) -> PeripheralId:
