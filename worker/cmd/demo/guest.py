@@ -30,12 +30,14 @@ class GuestReport:
     """A disk as the guest sees it.
 
     The size is in bytes. The serial is empty where the guest sees none; of a virtio disk's it sees
-    the first 20 characters.
+    the first 20 characters. Vendor and model are what the device says of itself.
     """
 
     device: str
     size: int
     serial: str
+    vendor: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,13 @@ def _parse(line: bytes) -> ConsoleReport | None:
     try:
         told = json.loads(text)
         disks = {
-            name: GuestReport(device=name, size=disk["size"], serial=disk["serial"])
+            name: GuestReport(
+                device=name,
+                size=disk["size"],
+                serial=disk["serial"],
+                vendor=disk.get("vendor", ""),
+                model=disk.get("model", ""),
+            )
             for name, disk in told["disks"].items()
         }
         interfaces = {name: str(mac) for name, mac in told["interfaces"].items()}

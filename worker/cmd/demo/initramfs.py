@@ -50,12 +50,22 @@ serial_of() {
     serial=${serial//\\/} serial=${serial//\"/}
 }
 
+# What the device says of itself; a virtio disk has a number for a vendor, and no model.
+maker_of() {
+    vendor= model=
+    read -r vendor 2>/dev/null <"$1/device/vendor"
+    read -r model 2>/dev/null <"$1/device/model"
+    vendor=${vendor//[\\\"]/} model=${model//[\\\"]/}
+}
+
 describe() {
     disks= comma=
     for entry in $seen; do
         name=${entry%%:*} size=${entry#*:}
         serial_of "/sys/block/$name"
-        disks="$disks$comma\"$name\": {\"size\": $((${size%%:*} * 512)), \"serial\": \"$serial\"}"
+        maker_of "/sys/block/$name"
+        said="\"serial\": \"$serial\", \"vendor\": \"$vendor\", \"model\": \"$model\""
+        disks="$disks$comma\"$name\": {\"size\": $((${size%%:*} * 512)), $said}"
         comma=", "
     done
     interfaces= comma=
