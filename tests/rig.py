@@ -13,6 +13,7 @@ from worker.model.ids import new_uuid
 from worker.rpc.client import Client
 from worker.rpc.hearing import Hearing
 from worker.steps import Watch, Watcher
+from worker.wiring.core import Core
 
 MIB = 1 << 20
 SOON = 60.0
@@ -107,6 +108,7 @@ def running(
     bus: str,
     host: str,
     watches: tuple[Watch, ...] = (),
+    core: type[Core] = Core,
     **options_: Any,  # noqa: ANN401
 ) -> Iterator[Rig]:
     """Run a worker on that libvirt, and hear what it tells."""
@@ -119,7 +121,7 @@ def running(
         **options_,
     )
     settings = wiring.bus_settings(conf)
-    worker = wiring.Worker(conf, [_over_all(watch) for watch in watches])
+    worker = wiring.Worker(conf, [_over_all(watch) for watch in watches], core)
     stopping = threading.Event()
     with Client(settings.url, quorum=settings.quorum) as client, client.updates() as hearing:
         rig = Rig(host=host, client=client)

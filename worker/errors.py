@@ -80,7 +80,7 @@ class BusUnsupported(Invalid):
 
 
 class DeviceTypeUnsupported(Invalid):
-    """The device type does not exist, or not on that bus."""
+    """The device type cannot be attached, or not on that bus, or not of that volume."""
 
     code = "block_device.type_unsupported"
 

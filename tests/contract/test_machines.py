@@ -21,7 +21,7 @@ from worker.model.guest import GuestDisk, Layout
 from worker.model.ids import InstanceId, new_uuid
 from worker.model.instance import VmState
 from worker.model.machine import Machine
-from worker.model.source import DiskFormat
+from worker.model.source import DiskFormat, FileSource
 from worker.model.specification import Shape
 
 Q35: tuple[Kind, ...] = (
@@ -258,7 +258,7 @@ def test_a_guest_sees_its_disks_and_goes_off_when_it_is_asked(yard: Yard) -> Non
 
 def test_a_machine_whose_disk_is_not_there_does_not_start(yard: Yard) -> None:
     machine = yard.machine([(Bus.VIRTIO, DISK)])
-    gone = replace(machine.disks[0].source, path="/local/gone")
+    gone = FileSource(path="/local/gone")
     machine = replace(machine, disks=(replace(machine.disks[0], source=gone),))
     yard.machines.check(machine)
     yard.machines.define(machine)

@@ -8,17 +8,21 @@ from tests.fakes.world import World
 from worker.errors import (
     AttachmentNotFound,
     ConnectFailed,
+    ProtocolUnsupported,
     VolumeInUse,
     VolumeNotFound,
     VolumeTaken,
 )
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, InstanceId, VolumeId, new_uuid
-from worker.model.source import BlockSource, DiskOptions, HostVolume
+from worker.model.source import BlockSource, DiskOptions, FileSource, HostVolume
 from worker.model.volume import Attachment, AttachmentStatus, Volume, VolumeStatus
 from worker.ports import Attachments, Connector, PoolVolumes, Volumes
 
 PASSWORD = "sesame-open-7391"
+
+UNSPOKEN = "carrier-pigeon"
+"""A protocol that the host does not know."""
 
 STATUS_WITH = {
     AttachmentStatus.RESERVED: VolumeStatus.RESERVED,
@@ -181,6 +185,7 @@ class FakeConnector(Connector):
         return {"host": "host-1", "initiator": "iqn.2026-01.org.example:host-1"}
 
     def connect(self, connection: Connection) -> HostVolume:
+        _check_spoken(connection)
         volume = _volume_in(connection)
         if volume in self.world.unreachable:
             message = f"volume {volume} cannot be reached"
@@ -198,6 +203,7 @@ class FakeConnector(Connector):
         return self.world.sizes.get(found, self.world.volumes[found].size)
 
     def disconnect(self, connection: Connection, *, force: bool = False) -> None:
+        _check_spoken(connection)
         volume = _volume_in(connection)
         if volume in self.world.connected and self._open(volume):
             self.world.harm.append(f"volume {volume} was to be pulled from under its guest")
@@ -209,6 +215,12 @@ class FakeConnector(Connector):
         return any(_volume_at(disk.source.name) == volume for disk in disks)
 
 
+def _check_spoken(connection: Connection) -> None:
+    if connection.protocol == UNSPOKEN:
+        message = f"cannot connect volumes over {UNSPOKEN}"
+        raise ProtocolUnsupported(message)
+
+
 def _volume_in(connection: Connection) -> VolumeId:
     return _volume_at(connection.properties["device_path"])
 
@@ -218,5 +230,6 @@ def _volume_at(path: str) -> VolumeId:
 
 
 def _shown_by(connection: Connection) -> HostVolume:
-    source = BlockSource(path=connection.properties["device_path"])
+    path = connection.properties["device_path"]
+    source = FileSource(path=path) if path.startswith("/files/") else BlockSource(path=path)
     return HostVolume(source=source, options=DiskOptions(io="native"))

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from tests.parts import libvirtd, living_libvirtd, own_libvirtd
+from tests.parts import guest_image, libvirtd, living_libvirtd, make_guest, own_libvirtd
 
-__all__ = ["libvirtd", "living_libvirtd", "own_libvirtd"]
+__all__ = ["guest_image", "libvirtd", "living_libvirtd", "make_guest", "own_libvirtd"]
 
 STATUS = pytest.StashKey[int]()
 

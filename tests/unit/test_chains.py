@@ -101,6 +101,28 @@ def test_a_source_is_open_under_its_path_or_within_a_network_name(
     assert chain.opens(source) is open_
 
 
+@pytest.mark.parametrize(
+    ("source", "open_"),
+    [
+        ("iscsi://127.0.0.1:3261/iqn.2026-11.org.example:a/1", True),
+        ("iscsi://127.0.0.1:3261/iqn.2026-11.org.example:a/11", False),
+        ("iscsi://127.0.0.1:3261/iqn.2026-11.org.example:b/1", False),
+        ("iscsi://127.0.0.1:3260/iqn.2026-11.org.example:a/1", False),
+    ],
+)
+@pytest.mark.parametrize("upper", ["%s", '{"driver": "raw", "file": %s}'])
+def test_a_lun_is_open_under_its_portal_target_and_number(
+    source: str, upper: str, *, open_: bool
+) -> None:
+    said = (
+        '{"lun": 1, "portal": "127.0.0.1:3261", "initiator-name": "iqn.us:here",'
+        ' "driver": "iscsi", "transport": "tcp", "target": "iqn.2026-11.org.example:a"}'
+    )
+    others = ("/dev/sdb", "nbd://h/x", 'json:{"driver": "null-co"}', 'json:{"file": "node"}')
+    chain = Chain(device=None, nodes=(), objects=(), files=(*others, "json:" + upper % said))
+    assert chain.opens(source) is open_
+
+
 def test_a_message_names_numbers() -> None:
     assert numbers_in("Duplicate nodes with node-name='libvirt-7-storage'") == {7}
     assert numbers_in("attempt to add duplicate property 'libvirt-11-storage-secret0'") == {11}

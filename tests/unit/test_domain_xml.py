@@ -11,7 +11,7 @@ from worker.errors import HypervisorRefused
 from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.block_device import Bus, DeviceType
 from worker.model.disk import Disk
-from worker.model.source import BlockSource, DiskOptions, DiskSource, FileSource
+from worker.model.source import BlockSource, DiskOptions, DiskSource, FileSource, IscsiSource
 from worker.virt.domain_xml import disk_element
 from worker.virt.layout import read_layout
 
@@ -115,6 +115,24 @@ def test_a_disk_says_all_that_was_decided_about_it() -> None:
     )
 
 
+def test_a_lun_over_iscsi_says_who_logs_in_where_and_has_no_serial() -> None:
+    source = IscsiSource(
+        host="192.0.2.7", port=3261, iqn="iqn.2026-11.org.example:a", lun=4, initiator="iqn.us:here"
+    )
+    lun = replace(DISK, bus=Bus.SCSI, target="sdb", device_type=DeviceType.LUN, source=source)
+    assert disk_element(replace(lun, address=DriveAddress(kind="scsi", unit=1))) == (
+        '<disk type="network" device="lun">'
+        '<driver name="qemu" type="raw" cache="none" io="native" discard="unmap"/>'
+        '<alias name="ua-6ad1ac43-7ac3-4a0d-bcd7-d5b5a1a1a2d1"/>'
+        '<source protocol="iscsi" name="iqn.2026-11.org.example:a/4">'
+        '<host name="192.0.2.7" port="3261"/><initiator><iqn name="iqn.us:here"/></initiator>'
+        "</source>"
+        '<target dev="sdb" bus="scsi"/>'
+        '<address type="drive" controller="0" bus="0" target="0" unit="1"/>'
+        "</disk>"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "cache", "io"),
     [
@@ -165,7 +183,16 @@ addresses: st.SearchStrategy[Address] = st.one_of(
     st.builds(UsbAddress, bus=small, port=small),
 )
 sources: st.SearchStrategy[DiskSource] = st.one_of(
-    st.builds(BlockSource, path=plain), st.builds(FileSource, path=plain)
+    st.builds(BlockSource, path=plain),
+    st.builds(FileSource, path=plain),
+    st.builds(
+        IscsiSource,
+        host=st.sampled_from(["storage", "192.0.2.7", "2001:db8::7"]),
+        port=st.integers(min_value=1, max_value=65535),
+        iqn=st.sampled_from(["iqn.2026-11.org.example:a", "eui.02004567a425678d"]),
+        lun=small,
+        initiator=plain,
+    ),
 )
 
 
@@ -192,7 +219,7 @@ def test_what_was_written_is_what_is_read(
     layout = read_layout(f"<domain><devices>{disk_element(disk)}</devices></domain>")
     (shown,) = layout.disks
     assert (shown.alias, shown.target, shown.bus) == (alias, target, "scsi")
-    assert (shown.serial, shown.source, shown.address) == (serial, source.path, address)
+    assert (shown.serial, shown.source, shown.address) == (serial, source.name, address)
     assert layout.taken == (frozenset() if address is None else {address})
 
 

@@ -20,6 +20,23 @@ OPTIONS = [
         default="127.0.0.1",
         help="Address of this host on the storage network, as volume services are told.",
     ),
+    cfg.StrOpt(
+        "iscsi_initiator",
+        default="host",
+        choices=[
+            ("host", "the host's own, by os-brick; it does not speak iscsi in this release"),
+            ("qemu", "QEMU's: the host has no device of the volume, and needs no kernel module"),
+        ],
+        help="Who logs in to iSCSI targets. Change it while no volume is attached over iscsi. QEMU"
+        " needs its block driver for iSCSI (package qemu-block-extra), takes one path, and no"
+        " CHAP in this release.",
+    ),
+    cfg.StrOpt(
+        "iscsi_initiator_name",
+        regex=r"(iqn|eui|naa)\.[\w.:-]+$",
+        sample_default="iqn.2008-11.org.linux-kvm:<host>",
+        help="Name by which targets know the guests of this host, for iscsi_initiator = qemu.",
+    ),
     cfg.BoolOpt("multipath", default=False, help="Connect volumes by all their paths."),
     cfg.BoolOpt(
         "enforce_multipath",

@@ -5,20 +5,34 @@ two lanes that let go of it each could leave it to the other, or one pull it awa
 has just connected.
 """
 
-from worker.errors import WrongDevice
+from worker.errors import ProtocolUnsupported, WrongDevice
 from worker.model.block_device import BlockDevice
 from worker.model.connection import Connection
 from worker.model.ids import BlockDeviceId, VolumeId
+from worker.model.lun import check_encryption, check_source
 from worker.model.source import HostVolume
 from worker.ports import Ports
 
 
 def connect(device: BlockDevice, connection: Connection, ports: Ports) -> HostVolume:
-    """Record the connection, then make it; both are done again without harm."""
+    """Record the connection, then make it; both are done again without harm.
+
+    Raises DeviceTypeUnsupported for what the guest cannot have as the row says.
+    """
     with ports.sharing.alone(device.its_volume):
         ports.sharing.uses(device.uuid)
+        first = ports.connections.get(device.uuid) is None
         ports.connections.put(device, connection)
-        return ports.connector.connect(connection)
+        try:
+            volume = ports.connector.connect(connection)
+        except ProtocolUnsupported:
+            # Nothing was connected, and it could not be disconnected either.
+            if first:
+                _forget(device.uuid, ports)
+            raise
+    check_encryption(device.device_type, encrypted=device.encrypted)
+    check_source(device.device_type, volume.source)
+    return volume
 
 
 def check_size(device: BlockDevice, volume: HostVolume, least: int, ports: Ports) -> None:

@@ -14,13 +14,14 @@ from worker.errors import (
     VolumeAlreadyAttached,
     VolumeInUse,
 )
+from worker.model import lun
 from worker.model.alias import alias_of
 from worker.model.block_device import BlockDevice, Bus, DeviceType
 from worker.model.guest import Guest
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
 from worker.model.names import parse_bus
 from worker.model.placement import place
-from worker.model.serials import serial_for
+from worker.model.serials import serial_for_kind
 from worker.model.tags import check_tag
 from worker.model.update import Event, Update
 from worker.model.volume import Volume, VolumeStatus
@@ -42,6 +43,9 @@ class ReserveBlockDeviceName:
     delete_on_termination: bool = False
 
 
+_BUSES = {DeviceType.DISK: Bus.VIRTIO, DeviceType.LUN: lun.BUS}
+"""What can be attached, and the bus for whoever names none."""
+
 RACES = 20
 """How many lost races for a place are tried again; each loss means that another one won."""
 
@@ -51,18 +55,23 @@ def reserve_block_device_name(request: ReserveBlockDeviceName, ports: Ports) -> 
 
     Asked again with the same ``bdm_uuid``, it returns the same row.
     """
-    bus = parse_bus(request.disk_bus or Bus.VIRTIO)
-    _check_device_type(request.device_type or DeviceType.DISK)
+    kind = _kind(request)
+    bus = parse_bus(request.disk_bus or _BUSES[kind])
+    lun.check_bus(kind, bus)
     check_tag(request.tag)
     ports.instances.get(request.instance_uuid).check_built()
     device = _earlier(request, ports) or _new(request, bus, ports)
     return device.public()
 
 
-def _check_device_type(text: str) -> None:
-    if text != DeviceType.DISK:
-        message = f"device type {text!r} cannot be attached; only {DeviceType.DISK.value!r} can"
+def _kind(request: ReserveBlockDeviceName) -> DeviceType:
+    wanted = request.device_type or DeviceType.DISK
+    kind = next((one for one in _BUSES if one == wanted), None)
+    if kind is None:
+        known = " and ".join(repr(one.value) for one in _BUSES)
+        message = f"device type {wanted!r} cannot be attached; only {known} can"
         raise DeviceTypeUnsupported(message)
+    return kind
 
 
 def _earlier(request: ReserveBlockDeviceName, ports: Ports) -> BlockDevice | None:
@@ -82,6 +91,7 @@ def _check_volume(volume: Volume, request: ReserveBlockDeviceName) -> None:
     if volume.status is VolumeStatus.ERROR:
         message = f"volume {volume.id} is in state {volume.status}"
         raise VolumeInUse(message)
+    lun.check_encryption(_kind(request), encrypted=volume.encrypted)
     shared = volume.multiattach and request.multiattach
     if volume.status in (VolumeStatus.IN_USE, VolumeStatus.DETACHING) and not shared:
         message = f"volume {volume.id} is {volume.status}; detach it from its instance first"
@@ -117,13 +127,15 @@ def _planned(
     rows = ports.devices.of_instance(request.instance_uuid)
     others = ports.peripherals.of_instance(request.instance_uuid)
     spot = place(guest, rows, bus, request.device, ports.max_disk_devices, peripherals=others)
-    uuid, serial = serial_for(volume.id, request.bdm_uuid, _serials(guest, rows))
+    kind = _kind(request)
+    uuid, serial = serial_for_kind(kind, volume.id, request.bdm_uuid, _serials(guest, rows))
     return BlockDevice(
         uuid=uuid,
         instance=request.instance_uuid,
         volume=volume.id,
         device_name=spot.device_name,
         bus=bus,
+        device_type=kind,
         alias=_first_free(alias_of(volume.id), alias_of(uuid), _aliases(guest, rows)),
         serial=serial,
         address=spot.address,

@@ -68,7 +68,7 @@ def sketch_of(
     nowhere = OnHost(
         disks={row.uuid: NOWHERE for row in rows},
         config=NOWHERE if kept.config_drive else None,
-        kernel=None if kept.kernel is None else Kernel(kernel=NOWHERE.source.path),
+        kernel=None if kept.kernel is None else Kernel(kernel=NOWHERE.source.name),
     )
     return machine_of(instance, rows, interfaces, nowhere)
 

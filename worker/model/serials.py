@@ -51,6 +51,15 @@ def serial_for(
     return found, found
 
 
+def serial_for_kind(
+    kind: DeviceType, volume: str, wanted: BlockDeviceId | None, others: Iterable[str]
+) -> tuple[BlockDeviceId, str | None]:
+    """Return what ``serial_for`` does; a disk of a kind that is given no serial looks like none."""
+    if has_serial(kind):
+        return serial_for(volume, wanted, others)
+    return wanted or BlockDeviceId(new_uuid()), None
+
+
 def drawn(others: Iterable[str]) -> BlockDeviceId:
     """Return a new row's id, which is its disk's serial, unlike every other of the instance."""
     taken = tuple(others)

@@ -7,6 +7,9 @@ know it.
 from dataclasses import dataclass
 from enum import StrEnum
 
+ISCSI_PORT = 3260
+"""Where a target listens of which nothing else is said (RFC 7143)."""
+
 
 class DiskFormat(StrEnum):
     """How a file holds a disk (QEMU's names); volumes are always raw."""
@@ -40,7 +43,38 @@ class FileSource:
         return self.path
 
 
-DiskSource = BlockSource | FileSource
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IscsiSource:
+    """A LUN that QEMU logs in to by itself, as ``initiator``: the host has no device of it."""
+
+    host: str
+    port: int
+    iqn: str
+    lun: int
+    initiator: str
+
+    @property
+    def name(self) -> str:
+        """What a layout is read to have as this source."""
+        return iscsi_name(self.host, self.port, f"{self.iqn}/{self.lun}")
+
+    @property
+    def portal(self) -> str:
+        """The address as iSCSI writes it."""
+        return iscsi_portal(self.host, self.port)
+
+
+def iscsi_portal(host: str, port: int) -> str:
+    """Write an address; one of IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def iscsi_name(host: str, port: int, target: str) -> str:
+    """Name a LUN, ``<iqn>/<lun>``, with where it is: one that has moved is another source."""
+    return f"iscsi://{iscsi_portal(host, port)}/{target}"
+
+
+DiskSource = BlockSource | FileSource | IscsiSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

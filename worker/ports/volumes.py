@@ -180,7 +180,10 @@ class Connector(ABC):
 
     @abstractmethod
     def connect(self, connection: Connection) -> HostVolume:
-        """Make the volume appear on this host; raises ConnectFailed, ProtocolUnsupported."""
+        """Make the volume appear on this host; raises ConnectFailed.
+
+        ProtocolUnsupported is raised before anything was done.
+        """
 
     @abstractmethod
     def find(self, connection: Connection) -> HostVolume | None:

@@ -5,6 +5,7 @@ libvirt numbers what it opens, once in a guest's life: the nodes of one image ar
 its XML has ``index='2'``.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -17,6 +18,7 @@ Json = Mapping[str, Any]
 
 _NUMBERED = re.compile(r"libvirt-(\d+)-")
 _PERIPHERAL = re.compile(r"/machine/peripheral/([^/]+)")
+_ISCSI = "iscsi://"
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
@@ -51,7 +53,19 @@ class Chain:
         """Tell whether it has that file, device or network volume open."""
         if source.startswith("/"):
             return source in self.files
+        if source.startswith(_ISCSI):
+            return source in {_lun_of(file) for file in self.files}
         return any(source in file for file in self.files)
+
+
+def _lun_of(file: str) -> str | None:
+    """Name the LUN that a node has open; QEMU calls such a node by its description in JSON."""
+    kind, _, text = file.partition(":")
+    said = json.loads(text) if kind == "json" else {}
+    said = said.get("file", said)
+    if not isinstance(said, dict) or said.get("driver") != "iscsi":
+        return None
+    return f"{_ISCSI}{said.get('portal')}/{said.get('target')}/{said.get('lun', 0)}"
 
 
 def number_of(name: str) -> int | None:

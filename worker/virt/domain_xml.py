@@ -10,7 +10,14 @@ from lxml import etree
 from worker.errors import HypervisorRefused
 from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.disk import Disk
-from worker.model.source import BlockSource, DiskFormat, DiskOptions, DiskSource, FileSource
+from worker.model.source import (
+    BlockSource,
+    DiskFormat,
+    DiskOptions,
+    DiskSource,
+    FileSource,
+    IscsiSource,
+)
 
 _UNCACHED = frozenset({"none", "directsync"})
 
@@ -30,11 +37,11 @@ def disk_element(disk: Disk) -> str:
 
 def disk_tree(disk: Disk) -> etree._Element:
     """Make the element, to stand alone or in a domain; raises ValueError."""
-    kind, source = _source(disk.source)
+    kind, source = source_tree(disk.source)
     element = etree.Element("disk", {"type": kind, "device": disk.device_type.value})
     etree.SubElement(element, "driver", _driver(disk.options, _format(disk.source)))
     etree.SubElement(element, "alias", {"name": disk.alias})
-    etree.SubElement(element, "source", source)
+    element.append(source)
     etree.SubElement(element, "target", {"dev": disk.target, "bus": disk.bus.value})
     if disk.given_serial is not None:
         etree.SubElement(element, "serial").text = disk.given_serial
@@ -49,19 +56,31 @@ def disk_tree(disk: Disk) -> etree._Element:
     return element
 
 
-def _source(source: DiskSource) -> tuple[str, dict[str, str]]:
+def source_tree(source: DiskSource) -> tuple[str, etree._Element]:
+    """Make the element that says where the content is; return it with the type of its disk."""
     match source:
         case BlockSource():
-            return "block", {"dev": source.path}
+            return "block", etree.Element("source", {"dev": source.path})
         case FileSource():
-            return "file", {"file": source.path}
+            return "file", etree.Element("source", {"file": source.path})
+        case IscsiSource():
+            return "network", _iscsi(source)
         case _:
             assert_never(source)
 
 
+def _iscsi(source: IscsiSource) -> etree._Element:
+    target = {"protocol": "iscsi", "name": f"{source.iqn}/{source.lun}"}
+    element = etree.Element("source", target)
+    etree.SubElement(element, "host", {"name": source.host, "port": str(source.port)})
+    initiator = etree.SubElement(element, "initiator")
+    etree.SubElement(initiator, "iqn", {"name": source.initiator})
+    return element
+
+
 def _format(source: DiskSource) -> DiskFormat:
     match source:
-        case BlockSource():
+        case BlockSource() | IscsiSource():
             return DiskFormat.RAW
         case FileSource():
             return source.format

@@ -11,6 +11,7 @@ from lxml import etree
 from worker.errors import HypervisorRefused
 from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.guest import GuestDisk, GuestHostDevice, GuestInterface, Layout
+from worker.model.source import ISCSI_PORT, iscsi_name
 from worker.virt.host_devices import host_device_of
 from worker.virt.places import places
 from worker.virt.xml_values import number
@@ -82,7 +83,7 @@ def _guest_disk(disk: etree._Element) -> GuestDisk:
         bus=_attribute(disk, "target", "bus") or "",
         alias=_attribute(disk, "alias", "name"),
         serial=disk.findtext("serial"),
-        source=_source(disk.find("source")),
+        source=read_source(disk.find("source")),
         address=_address_of(disk),
         device=disk.get("device", "disk"),
         boot_order=number(disk.find("boot"), "order"),
@@ -116,10 +117,21 @@ def _attribute(device: etree._Element, child: str, name: str) -> str | None:
     return None if element is None else element.get(name)
 
 
-def _source(source: etree._Element | None) -> str | None:
+def read_source(source: etree._Element | None) -> str | None:
+    """Read where the content of a disk is: a path, or what a network calls it."""
     if source is None:
         return None
+    if source.get("protocol") == "iscsi":
+        return _iscsi(source)
     return next((value for name in _SOURCE_ATTRIBUTES if (value := source.get(name))), None)
+
+
+def _iscsi(source: etree._Element) -> str:
+    """Name the LUN with its portal; libvirt takes a name without a number for LUN 0."""
+    host, target = source.find("host"), source.get("name", "")
+    portal = "" if host is None else host.get("name", "")
+    numbered = target if "/" in target else f"{target}/0"
+    return iscsi_name(portal, number(host, "port", ISCSI_PORT) or ISCSI_PORT, numbered)
 
 
 def _address_of(device: etree._Element) -> Address | None:

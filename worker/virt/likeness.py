@@ -18,6 +18,7 @@ def differences(shown: GuestDisk, disk: Disk) -> list[str]:
         ("target", shown.target, disk.target),
         ("serial", shown.serial, disk.given_serial),
         ("bus", shown.bus, disk.bus.value),
+        ("device type", shown.device, disk.device_type.value),
         ("source", shown.source, disk.source.name),
     ]
     if disk.address is not None:

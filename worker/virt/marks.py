@@ -6,7 +6,6 @@ namespaces and what this release knows nothing of are in it still.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import assert_never
 
 from lxml import etree
 
@@ -15,12 +14,15 @@ from worker.model.alias import PREFIX
 from worker.model.guest import GuestDevice
 from worker.model.marking import MarkChange, marks_of
 from worker.model.marks import Marks
-from worker.model.source import BlockSource, DiskSource, FileSource
-from worker.virt.layout import KINDS, read_layout
+from worker.model.source import DiskSource
+from worker.virt.domain_xml import source_tree
+from worker.virt.layout import KINDS, read_layout, read_source
 
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True)
 _AFTER_MARKS = ("alias", "encryption", "address")
 """What libvirt writes behind a serial; an alias goes before the last of them."""
+_ON_HOST = {"file", "block"}
+"""Types whose sources say no more than a path, and whatever libvirt put beside it."""
 
 
 def remarked(text: str, changes: Iterable[MarkChange]) -> str:
@@ -163,16 +165,17 @@ def _put(device: etree._Element, child: etree._Element) -> None:
 
 
 def _set_source(disk: etree._Element, source: DiskSource) -> bool:
-    kind, attribute, path = _named(source)
+    kind, wanted = source_tree(source)
     found = disk.find("source")
-    if disk.get("type") == kind and found is not None and found.get(attribute) == path:
+    if disk.get("type") == kind and read_source(found) == source.name:
         return False
-    if found is None or disk.get("type") not in ("file", "block"):
+    if found is None or not {kind, disk.get("type")} <= _ON_HOST:
         found = _new_source(disk, found)
     for name in ("file", "dev"):
         found.attrib.pop(name, "")
     disk.set("type", kind)
-    found.set(attribute, path)
+    found.attrib.update(wanted.attrib)
+    found.extend(wanted)
     return True
 
 
@@ -187,13 +190,3 @@ def _new_source(disk: etree._Element, old: etree._Element | None) -> etree._Elem
     else:
         target.addprevious(found)
     return found
-
-
-def _named(source: DiskSource) -> tuple[str, str, str]:
-    match source:
-        case BlockSource():
-            return "block", "dev", source.path
-        case FileSource():
-            return "file", "file", source.path
-        case _:
-            assert_never(source)

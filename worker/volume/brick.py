@@ -26,9 +26,9 @@ from oslo_utils import importutils
 
 from worker.errors import ConnectFailed, ProtocolUnsupported
 from worker.model.connection import Connection
-from worker.model.source import BlockSource, FileSource, HostVolume
+from worker.model.source import BlockSource, FileSource, HostVolume, IscsiSource
 from worker.ports import Connector
-from worker.volume.protocols import SOURCES, disk_source, require_known
+from worker.volume.protocols import SOURCES, check, disk_source, require_known
 from worker.volume.secrecy import hide, mask
 
 
@@ -80,7 +80,7 @@ class BrickConnector(Connector):
 
     def connect(self, connection: Connection) -> HostVolume:
         """Make the volume appear; raises ConnectFailed, ProtocolUnsupported."""
-        require_known(connection.protocol)
+        check(connection)
         properties = hide(connection.properties)
         with _translated(f"connect over {connection.protocol}", properties):
             device = self._brick(connection.protocol).connect_volume(properties)
@@ -183,5 +183,7 @@ def _size_of(volume: HostVolume) -> int:
                 return os.lseek(descriptor, 0, os.SEEK_END)
             finally:
                 os.close(descriptor)
+        case IscsiSource():
+            raise ConnectFailed(f"{volume.source.name} is no device of this host")
         case _:
             assert_never(volume.source)

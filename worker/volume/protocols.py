@@ -6,6 +6,7 @@ the properties that the volume service sent along.
 
 import mmap
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,12 +14,28 @@ from typing import assert_never
 
 from worker.errors import ConnectFailed, ProtocolUnsupported
 from worker.model.connection import Connection
-from worker.model.source import BlockSource, DiskOptions, DiskSource, FileSource, HostVolume
+from worker.model.source import (
+    ISCSI_PORT,
+    BlockSource,
+    DiskOptions,
+    DiskSource,
+    FileSource,
+    HostVolume,
+    IscsiSource,
+)
 
 READ_ONLY = {"ro": True, "rw": False}
 """What a volume service may say as ``access_mode``."""
 
 _PROBE_BYTES = 4096
+
+ISCSI_NAME = re.compile(r"(?:iqn|eui|naa)\.[\w.:-]+", re.ASCII)
+"""What a target or an initiator is called (RFC 3720), without what would end a word elsewhere."""
+
+_PORTAL = re.compile(
+    r"(?:\[(?P<six>[\da-fA-F:.]+)\]|(?P<host>[\w.-]+))(?::(?P<port>\d{1,5}))?", re.ASCII
+)
+_LUN = re.compile(r"\d{1,5}", re.ASCII)
 
 
 def _by_looking(connection: Connection, device_path: str | None) -> DiskSource:
@@ -40,11 +57,46 @@ SOURCES: Mapping[str, Callable[[Connection, str | None], DiskSource]] = {
 }
 
 
+def _iscsi(connection: Connection, initiator: str) -> DiskSource:
+    said = connection.properties
+    if said.get("auth_method"):
+        raise ProtocolUnsupported(
+            f"the target wants {said['auth_method']}, and QEMU's initiator is given no password;"
+            " let the target know the initiator by its name"
+        )
+    address, iqn, lun = (str(said.get(f"target_{name}", "")) for name in ("portal", "iqn", "lun"))
+    portal = _PORTAL.fullmatch(address)
+    if portal is None or not ISCSI_NAME.fullmatch(iqn) or not _LUN.fullmatch(lun):
+        raise ConnectFailed(
+            "an iscsi connection names a portal, a target and the number of a LUN, and not"
+            f" {address!r}, {iqn!r}, {lun!r}"
+        )
+    return IscsiSource(
+        host=portal["six"] or portal["host"],
+        port=int(portal["port"] or ISCSI_PORT),
+        iqn=iqn,
+        lun=int(lun),
+        initiator=initiator,
+    )
+
+
+QEMU_SOURCES: Mapping[str, Callable[[Connection, str], DiskSource]] = {
+    "iscsi": _iscsi,
+}
+"""Protocols that QEMU speaks by itself, where it is told to: the host connects nothing."""
+
+
 def require_known(protocol: str) -> None:
     """Raise ProtocolUnsupported, naming the known ones, unless the table has the protocol."""
     if protocol not in SOURCES:
         known = ", ".join(sorted(SOURCES))
         raise ProtocolUnsupported(f"cannot connect volumes over {protocol!r}; known: {known}")
+
+
+def check(connection: Connection) -> None:
+    """Raise ProtocolUnsupported for what a connected volume would be refused with."""
+    require_known(connection.protocol)
+    _read_only(connection)
 
 
 def disk_source(connection: Connection, device_path: str | None) -> HostVolume:
@@ -54,8 +106,20 @@ def disk_source(connection: Connection, device_path: str | None) -> HostVolume:
     ProtocolUnsupported, ConnectFailed when there is no such device.
     """
     require_known(connection.protocol)
+    return _treated(connection, SOURCES[connection.protocol](connection, device_path))
+
+
+def qemu_source(connection: Connection, initiator: str) -> HostVolume:
+    """Say where QEMU finds a volume by itself, and how it wants to be treated.
+
+    ``initiator`` is the name it logs in by. Raises ConnectFailed for an address that is none,
+    ProtocolUnsupported.
+    """
+    return _treated(connection, QEMU_SOURCES[connection.protocol](connection, initiator))
+
+
+def _treated(connection: Connection, source: DiskSource) -> HostVolume:
     read_only = _read_only(connection)
-    source = SOURCES[connection.protocol](connection, device_path)
     cache, io = _cache_and_io(source)
     options = DiskOptions(
         cache=cache,
@@ -79,6 +143,8 @@ def _read_only(connection: Connection) -> bool:
 
 def _cache_and_io(source: DiskSource) -> tuple[str, str | None]:
     match source:
+        case IscsiSource():
+            return "none", None
         case BlockSource():
             return "none", "native"
         case FileSource(path=path) if not _takes_direct_io(path):

@@ -40,6 +40,7 @@ from worker.volume.brick import BrickConnector
 from worker.volume.pool.attachments import PoolAttachments
 from worker.volume.pool.status import PoolStatus
 from worker.volume.pool.volumes import FilePool
+from worker.volume.qemu_initiator import QemuInitiator, initiator_name
 from worker.wiring.images import make_config_drives, make_images, make_local_disks
 from worker.wiring.settings import state_path
 
@@ -101,14 +102,22 @@ def make_outside(
         pool=FilePool(
             records=repositories.pool, folder=Path(conf.volume.pool_path or folder / "volumes")
         ),
-        connector=BrickConnector(
-            host=conf.host,
-            my_ip=conf.volume.my_ip,
-            lock_path=str(conf.volume.lock_path or folder / "locks"),
-            multipath=conf.volume.multipath,
-            enforce_multipath=conf.volume.enforce_multipath,
-        ),
+        connector=_make_connector(conf, folder),
     )
+
+
+def _make_connector(conf: cfg.ConfigOpts, folder: Path) -> Connector:
+    host = BrickConnector(
+        host=conf.host,
+        my_ip=conf.volume.my_ip,
+        lock_path=str(conf.volume.lock_path or folder / "locks"),
+        multipath=conf.volume.multipath,
+        enforce_multipath=conf.volume.enforce_multipath,
+    )
+    if conf.volume.iscsi_initiator != "qemu":
+        return host
+    name = conf.volume.iscsi_initiator_name or initiator_name(conf.host)
+    return QemuInitiator(host, name=name)
 
 
 def _instances(repositories: Repositories) -> tuple[Instance, ...]:
