@@ -35,6 +35,7 @@ from worker.model.peripheral import Peripheral, Plugged
 from worker.model.placement import place_peripheral
 from worker.model.source import DiskOptions, FileSource
 from worker.model.specification import Interface, InterfaceKind
+from worker.virt.ghosts import lay_ghost
 from worker.virt.monitor import ask
 from worker.virt.peripherals import peripheral_element
 
@@ -433,6 +434,18 @@ def test_in_a_guest_in_doubt_what_its_hypervisor_has_is_no_ghost(
     lab.wait_until_seen(guest, MAC)
     lab.peripherals.unplug(guest, nic.alias)
     assert both(lab, guest) == [set(), shown(nic)]
+
+
+@only_libvirt
+def test_what_libvirt_has_is_not_laid_as_a_ghost(lab: LibvirtLab, guest: InstanceId) -> None:
+    """An attach that was under way may have ended since its twin was refused."""
+    nic = make(lab, guest)
+    lab.peripherals.attach(guest, nic)
+    lab.wait_until_seen(guest, MAC)
+    with lab.connection.domain(guest) as domain:
+        assert not lay_ghost(domain, nic.alias, 5)
+        inside = ask(domain, "qom-list", {"path": "/machine/peripheral"})
+    assert nic.alias in [child["name"] for child in inside]
 
 
 @only_libvirt
