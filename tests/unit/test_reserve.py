@@ -38,9 +38,11 @@ from worker.handlers.reserve_block_device_name import (
 )
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType
 from worker.model.disk import Disk
-from worker.model.ids import BlockDeviceId, InstanceId, VolumeId, is_uuid
+from worker.model.ids import BlockDeviceId, InstanceId, PeripheralId, VolumeId, is_uuid
 from worker.model.instance import VmState
+from worker.model.peripheral import Peripheral
 from worker.model.source import BlockSource, DiskOptions
+from worker.model.specification import Interface, InterfaceKind
 from worker.model.update import Update
 from worker.model.volume import GIB, VolumeStatus
 from worker.ports import Ports
@@ -416,3 +418,20 @@ def test_a_conflict_with_a_row_that_is_gone_again_is_a_conflict(
 
     with pytest.raises(Conflict):
         reserve_block_device_name(request(bdm_uuid=given), raced(world, gone_again))
+
+
+def test_the_place_of_an_interface_that_is_being_attached_is_taken(world: World) -> None:
+    """No layout shows it yet: its row alone says that it will be there."""
+    first = PLACES[Bus.VIRTIO][0]
+    nic = Peripheral(
+        uuid=PeripheralId(DEVICE),
+        instance=INSTANCE,
+        what=Interface(port=None, kind=InterfaceKind.USER, mac="52:54:00:00:00:01"),
+        alias="ua-nic",
+        address=first,
+    )
+    world.peripherals[nic.uuid] = nic
+
+    row = reserve_block_device_name(request(), fakes.ports(world))
+
+    assert row["address"] == str(PLACES[Bus.VIRTIO][1])
