@@ -211,6 +211,25 @@ class TestAttach:
         assert row(world, 1).status is DeviceStatus.ERROR
         assert world.told[-1].peripheral == row(world, 1)
 
+    def test_it_only_goes_forward_once_the_guest_has_it(self) -> None:
+        world = peripheral_scenes.attached()
+        ended = fakes.ports(world).operations.get(attach_asked(number=EARLIER).id)
+        assert ended.past_commit_point
+
+    def test_one_that_was_on_its_way_back_is_taken_back_before_it_is_attached_anew(self) -> None:
+        """The guest may yet let go of what the earlier run asked back."""
+        world = scenes.world()
+        failed = scenes.Trouble(at=2)
+        killed = scenes.Trouble(at=2, error=scenes.Crash)
+        with pytest.raises(scenes.Crash):
+            run(world, attach_asked(), failed, killed)
+        world.crash()
+        assert run(world, attach_asked()).fault is None
+        steps = [step.name for step in world.steps[attach_asked().id]]
+        again = steps[steps.index("guest_peripherals.unplug") + 1 :]
+        assert again[0] == "guest_peripherals.unplug"
+        assert interfaces(world) == ([ALIAS], [ALIAS])
+
     def test_one_that_is_stuck_keeps_its_device_and_nothing_else(self) -> None:
         world = stuck_attach()
         mine = replace(detach_asked(number=2), block_device=row_of(1))
