@@ -23,8 +23,15 @@ from tests.unit.peripheral_scenes import (
     row_of,
 )
 from tests.unit.scenes import INSTANCE, Refusing, run
-from worker.errors import AddressTaken, GuestBusy, HypervisorUnavailable, WorkerError
+from worker.errors import (
+    AddressTaken,
+    DatabaseUnavailable,
+    GuestBusy,
+    HypervisorUnavailable,
+    WorkerError,
+)
 from worker.handlers.list_peripherals import ListPeripherals, list_peripherals
+from worker.handlers.plug_peripheral import RACES, plug_in
 from worker.model.alias import alias_of
 from worker.model.block_device import DeviceStatus
 from worker.model.controllers import empty_layout
@@ -561,7 +568,59 @@ def test_what_may_yet_be_there_is_not_called_gone() -> None:
     worker = refused_once(world, detach_asked())
     guest = world.guests[INSTANCE]
     ours, theirs = guest.live_peripherals.values()
-    guest.live_peripherals = {"net9": ours, ALIAS: replace(theirs, alias=ALIAS)}
+    guest.live_peripherals = {
+        "net9": replace(ours, alias="net9"),
+        ALIAS: replace(theirs, alias=ALIAS),
+    }
     worker.look(INSTANCE)
     finish(worker)
     assert row_of(EARLIER) in world.peripherals
+
+
+@pytest.mark.parametrize(
+    ("call", "asked"), [("attach", attach_asked(OTHER_PORT)), ("unplug", detach_asked())]
+)
+def test_without_the_journal_nothing_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch, call: str, asked: Operation
+) -> None:
+    world = peripheral_scenes.attached()
+
+    def away(*_given: object) -> None:
+        raise DatabaseUnavailable(call)
+
+    monkeypatch.setattr(FakeGuestPeripherals, call, away)
+    with pytest.raises(DatabaseUnavailable):
+        run(world, asked)
+    assert {found.status for found in world.peripherals.values()} & {
+        DeviceStatus.ATTACHING,
+        DeviceStatus.DETACHING,
+    }
+
+
+def test_an_attach_is_an_operations() -> None:
+    what = row(peripheral_scenes.attached()).what
+    with pytest.raises(AssertionError):
+        plug_in(INSTANCE, what, fakes.ports(scenes.world()))
+
+
+def test_the_last_of_all_tries_may_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, insert, tries = scenes.world(), FakePeripherals.insert, []
+
+    def lost(self: FakePeripherals, peripheral: Peripheral) -> None:
+        tries.append(peripheral)
+        if len(tries) <= RACES:
+            raise AddressTaken(str(peripheral.address))
+        insert(self, peripheral)
+
+    monkeypatch.setattr(FakePeripherals, "insert", lost)
+    assert run(world, attach_asked()).fault is None
+
+
+def test_a_guest_that_lost_it_unseen_has_no_way_back() -> None:
+    world = peripheral_scenes.attached()
+    late = scenes.Trouble(at=2, after=True)
+    blind = scenes.Trouble(at=3)
+    ended = run(world, detach_asked(), late, blind)
+    assert ended.state is OperationState.STUCK
+    assert ended.fault is not None
+    assert "lost" in ended.fault.message
