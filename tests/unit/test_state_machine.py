@@ -488,6 +488,8 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+# It runs 400 days of forty events: on a busy machine, measured, longer than a test may take.
+@pytest.mark.timeout(900)
 def test_whatever_happens_each_operation_has_one_end_and_all_views_agree(
     quiet: None, drawn_in_order: None
 ) -> None:
