@@ -6,10 +6,13 @@ from copy import deepcopy
 
 import pytest
 
+from tests.fakes.database import FakeBlockDevices
 from tests.fakes.world import FakeGuest, World
 from tests.unit.adopt_scenes import foreign
 from tests.unit.build_scenes import arguments, build, empty, from_volume
 from tests.unit.scenes import INSTANCE, Crash, Trouble
+from worker.errors import HypervisorRefused
+from worker.model.block_device import BlockDevice
 from worker.model.disk import Disk
 from worker.model.ids import InstanceId
 from worker.model.instance import VmState
@@ -96,3 +99,20 @@ def test_one_with_some_of_our_disks_is_for_an_operator_to_look_at() -> None:
     assert ended.fault is not None
     assert "bears only ua-" in ended.fault.message
     assert found.guests == {INSTANCE: some}
+
+
+def test_one_stays_where_the_build_has_no_disk_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, guest = empty(), deepcopy(THEIRS["another machine"])
+    with pytest.raises(Crash):
+        build(found, arguments(), at_define(Crash))
+    found.crash()
+    found.guests[INSTANCE] = guest
+    rows = FakeBlockDevices(found).of_instance(INSTANCE)
+    answers = iter([rows])
+
+    def lost(_self: FakeBlockDevices, _instance: InstanceId) -> tuple[BlockDevice, ...]:
+        return next(answers, ())
+
+    monkeypatch.setattr(FakeBlockDevices, "of_instance", lost)
+    build(found, arguments(), at_define(HypervisorRefused))
+    assert found.guests == {INSTANCE: THEIRS["another machine"]}

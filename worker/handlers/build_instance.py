@@ -147,7 +147,7 @@ def _undefine_ours(instance: Instance, rows: Sequence[BlockDevice], ports: Ports
         return
     borne = {disk.alias for layout in guest.layouts for disk in layout.disks}
     ours = [row.alias for row in rows if row.alias in borne]
-    if len(ours) == len(rows):
+    if ours and len(ours) == len(rows):
         ports.machines.undefine(instance.uuid)
     elif ours:
         message = f"domain {guest.name} bears only {', '.join(ours)} of the disks of its instance"
