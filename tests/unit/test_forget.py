@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from tests.fakes.world import World
-from tests.unit import adopt_scenes, scenes
+from tests.unit import adopt_scenes, peripheral_scenes, scenes
 from tests.unit.adopt_scenes import adopted, adopting, guest_of_others
+from tests.unit.alias_scenes import CARD
 from tests.unit.scenes import (
     INSTANCE,
     OTHER_DEVICE,
@@ -19,6 +20,8 @@ from tests.unit.scenes import (
 )
 from worker.errors import HypervisorUnavailable
 from worker.model.carried import RELEASED
+from worker.model.guest import GuestHostDevice
+from worker.model.host_device import HostDevice
 from worker.model.instance import VmState
 from worker.model.operation import Fault, Operation, OperationState
 from worker.model.specification import Specification
@@ -121,11 +124,28 @@ def attach_to_it(world: World) -> None:
     scenes.attach(world, OTHER_VOLUME, OTHER_DEVICE)
 
 
+def give_it_an_interface(world: World) -> None:
+    assert run(world, peripheral_scenes.attach_asked(number=300)).fault is None
+
+
+def give_it_a_stick(world: World) -> None:
+    assert run(world, peripheral_scenes.give_asked(number=300)).fault is None
+
+
 def attach_to_one_of_an_older_release(world: World) -> None:
     world.instances[INSTANCE] = replace(world.instances[INSTANCE], adoption=None)
 
 
-@pytest.mark.parametrize("become", [build_it, attach_to_it, attach_to_one_of_an_older_release])
+@pytest.mark.parametrize(
+    "become",
+    [
+        build_it,
+        attach_to_it,
+        attach_to_one_of_an_older_release,
+        give_it_an_interface,
+        give_it_a_stick,
+    ],
+)
 def test_what_we_made_is_not_forgotten(become: Callable[[World], None]) -> None:
     world = adopted()
     become(world)
@@ -150,3 +170,44 @@ def test_one_that_moved_is_forgotten_whoever_made_it() -> None:
     assert world.instances[INSTANCE].task_state == RELEASED
     assert forget(world).fault is None
     assert (world.rows, world.instances) == ({}, {})
+
+
+def with_a_card() -> World:
+    world = guest_of_others()
+    assert isinstance(CARD.what, HostDevice)
+    card = GuestHostDevice(source=CARD.what, alias=None, address=CARD.address)
+    world.guests[INSTANCE].persistent_peripherals["?card"] = card
+    return world
+
+
+def test_a_host_device_that_it_had_before_stays_with_it() -> None:
+    world, before = with_a_card(), with_a_card().guests
+    adopt_scenes.adopt(world)
+    adopt_scenes.settle(world)
+    assert len(world.peripherals) == 3
+    assert forget(world).fault is None
+    assert dict(world.guests[INSTANCE].persistent_peripherals) == {
+        one.alias or f"?{one.address}": one
+        for one in before[INSTANCE].persistent_peripherals.values()
+    }
+
+
+def test_one_that_a_migration_took_in_stays_with_it() -> None:
+    world = with_a_card()
+    adopt_scenes.adopt(world)
+    adopt_scenes.settle(world)
+    older(world)
+    assert run(world, operation("migrate_aliases", 71, instance_uuid=INSTANCE)).fault is None
+    assert len(world.peripherals) == 3
+    assert forget(world).fault is None
+    assert world.peripherals == {}
+
+
+def older(world: World) -> None:
+    """Make it one that a release adopted which kept no rows but of disks."""
+    instance, guest = world.instances[INSTANCE], world.guests[INSTANCE]
+    assert instance.adoption is not None
+    adoption = replace(instance.adoption, peripherals=False)
+    world.instances[INSTANCE] = replace(instance, adoption=adoption)
+    world.peripherals.clear()
+    guest.persistent_peripherals = with_a_card().guests[INSTANCE].persistent_peripherals

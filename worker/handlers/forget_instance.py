@@ -19,6 +19,8 @@ from worker.model.marking import (
 )
 from worker.model.marks import Adoption
 from worker.model.operation import OperationState
+from worker.model.peripheral import Peripheral
+from worker.model.peripheral_origin import came_with_guest
 from worker.ports import Ports
 from worker.undo import Undo
 
@@ -48,7 +50,7 @@ def forget_instance(request: ForgetInstance, ports: Ports) -> None:
     check_alone(request.instance_uuid, ports)
     instance = ports.instances.get(request.instance_uuid)
     rows = ports.devices.of_instance(instance.uuid)
-    _check_may_go(instance, rows)
+    _check_may_go(instance, rows, ports)
     with Undo(ports.progress) as undo:
         undo.earlier("autostart.switch", take_off_autostart, instance, ports)
 
@@ -76,7 +78,7 @@ def check_alone(instance: InstanceId, ports: Ports) -> None:
             raise OperationBlocked(message)
 
 
-def _check_may_go(instance: Instance, rows: Sequence[BlockDevice]) -> None:
+def _check_may_go(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
     if instance.task_state == RELEASED:
         return
     if instance.specification is not None:
@@ -90,6 +92,18 @@ def _check_may_go(instance: Instance, rows: Sequence[BlockDevice]) -> None:
                 f" {row.device_name}, and is {row.status}; detach or release it first"
             )
             raise InstanceWrongState(message)
+    for peripheral in ports.peripherals.of_instance(instance.uuid):
+        _check_may_stay(peripheral)
+
+
+def _check_may_stay(row: Peripheral) -> None:
+    """What this worker plugged in would stay in the guest, and nobody would know of it."""
+    if not came_with_guest(row):
+        message = (
+            f"{row.kind} {row.alias} came to instance {row.instance} by this worker, and is"
+            f" {row.status}; detach it first: its row is {row.uuid}"
+        )
+        raise InstanceWrongState(message)
 
 
 def _take_marks(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
