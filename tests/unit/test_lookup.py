@@ -29,10 +29,9 @@ from worker.model.lookup import (
     find_live,
     look_up,
     may_have,
-    sought_disk,
-    sought_peripheral,
 )
 from worker.model.peripheral import Peripheral
+from worker.model.sought import sought_disk, sought_peripheral
 from worker.model.specification import Interface, InterfaceKind
 
 INSTANCE = InstanceId("0c6b3b1e-0000-4000-8000-000000000001")
@@ -239,7 +238,23 @@ def test_of_two_interfaces_with_one_mac_the_address_tells_which() -> None:
     twin = replace(ours, alias="net1", address=ELSEWHERE)
     found = find(layout(twin, ours), sought_peripheral(INTERFACE))
     assert found == Found(device=ours, by_alias=False)
-    assert find(layout(twin), sought_peripheral(INTERFACE)) is None
+    other = replace(INTERFACE, uuid=PeripheralId(ROW.uuid), alias="ua-port-2", address=ELSEWHERE)
+    assert find(layout(twin), sought_peripheral(INTERFACE, [INTERFACE, other])) is None
+
+
+def test_an_interface_that_has_the_mac_elsewhere_is_not_called_gone() -> None:
+    """One that was plugged in live and kept has an address of its own in each layout."""
+    kept = GuestInterface(mac="52:54:00:00:00:01", alias=INTERFACE.alias, address=PLACE)
+    live = replace(kept, alias="net1", address=ELSEWHERE)
+    card = replace(live, mac="52:54:00:00:00:02")
+    stick = replace(INTERFACE, what=STICK, address=ELSEWHERE)
+    rows = [INTERFACE, replace(stick, uuid=PeripheralId(ROW.uuid))]
+    with pytest.raises(DeviceAmbiguous, match="net1"):
+        find_live(
+            guest(live=layout(live), persistent=layout(kept)), sought_peripheral(INTERFACE, rows)
+        )
+    assert find(layout(card), sought_peripheral(INTERFACE, rows)) is None
+    assert find(layout(replace(live, alias="ua-other")), sought_peripheral(INTERFACE)) is None
 
 
 def test_a_host_device_is_found_by_what_it_is_and_where() -> None:

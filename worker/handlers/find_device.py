@@ -31,10 +31,10 @@ from worker.model.lookup import (
     look_up,
     look_up_live,
     may_have,
-    sought_disk,
 )
 from worker.model.marking import MarkChange, marks_of
 from worker.model.peripheral import DeviceRow
+from worker.model.sought import sought_disk
 from worker.model.source import HostVolume
 from worker.ports import Ports
 

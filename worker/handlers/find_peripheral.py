@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from worker.handlers.find_device import borne, note
 from worker.model.guest import Guest
-from worker.model.lookup import Found, find, find_live, sought_peripheral
+from worker.model.lookup import Found, find, find_live
 from worker.model.peripheral import Peripheral
+from worker.model.sought import sought_peripheral
 from worker.ports import Ports
 
 
@@ -22,7 +23,7 @@ def see(row: Peripheral, guest: Guest | None, ports: Ports) -> Seen:
     """Find it in both layouts; raises DeviceAmbiguous."""
     if guest is None:
         return Seen(alias=row.alias)
-    sought = sought_peripheral(row)
+    sought = sought_peripheral(row, ports.peripherals.of_instance(row.instance))
     live, kept = find_live(guest, sought), find(guest.persistent, sought)
     for found in (live, kept):
         note(row, found, ports)

@@ -11,12 +11,7 @@ from typing import assert_never
 
 from worker.errors import DeviceAmbiguous
 from worker.model.alias import is_ours
-from worker.model.block_device import BlockDevice
 from worker.model.guest import Guest, GuestDevice, GuestDisk, Layout
-from worker.model.host_device import HostDevice
-from worker.model.peripheral import Peripheral
-from worker.model.serials import given_serial
-from worker.model.specification import Interface
 
 
 class DeviceKind(StrEnum):
@@ -36,10 +31,13 @@ PAIRS: Mapping[DeviceKind, tuple[frozenset[str], ...]] = {
 
 NAMING: Mapping[DeviceKind, frozenset[str]] = {
     DeviceKind.DISK: frozenset({"serial"}),
-    DeviceKind.INTERFACE: frozenset(),
+    DeviceKind.INTERFACE: frozenset({"mac"}),
     DeviceKind.HOST_DEVICE: frozenset({"source"}),
 }
 """The facts that no two devices of a guest should share: one alone is no find, but a doubt."""
+
+SHARED = frozenset({"mac"})
+"""Those that two devices share all the same: no doubt where one of them fits."""
 
 PLACE = frozenset({"target", "address"})
 """Where a device is: what bears our alias elsewhere is not ours."""
@@ -49,13 +47,15 @@ PLACE = frozenset({"target", "address"})
 class Sought:
     """A device that is looked for: the alias of its row, and what else is known of it.
 
-    ``former`` is an alias of our form that it had before it got the row's.
+    ``former`` is an alias of our form that it had before it got the row's. ``others`` are the
+    addresses where other rows have a device of its name: what is there is theirs.
     """
 
     kind: DeviceKind
     alias: str
     facts: Mapping[str, str]
     former: str | None = None
+    others: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,33 +85,6 @@ class Doubt:
     why: Why
     devices: tuple[GuestDevice, ...]
     said: str
-
-
-def sought_disk(row: BlockDevice, source: str | None = None) -> Sought:
-    """Return what is known of a row's disk; ``source`` is where its content is on this host."""
-    known = {
-        "serial": given_serial(row.serial, row.device_type),
-        "source": source,
-        "target": row.target,
-        "address": None if row.address is None else str(row.address),
-    }
-    facts = {name: fact for name, fact in known.items() if fact}
-    return Sought(kind=DeviceKind.DISK, alias=row.alias, facts=facts)
-
-
-def sought_peripheral(row: Peripheral) -> Sought:
-    """Return what is known of a row's interface or host device."""
-    facts = {} if row.address is None else {"address": str(row.address)}
-    match row.what:
-        case Interface() as interface:
-            facts["mac"] = interface.mac
-            kind = DeviceKind.INTERFACE
-        case HostDevice() as device:
-            facts["source"] = str(device)
-            kind = DeviceKind.HOST_DEVICE
-        case _:
-            assert_never(row.what)
-    return Sought(kind=kind, alias=row.alias, facts=facts, former=row.former)
 
 
 def find(layout: Layout | None, sought: Sought) -> Found | None:
@@ -197,7 +170,9 @@ def _of_kind(layout: Layout, kind: DeviceKind) -> Sequence[GuestDevice]:
 def _by_facts(all_devices: Sequence[GuestDevice], sought: Sought) -> Found | Doubt | None:
     devices = [device for device in all_devices if _free(device, sought)]
     fitting = [device for device in devices if _fits(device, sought)]
-    doubtful = [device for device in devices if device not in fitting and _may_be(device, sought)]
+    telling = NAMING[sought.kind] - (SHARED if fitting else frozenset())
+    rest = (device for device in devices if device not in fitting)
+    doubtful = [device for device in rest if _may_be(device, sought, telling)]
     if not fitting and not doubtful:
         return None
     if len(fitting) == 1 and not doubtful and not _differing(fitting[0], sought):
@@ -208,11 +183,13 @@ def _by_facts(all_devices: Sequence[GuestDevice], sought: Sought) -> Found | Dou
     return Doubt(why=_why(both, sought), devices=both, said=said)
 
 
-def _may_be(device: GuestDevice, sought: Sought) -> bool:
+def _may_be(device: GuestDevice, sought: Sought, telling: frozenset[str]) -> bool:
     """A name that no two devices share is one doubt; another is the place, where all agrees."""
+    if device.facts.get("address") in sought.others:
+        return False
     agreeing = _agreeing(device, sought)
     in_place = "target" in agreeing and not _differing(device, sought)
-    return bool(agreeing & NAMING[sought.kind]) or in_place
+    return bool(agreeing & telling) or in_place
 
 
 def _why(doubtful: Sequence[GuestDevice], sought: Sought) -> Why:

@@ -6,9 +6,10 @@ from typing import assert_never
 
 from worker.model.block_device import BlockDevice
 from worker.model.guest import GuestDevice, GuestDisk, GuestHostDevice, GuestInterface, Layout
-from worker.model.lookup import find, find_by_alias, sought_peripheral
+from worker.model.lookup import find, find_by_alias
 from worker.model.marks import Adoption, Marks
 from worker.model.peripheral import Peripheral
+from worker.model.sought import sought_peripheral
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ def peripheral_changes(layout: Layout, rows: Sequence[Peripheral]) -> tuple[Mark
     """
     found = []
     for row in rows:
-        device = find(layout, sought_peripheral(row))
+        device = find(layout, sought_peripheral(row, rows))
         former, wanted = Marks(alias=row.former), Marks(alias=row.alias)
         if device is not None and marks_of(device.device) in (former, wanted):
             found.append(MarkChange(device=device.device, former=former, wanted=wanted))

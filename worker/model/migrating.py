@@ -19,12 +19,11 @@ from worker.model.lookup import (
     Sought,
     find,
     find_by_alias,
-    sought_disk,
-    sought_peripheral,
 )
 from worker.model.marking import MarkChange, marks_of
 from worker.model.marks import Adoption
 from worker.model.peripheral import Peripheral, Plugged
+from worker.model.sought import sought_disk, sought_peripheral
 from worker.model.specification import Interface
 
 IN_LAYOUT = frozenset({DeviceStatus.ATTACHED, DeviceStatus.DETACHING, DeviceStatus.ERROR})
@@ -151,7 +150,8 @@ def _all_sought(known: Known) -> Iterable[tuple[str, str, Sought]]:
             yield row.uuid, row.device_name, replace(sought, former=alias)
     for peripheral in known.peripherals:
         if peripheral.status in IN_LAYOUT:
-            yield peripheral.uuid, _name(peripheral.what), sought_peripheral(peripheral)
+            sought = sought_peripheral(peripheral, known.peripherals)
+            yield peripheral.uuid, _name(peripheral.what), sought
 
 
 def _name(what: Plugged) -> str:

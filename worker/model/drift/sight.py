@@ -14,9 +14,9 @@ from worker.model.lookup import (
     disk_by_alias,
     look_up,
     look_up_live,
-    sought_disk,
 )
 from worker.model.serials import given_serial
+from worker.model.sought import sought_disk
 
 ABSENT = "absent"
 
