@@ -172,11 +172,13 @@ class FakePeripherals(Peripherals):
         found = [row for row in known if (row.instance, row.alias) == (instance, alias)]
         return found[-1] if found else None
 
+    def having(self, device: HostDevice) -> Peripheral | None:
+        known = tuple(self.world.seen().peripherals.values())
+        return next((row for row in known if row.what == device), None)
+
     def insert(self, peripheral: Peripheral) -> None:
         _check_new(peripheral, self.world)
-        disks = FakeBlockDevices(self.world).of_instance(peripheral.instance)
-        if peripheral.address is not None and peripheral.address in {d.address for d in disks}:
-            raise AddressTaken(str(peripheral.address))
+        _check_no_disk(peripheral, self.world)
         self.world.commit()
         self.world.peripherals[peripheral.uuid] = peripheral
 
@@ -195,6 +197,12 @@ class FakePeripherals(Peripherals):
 
     def remove(self, peripheral: Peripheral) -> None:
         self.world.append(partial(_remove_peripheral, peripheral))
+
+
+def _check_no_disk(peripheral: Peripheral, world: World) -> None:
+    disks = FakeBlockDevices(world).of_instance(peripheral.instance)
+    if peripheral.address is not None and peripheral.address in {d.address for d in disks}:
+        raise AddressTaken(str(peripheral.address))
 
 
 def _check_new(peripheral: Peripheral, world: World) -> None:
@@ -301,6 +309,15 @@ class FakeInstances(Instances):
         self.world.peripherals.update({each.uuid: each for each in others})
         self.world.instances[instance.uuid] = instance
         self.world.rows.update({device.uuid: device for device in devices})
+
+    def adopt_peripherals(self, instance: Instance, others: Sequence[Peripheral]) -> None:
+        for each in others:
+            _check_new(each, self.world)
+            _check_no_disk(each, self.world)
+        self.world.commit()
+        self.world.peripherals.update({each.uuid: each for each in others})
+        kept = self.world.instances[instance.uuid]
+        self.world.instances[instance.uuid] = replace(kept, adoption=instance.adoption)
 
     def save(self, instance: Instance) -> None:
         self.world.append(partial(_save_instance, instance))

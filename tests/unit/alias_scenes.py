@@ -80,6 +80,7 @@ def bare(world: World) -> World:
     """
     found = without(world)
     found.peripherals.clear()
+    found.instances[INSTANCE] = replace(found.instances[INSTANCE], adoption=None)
     guest = found.guests[INSTANCE]
     others = [replace(one, alias=None) for one in guest.persistent_peripherals.values()]
     guest.persistent_peripherals = {f"?{one.address}": one for one in others}

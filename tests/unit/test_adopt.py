@@ -11,6 +11,7 @@ from tests.fakes.hypervisor import shown
 from tests.fakes.world import World
 from tests.unit import adopt_scenes, scenes
 from tests.unit.adopt_scenes import HELD, ROOT, adopt, adopted, foreign, give, marking
+from tests.unit.alias_scenes import CARD
 from tests.unit.scenes import (
     DEVICE,
     INSTANCE,
@@ -27,6 +28,9 @@ from worker.handlers.find_drift import FindDrift, find_drift
 from worker.model import serials
 from worker.model.address import DriveAddress
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType, SourceType
+from worker.model.guest import GuestHostDevice, GuestInterface
+from worker.model.host_device import parse_host_device
+from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
 from worker.model.marks import Adoption
 from worker.model.operation import OperationState
@@ -181,6 +185,40 @@ def test_a_disk_that_changed_since_it_was_read_is_not_adopted() -> None:
     assert ended.fault is not None
     assert ended.fault.code == "block_device.ambiguous"
     assert (world.rows, world.instances, world.connections) == ({}, {}, {})
+
+
+STICK = GuestHostDevice(source=parse_host_device("usb:046d:c52b"), alias=None, address=None)
+SHARED = GuestHostDevice(
+    source=parse_host_device("pci:0000:03:00.0"), alias=None, address=CARD.address
+)
+HOLDER = InstanceId("ab5e0000-0000-4000-8000-00000000000f")
+
+
+@pytest.mark.parametrize(
+    ("device", "why"),
+    [
+        (STICK, "its address is of a form that is unknown here"),
+        (
+            GuestInterface(mac="52:54:00:00:00:09", alias=None, address=None),
+            "its address is of a form that is unknown here",
+        ),
+        (SHARED, f"instance {HOLDER} has it"),
+        (replace(SHARED, source=None), "a host device of this kind is unknown here"),
+    ],
+)
+def test_what_cannot_have_a_row_is_left_out_and_the_rest_is_adopted(
+    world: World, device: GuestInterface | GuestHostDevice, why: str
+) -> None:
+    world.peripherals[CARD.uuid] = replace(CARD, instance=HOLDER)
+    persistent = world.guests[INSTANCE].persistent_peripherals
+    count = len(persistent)
+    persistent["?device"] = device
+    answer = adopt(world)
+    adopt_scenes.settle(world)
+    assert list(answer["left_out"].values()) == [why]
+    assert len(fakes.ports(world).peripherals.of_instance(INSTANCE)) == count
+    after = world.guests[INSTANCE].persistent_peripherals.values()
+    assert [one for one in after if one.alias is None] == [device]
 
 
 def test_an_adoption_that_was_refused_at_the_last_moment_marks_nothing(world: World) -> None:

@@ -13,7 +13,7 @@ from tests.unit.adopt_scenes import adopt, adopted, export, import_asked, markin
 from tests.unit.scenes import INSTANCE, OTHER_INSTANCE, Refusing, operation, run
 from worker.errors import DeviceWrongState, RequestMalformed, StateKept
 from worker.handlers.check_import import CheckImport, check_import
-from worker.handlers.migrate_aliases import lacking_rows
+from worker.handlers.lacking_peripherals import lacking_of
 from worker.model.alias import alias_of
 from worker.model.block_device import DeviceStatus
 from worker.model.carried import read
@@ -41,7 +41,7 @@ def test_of_what_is_built_a_migration_makes_no_row_more() -> None:
     world = build_scenes.built()
     ports = fakes.ports(world)
     instance, guest = ports.instances.get(INSTANCE), ports.guests.describe(INSTANCE)
-    assert lacking_rows(instance, guest.persistent, ports) == ()
+    assert lacking_of(instance, guest.persistent, ports).rows == ()
 
 
 def test_an_interface_of_what_was_built_is_detached() -> None:
@@ -60,7 +60,7 @@ def test_what_was_detached_and_purged_gets_no_row_again() -> None:
     world.unplugged.clear()
     ports = fakes.ports(world)
     instance, guest = ports.instances.get(INSTANCE), ports.guests.describe(INSTANCE)
-    assert lacking_rows(instance, guest.persistent, ports) == ()
+    assert lacking_of(instance, guest.persistent, ports).rows == ()
 
 
 def test_a_build_that_is_stuck_says_so_of_its_interfaces() -> None:

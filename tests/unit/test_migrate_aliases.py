@@ -1,5 +1,6 @@
 """Guests of an older release get the aliases of their rows, and nothing else happens to them."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -10,13 +11,15 @@ from tests.fakes.world import World
 from tests.unit import alias_scenes, scenes
 from tests.unit.alias_scenes import CARD, FIRST, TWIN, nameless, rowless
 from tests.unit.scenes import DEVICE, INSTANCE, VOLUME, Trouble, operation, run
-from worker.errors import ConnectFailed, DomainNotFound, HypervisorRefused
+from worker.errors import ConnectFailed, DomainNotFound, HypervisorRefused, PeripheralTaken
 from worker.handlers.check_aliases import CheckAliases, check_aliases
 from worker.handlers.export_xml import ExportXml, export_xml
 from worker.handlers.forget_instance import check_alone
+from worker.handlers.lacking_peripherals import add_lacking, lacking_of
 from worker.handlers.look_at_guest import look_at_guest
 from worker.handlers.migrate_aliases import MigrateAliases
 from worker.model import specification_plain
+from worker.model.address import PciAddress
 from worker.model.connection import Connection
 from worker.model.controllers import interface_addresses
 from worker.model.guest import GuestHostDevice, GuestInterface, Layout
@@ -202,12 +205,19 @@ def test_a_check_changes_nothing_and_says_the_same() -> None:
 def test_only_what_lacks_its_alias_is_looked_for_on_the_host() -> None:
     world = scenes.world()
     scenes.attach(world)
+    adopted_whole(world)
     ports = fakes.ports(world)
     unasked = replace(ports, connector=Unfindable(world))
     assert not look_at_guest(INSTANCE, unasked, first=True)
     alias_scenes.unname(world)
     with pytest.raises(AssertionError):
         look_at_guest(INSTANCE, unasked, first=True)
+
+
+def adopted_whole(world: World) -> Adoption:
+    adoption = Adoption(peripherals=True)
+    world.instances[INSTANCE] = replace(world.instances[INSTANCE], adoption=adoption)
+    return adoption
 
 
 class Unfindable(FakeConnector):
@@ -324,8 +334,7 @@ def test_what_was_let_go_is_not_taken_in_again() -> None:
 
 def test_what_other_hands_give_to_a_guest_that_was_adopted_whole_is_not_ours() -> None:
     world = rowless()
-    adoption = Adoption(peripherals=True)
-    world.instances[INSTANCE] = replace(world.instances[INSTANCE], adoption=adoption)
+    adoption = adopted_whole(world)
     run(world, ASKED)
     assert rows(world) == ()
     assert {one.alias for one in persistent(world).interfaces} == {None}
@@ -340,21 +349,131 @@ def test_a_host_device_that_another_instance_has_is_skipped_and_told() -> None:
     assert run(world, ASKED).fault is None
     (skipped,) = [one for one in told(world).devices or () if one["result"] == "skipped"]
     assert (skipped["kind"], skipped["name"]) == ("host_device", "pci:0000:03:00.0")
+    assert skipped["why"] == f"instance {other} has it"
     assert persistent(world).host_devices[0].alias is None
+    kept = world.instances[INSTANCE].adoption
+    assert kept is not None
+    plain = json.loads(json.dumps(specification_plain.json_of(None, kept)))
+    assert specification_plain.adoption_of(plain) == kept
+
+
+def give_theirs(world: World) -> None:
+    """Let other hands give the guest an interface."""
+    place = PciAddress(bus=12, slot=0)
+    theirs = GuestInterface(mac="52:54:00:ff:ff:ff", alias=None, address=place, kind="bridge")
+    world.guests[INSTANCE].persistent_peripherals["?theirs"] = theirs
+
+
+def test_a_host_device_that_was_another_instances_is_taken_in_once_it_is_free() -> None:
+    world = rowless()
+    other = InstanceId("ab5e0000-0000-4000-8000-00000000000f")
+    world.peripherals[CARD.uuid] = replace(CARD, instance=other)
+    run(world, ASKED)
+    assert not look(world)
+    del world.peripherals[CARD.uuid]
+    give_theirs(world)
+    assert look(world)
+    again = run(world, operation("migrate_aliases", number=9, instance_uuid=INSTANCE))
+    assert again.fault is None
+    assert [row.what for row in rows(world)][2:] == [CARD.what]
+    assert not look(world)
+
+
+def test_what_other_hands_give_once_the_rows_are_kept_is_not_ours() -> None:
+    world = rowless()
+    run(world, ASKED)
+    for row in rows(world):
+        fakes.ports(world).peripherals.remove(row)
+    world.commit()
+    world.guests[INSTANCE].persistent_peripherals.clear()
+    give_theirs(world)
+    assert not look(world)
+    assert run(world, operation("migrate_aliases", number=9, instance_uuid=INSTANCE)).fault is None
+    assert rows(world) == ()
+
+
+def test_a_guest_that_had_none_is_kept_as_adopted_whole_before_other_hands_give_one() -> None:
+    world = rowless()
+    world.guests[INSTANCE].persistent_peripherals.clear()
+    assert look(world)
+    run(world, ASKED)
+    assert world.instances[INSTANCE].adoption == Adoption(peripherals=True)
+    give_theirs(world)
+    assert not look(world)
+
+
+def test_what_was_attached_before_the_rows_were_made_keeps_no_other_from_its_row() -> None:
+    world = nameless()
+    for row in (TWIN, CARD):
+        del world.peripherals[row.uuid]
+    guest = world.guests[INSTANCE]
+    guest.persistent_peripherals["?net"] = replace(
+        guest.persistent_peripherals["?net"], alias=FIRST.alias
+    )
+    assert run(world, ASKED).fault is None
+    assert [row.address for row in rows(world)] == [FIRST.address, TWIN.address, CARD.address]
+    assert rows(world)[0] == FIRST
+
+
+def test_a_row_whose_device_is_gone_keeps_no_other_from_its_row() -> None:
+    world = rowless()
+    world.peripherals[FIRST.uuid] = FIRST
+    del world.guests[INSTANCE].persistent_peripherals["?net"]
+    del world.guests[INSTANCE].persistent_peripherals["?twin"]
+    assert run(world, ASKED).fault is None
+    assert [row.what for row in rows(world)] == [FIRST.what, CARD.what]
+
+
+def test_what_may_be_a_rows_gets_no_other_row() -> None:
+    world = nameless()
+    del world.peripherals[FIRST.uuid]
+    elsewhere = replace(CARD, address=PciAddress(bus=13, slot=0))
+    world.peripherals[CARD.uuid] = elsewhere
+    assert run(world, ASKED).fault is None
+    assert [row.what for row in rows(world)][:2] == [TWIN.what, CARD.what]
+    assert [row.address for row in rows(world)][2:] == [FIRST.address]
+
+
+def test_a_device_whose_place_a_row_has_is_skipped_and_told() -> None:
+    world = rowless()
+    world.rows[DEVICE] = replace(world.rows[DEVICE], address=FIRST.address)
+    assert run(world, ASKED).fault is None
+    skipped = [one["why"] for one in told(world).devices or () if one["result"] == "skipped"]
+    assert f"address {FIRST.address} is taken" in skipped
+    assert [row.address for row in rows(world)] == [TWIN.address, CARD.address]
+
+
+def test_rows_are_kept_together_or_not_at_all() -> None:
+    world = rowless()
+    ports = fakes.ports(world)
+    instance = world.instances[INSTANCE]
+    lacking = lacking_of(instance, persistent(world), ports)
+    other = InstanceId("ab5e0000-0000-4000-8000-00000000000f")
+    world.peripherals[CARD.uuid] = replace(CARD, instance=other)
+    with pytest.raises(PeripheralTaken):
+        add_lacking(instance, lacking, ports)
+    assert (rows(world), world.instances[INSTANCE]) == ((), instance)
 
 
 def test_a_device_of_a_kind_that_is_unknown_gets_no_row() -> None:
-    net = GuestInterface(mac="52:54:00:00:00:09", alias="ua-x", address=None, kind="user")
-    card = GuestHostDevice(source=None, alias=None, address=None)
+    place = FIRST.address
+    net = GuestInterface(mac="52:54:00:00:00:09", alias="ua-x", address=place, kind="user")
+    card = GuestHostDevice(source=None, alias=None, address=place)
     stick = replace(card, source=HostDevice(kind=HostDeviceKind.USB, name="046d:c52b"))
+    hubbed = replace(
+        card, source=HostDevice(kind=HostDeviceKind.USB, name="046d:0001"), address=None
+    )
+    key = replace(card, source=HostDevice(kind=HostDeviceKind.USB, name="046d:0002"))
+    named = HostDevice(kind=HostDeviceKind.USB, name="046d:0003")
+    theirs = replace(card, source=named)
     known = Layout(
         disks=(),
-        interfaces=(net, replace(net, kind="direct")),
-        host_devices=(card, stick, stick),
+        interfaces=(net, replace(net, kind="direct"), replace(net, address=None)),
+        host_devices=(card, stick, replace(stick, address=TWIN.address), hubbed, key, theirs),
         taken=frozenset(),
         places={},
     )
-    taken = rows_of_layout(INSTANCE, known, lambda _device: FIRST.uuid)
+    taken = rows_of_layout(INSTANCE, known, lambda _device: FIRST.uuid, {named: INSTANCE})
     assert [(row.former, str(row.what)[:3]) for row in taken.rows] == [
         ("ua-x", "Int"),
         ("ua-x", "Int"),
@@ -366,4 +485,8 @@ def test_a_device_of_a_kind_that_is_unknown_gets_no_row() -> None:
     assert sorted(taken.left_out.values()) == [
         "a host device of this kind is unknown here",
         "another host device of the guest is named alike",
+        "another host device of the guest is named alike",
+        f"instance {INSTANCE} has it",
+        "its address is of a form that is unknown here",
+        "its address is of a form that is unknown here",
     ]

@@ -1,7 +1,7 @@
 """Take a libvirt domain that exists into this worker's care, each of its disks with a row."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.errors import InstanceNotFound, InstanceTaken, VolumeNotFound
@@ -18,9 +18,10 @@ from worker.model.adopting import (
 from worker.model.alias import alias_of, config_drive_alias
 from worker.model.begun import Begun
 from worker.model.guest import Guest, GuestDisk
-from worker.model.ids import InstanceId, OperationId, VolumeId, new_uuid
+from worker.model.ids import InstanceId, OperationId, PeripheralId, VolumeId, new_uuid
 from worker.model.instance import Instance
 from worker.model.operation import Operation
+from worker.model.peripheral_rows import Taken, rows_of_layout
 from worker.model.volume import Attachment, Volume
 from worker.ports import Ports
 
@@ -97,7 +98,19 @@ def _plan(guest: Guest, ports: Ports) -> Plan:
     )
     others = [disk for disk in disks if disk.target not in drives]
     held, autostart = _held(guest.instance, others, ports), ports.autostart.is_on(guest.instance)
-    return plan(guest, held, drives, autostart=autostart)
+    planned = plan(guest, held, drives, autostart=autostart)
+    taken = _peripherals(guest, ports)
+    left_out = {**planned.left_out, **taken.left_out}
+    return replace(planned, peripherals=taken.rows, left_out=left_out)
+
+
+def _peripherals(guest: Guest, ports: Ports) -> Taken:
+    """Return the rows of interfaces and host devices; what an instance has stays that one's."""
+    layout = guest.persistent or guest.live
+    devices = [] if layout is None else [one.source for one in layout.host_devices]
+    found = {one: ports.peripherals.having(one) for one in devices if one is not None}
+    having = {device: row.instance for device, row in found.items() if row is not None}
+    return rows_of_layout(guest.instance, layout, lambda _: PeripheralId(new_uuid()), having)
 
 
 def _is_config_drive(instance: InstanceId, disk: GuestDisk, ports: Ports) -> bool:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from worker.handlers.migrate_aliases import lacking_rows, migration_of_instance
+from worker.handlers.lacking_peripherals import lacking_of
+from worker.handlers.migrate_aliases import migration_of_instance
 from worker.model.ids import InstanceId
 from worker.ports import Ports
 
@@ -18,7 +19,7 @@ def check_aliases(request: CheckAliases, ports: Ports) -> dict[str, object]:
     """Return it device by device, as ``migrate_aliases`` would tell it; change nothing."""
     instance = ports.instances.get(request.instance_uuid)
     layout = ports.guests.describe(instance.uuid).persistent
-    lacking = lacking_rows(instance, layout, ports)
+    lacking = lacking_of(instance, layout, ports)
     migration = migration_of_instance(instance, layout, ports, lacking)
     return {
         "instance_uuid": instance.uuid,

@@ -1,22 +1,18 @@
 """Give the devices of an instance's next start the aliases of their rows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from uuid import UUID, uuid5
+from dataclasses import dataclass, replace
 
-from worker.errors import Conflict, ConnectFailed, ProtocolUnsupported, WorkerError, told
+from worker.errors import ConnectFailed, ProtocolUnsupported, WorkerError, told
 from worker.handlers.find_device import source_of
+from worker.handlers.lacking_peripherals import Lacking, add_lacking, lacking_of
 from worker.model.block_device import BlockDevice
 from worker.model.guest import Guest, Layout
-from worker.model.ids import BlockDeviceId, InstanceId, PeripheralId
+from worker.model.ids import BlockDeviceId, InstanceId
 from worker.model.instance import Instance
 from worker.model.marking import MarkChange
-from worker.model.migrating import Known, Migrated, Result, changes_of, migration_of, skipped
+from worker.model.migrating import Known, Migrated, Result, changes_of, migration_of
 from worker.model.operation import Fault, OperationState
-from worker.model.peripheral import Peripheral
-from worker.model.peripheral_rows import rows_of_layout, rows_of_specification
-from worker.model.specification import Interface
 from worker.model.update import Event, Update
 from worker.ports import Ports
 
@@ -52,9 +48,7 @@ def look_for_aliases(instance: Instance, guest: Guest, ports: Ports) -> tuple[Mi
 
     One that waits already, or that ended the worker so often that it is stuck, is not asked again.
     """
-    lacking = lacking_rows(instance, guest.persistent, ports)
-    migration = () if lacking else migration_of_instance(instance, guest.persistent, ports)
-    if not lacking and not any(one.result in TO_DO for one in migration):
+    if not _to_do(instance, guest.persistent, ports):
         return ()
     others = ports.operations.list(instance=instance.uuid, states=UNSETTLED)
     if any(other.method == METHOD for other in others):
@@ -63,77 +57,38 @@ def look_for_aliases(instance: Instance, guest: Guest, ports: Ports) -> tuple[Mi
 
 
 def migration_of_instance(
-    instance: Instance, layout: Layout | None, ports: Ports, lacking: Sequence[Peripheral] = ()
+    instance: Instance, layout: Layout | None, ports: Ports, lacking: Lacking | None = None
 ) -> tuple[Migrated, ...]:
     """Return what a migration does for the device of each row, those ``lacking`` too.
 
     It changes nothing.
     """
+    lacking = lacking or Lacking()
     rows = ports.devices.of_instance(instance.uuid)
     known = Known(
         rows=rows,
-        peripherals=(*ports.peripherals.of_instance(instance.uuid), *lacking),
+        peripherals=(*ports.peripherals.of_instance(instance.uuid), *lacking.rows),
         sources=_sources(_without_alias(layout, rows), ports),
         adoption=instance.adoption,
     )
-    return migration_of(layout, known)
+    return (*migration_of(layout, known), *lacking.refused)
 
 
 def _migrate(instance: Instance, ports: Ports) -> tuple[Migrated, ...]:
     layout = ports.guests.describe(instance.uuid).persistent
-    added = [_add(row, ports) for row in lacking_rows(instance, layout, ports)]
-    migration = migration_of_instance(instance, layout, ports)
+    lacking = lacking_of(instance, layout, ports)
+    add_lacking(instance, lacking, ports)
+    migration = migration_of_instance(instance, layout, ports, replace(lacking, rows=()))
     changes = changes_of(migration)
     if changes:
         _mark(instance, changes, ports)
-    return (*migration, *(refused for refused in added if refused is not None))
+    return migration
 
 
-def lacking_rows(instance: Instance, layout: Layout | None, ports: Ports) -> tuple[Peripheral, ...]:
-    """Return rows for the interfaces and host devices that an older release kept none of.
-
-    A device that had a row once is not taken in again, and what other hands have given to a guest
-    since its peripherals are kept is not ours.
-    """
-    known = ports.peripherals.of_instance(instance.uuid)
-    lacking = [] if layout is None else _rows_of(instance, layout, known)
-    return tuple(
-        row
-        for row in lacking
-        if ports.peripherals.look(row.uuid) is None
-        and ports.peripherals.bearing(instance.uuid, row.alias) is None
-    )
-
-
-def _rows_of(
-    instance: Instance, layout: Layout, known: Sequence[Peripheral]
-) -> Sequence[Peripheral]:
-    draw = partial(_id, instance.uuid)
-    if instance.specification is not None:
-        planned = rows_of_specification(instance.uuid, instance.specification, draw)
-        return [row for row in planned if _is_there(row, layout)]
-    adopted = instance.adoption is not None and instance.adoption.peripherals
-    return () if known or adopted else rows_of_layout(instance.uuid, layout, draw).rows
-
-
-def _is_there(row: Peripheral, layout: Layout) -> bool:
-    """One that was detached has no row once that is purged, and is to get no other."""
-    mac = row.what.mac if isinstance(row.what, Interface) else None
-    return any(row.alias == one.alias or mac == one.mac for one in layout.interfaces)
-
-
-def _id(instance: InstanceId, device: str) -> PeripheralId:
-    """The same at each try, so that what was let go is not taken in again."""
-    return PeripheralId(str(uuid5(UUID(instance), device)))
-
-
-def _add(row: Peripheral, ports: Ports) -> Migrated | None:
-    """Keep the row; return why not where another one, of whatever instance, says what it says."""
-    try:
-        ports.peripherals.insert(row)
-    except Conflict as error:
-        return skipped(row, str(error))
-    return None
+def _to_do(instance: Instance, layout: Layout | None, ports: Ports) -> bool:
+    if lacking_of(instance, layout, ports).anything:
+        return True
+    return any(one.result in TO_DO for one in migration_of_instance(instance, layout, ports))
 
 
 def _mark(instance: Instance, changes: Sequence[MarkChange], ports: Ports) -> None:

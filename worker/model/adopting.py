@@ -11,11 +11,10 @@ from worker.model.address import DriveAddress
 from worker.model.alias import alias_of
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType, SourceType
 from worker.model.guest import Guest, GuestDisk
-from worker.model.ids import BlockDeviceId, InstanceId, PeripheralId, VolumeId, new_uuid
+from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
 from worker.model.marking import marks_of
 from worker.model.marks import Adoption, Former, Marks
 from worker.model.peripheral import Peripheral
-from worker.model.peripheral_rows import rows_of_layout
 from worker.model.serials import drawn, has_serial, serial_for
 from worker.model.volume import Attachment, Volume
 
@@ -135,7 +134,7 @@ def disks_of(guest: Guest) -> tuple[GuestDisk, ...]:
 def plan(
     guest: Guest, held: Mapping[str, Held], config_drives: frozenset[str], *, autostart: bool
 ) -> Plan:
-    """Return what adopting the guest does; ``held`` and ``config_drives`` are by target."""
+    """Return what adopting its disks does; ``held`` and ``config_drives`` are by target."""
     disks = disks_of(guest)
     left_out = {disk.target: why for disk in disks if (why := _why_not(disk, config_drives))}
     wanted = [disk for disk in disks if disk.target not in left_out]
@@ -146,14 +145,11 @@ def plan(
         row = _row(guest.instance, disk, held.get(disk.target), root, serials)
         serials += [row.uuid] if row.serial is None else [row.serial]
         adopted.append(Adopted(row=row, former=marks_of(disk), held=held.get(disk.target)))
-    layout = guest.persistent or guest.live
-    others = rows_of_layout(guest.instance, layout, lambda _: PeripheralId(new_uuid()))
     return Plan(
         adopted=_with_units(adopted),
-        left_out={**left_out, **others.left_out},
+        left_out=left_out,
         transient=guest.persistent is None,
         autostart=autostart,
-        peripherals=others.rows,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.model.ids import BlockDeviceId
+from worker.model.ids import BlockDeviceId, PeripheralId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +27,13 @@ class Adoption:
 
     ``autostart`` is whether the hypervisor started it by itself. ``peripherals`` is whether its
     interfaces and host devices were adopted with it; an older release left them alone.
+    ``awaited`` are the rows that were refused then, for an instance had the host device say.
     """
 
     former: tuple[Former, ...] = ()
     autostart: bool = False
     peripherals: bool = False
+    awaited: tuple[PeripheralId, ...] = ()
 
     def marks_of(self, device: BlockDeviceId) -> Marks | None:
         """Return the former marks of an adopted row's disk; None for a row that was not adopted."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from worker.model.alias import PREFIX, alias_of
 from worker.model.block_device import DeviceStatus
@@ -10,6 +11,7 @@ from worker.model.guest import GuestDevice, GuestHostDevice, GuestInterface, Lay
 from worker.model.host_device import HostDevice
 from worker.model.ids import InstanceId, PeripheralId
 from worker.model.peripheral import Peripheral, Plugged
+from worker.model.peripheral_origin import host_device_at
 from worker.model.specification import Interface, InterfaceKind, Specification
 
 Draw = Callable[[str], PeripheralId]
@@ -53,21 +55,32 @@ def rows_of_specification(
     )
 
 
-def rows_of_layout(instance: InstanceId, layout: Layout | None, draw: Draw) -> Taken:
+def rows_of_layout(
+    instance: InstanceId,
+    layout: Layout | None,
+    draw: Draw,
+    having: Mapping[HostDevice, InstanceId] = MappingProxyType({}),
+) -> Taken:
     """Return the rows of what a guest of other hands has; the ports of its interfaces are unknown.
 
-    ``draw`` is given the device as it is said for people.
+    ``draw`` is given the device as it is said for people; ``having`` says of a host device which
+    instance has it.
     """
     rows: list[Peripheral] = []
     left_out: dict[str, str] = {}
     devices: list[GuestInterface | GuestHostDevice] = []
     devices += [] if layout is None else [*layout.interfaces, *layout.host_devices]
-    for device in devices:
-        name, what = _name(device), _what(device)
+    whats = [_what(device) for device in devices]
+    for device, what in zip(devices, whats, strict=True):
+        name = _name(device)
         if isinstance(what, str):
             left_out[name] = what
-        elif isinstance(what, HostDevice) and any(row.what == what for row in rows):
+        elif isinstance(what, HostDevice) and whats.count(what) > 1:
             left_out[name] = "another host device of the guest is named alike"
+        elif isinstance(what, HostDevice) and what in having:
+            left_out[name] = f"instance {having[what]} has it"
+        elif device.address is None:
+            left_out[name] = "its address is of a form that is unknown here"
         else:
             rows.append(_row(instance, device, what, draw(name)))
     return Taken(rows=tuple(rows), left_out=left_out)
@@ -105,4 +118,4 @@ def _what(device: GuestInterface | GuestHostDevice) -> Plugged | str:
 def _name(device: GuestInterface | GuestHostDevice) -> str:
     if isinstance(device, GuestInterface):
         return f"interface {device.mac} at {device.address}"
-    return f"host device {device.source} at {device.address}"
+    return host_device_at(device.source, device.address)

@@ -37,6 +37,7 @@ def adoption_of(kept: Mapping[str, Any]) -> Adoption | None:
         former=tuple(Former(device=one["device"], marks=Marks(**one["marks"])) for one in former),
         autostart=bool(kept[ADOPTED].get("autostart", False)),
         peripherals=bool(kept[ADOPTED].get("peripherals", False)),
+        awaited=tuple(kept[ADOPTED].get("awaited", ())),
     )
 
 

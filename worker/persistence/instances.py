@@ -18,6 +18,7 @@ from worker.persistence.block_devices import adding
 from worker.persistence.peripherals import adding as adding_peripheral
 from worker.persistence.prepared import Query
 from worker.persistence.schema import INSTANCES as TABLE
+from worker.persistence.sharing_places import locking, no_disk_at
 from worker.persistence.specification_json import adoption_of, json_of, specification_of
 from worker.persistence.telling import highest
 from worker.persistence.unit_of_work import UnitOfWork
@@ -77,6 +78,22 @@ class SqlInstances(Instances):
         rows = [adding(device, now) for device in devices]
         rows += [adding_peripheral(each, self._unit.host, now) for each in others]
         self._unit.commit(partial(adding_instance, instance_values(instance, now)), *rows)
+
+    def adopt_peripherals(self, instance: Instance, others: Sequence[Peripheral]) -> None:
+        """Add rows to an instance that has one, and keep its adoption as given, all at once.
+
+        Raises Conflict where any of them is refused; then nothing is kept.
+        """
+        now = self._unit.clock.now()
+        writes = [locking(instance.uuid)]
+        if instance.specification is None:
+            which = {"which": instance.uuid, "worker": self._unit.host}
+            kept = {"specification": json_of(None, instance.adoption), "updated_at": now}
+            writes.append(partial(_save, which | kept))
+        for each in others:
+            writes.append(adding_peripheral(each, self._unit.host, now))
+            writes.append(no_disk_at(instance.uuid, each.address))
+        self._unit.commit(*writes)
 
     def save(self, instance: Instance) -> None:
         """Keep the row as given, but for its specification, with the next commit."""

@@ -11,12 +11,12 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.errors import AddressTaken, Conflict, DeviceWrongState, IdTaken, PeripheralTaken
-from worker.model.address import parse_address
 from worker.model.block_device import LEGAL_MOVES, DeviceStatus
-from worker.model.host_device import HostDevice, parse_host_device
+from worker.model.host_device import HostDevice
 from worker.model.ids import InstanceId, PeripheralId
-from worker.model.peripheral import Peripheral, PeripheralKind, Plugged
-from worker.model.specification import Interface, InterfaceKind
+from worker.model.peripheral import Peripheral, Plugged
+from worker.model.specification import Interface
+from worker.persistence.peripheral_row import peripheral_of
 from worker.persistence.prepared import Change, Query
 from worker.persistence.schema import PERIPHERALS as TABLE
 from worker.persistence.sharing_places import locking, no_disk_at
@@ -49,6 +49,13 @@ _BEARING = Query(
     .where(TABLE.c.instance_uuid == bindparam("instance"), TABLE.c.alias == bindparam("alias"))
     .order_by((TABLE.c.deleted == 0).desc(), TABLE.c.id.desc())
 )
+_HAVING = Query(
+    select(TABLE).where(
+        TABLE.c.host == bindparam("worker"),
+        TABLE.c.host_device == bindparam("device"),
+        TABLE.c.deleted == 0,
+    )
+)
 _INSERT = Change(insert(TABLE))
 _SAVE = Change(update(TABLE).where(*_IS_LIVE))
 _MOVE = Change(update(TABLE).where(*_IS_LIVE, TABLE.c.status == bindparam("seen")))
@@ -72,7 +79,7 @@ class SqlPeripherals(Peripherals):
 
     def of_instance(self, instance: InstanceId) -> tuple[Peripheral, ...]:
         """Return the live rows of an instance, oldest first."""
-        return tuple(_peripheral(row) for row in self._all(_OF_INSTANCE, instance=instance))
+        return tuple(peripheral_of(row) for row in self._all(_OF_INSTANCE, instance=instance))
 
     def look(self, uuid: PeripheralId) -> Peripheral | None:
         """Return the row, removed ones included, or None."""
@@ -84,6 +91,10 @@ class SqlPeripherals(Peripherals):
         None for an alias that is a disk's, or nobody's.
         """
         return _first(self._all(_BEARING, instance=instance, alias=alias))
+
+    def having(self, device: HostDevice) -> Peripheral | None:
+        """Return the live row, of whatever instance of this host, that has the host device."""
+        return _first(self._all(_HAVING, worker=self._unit.host, device=str(device)))
 
     def insert(self, peripheral: Peripheral) -> None:
         """Add a row, at once."""
@@ -213,35 +224,4 @@ def _what(what: Plugged) -> dict[str, str | None]:
 
 
 def _first(rows: Sequence[Any]) -> Peripheral | None:
-    return _peripheral(rows[0]) if rows else None
-
-
-def _peripheral(row: Any) -> Peripheral:  # noqa: ANN401 - a row of the table
-    return Peripheral(
-        uuid=row.uuid,
-        instance=row.instance_uuid,
-        what=_plugged(row),
-        alias=row.alias,
-        former=row.former,
-        address=None if row.address is None else parse_address(row.address),
-        status=DeviceStatus(row.status),
-        deleted=row.deleted != 0,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
-
-
-def _plugged(row: Any) -> Plugged:  # noqa: ANN401 - a row of the table
-    match PeripheralKind(row.kind):
-        case PeripheralKind.INTERFACE:
-            return Interface(
-                port=row.port_id,
-                kind=InterfaceKind(row.network),
-                mac=row.mac_address,
-                target=row.target,
-                model=row.model,
-            )
-        case PeripheralKind.HOST_DEVICE:
-            return parse_host_device(row.host_device)
-        case kind:
-            assert_never(kind)
+    return peripheral_of(rows[0]) if rows else None

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection, ConnectionRecord
+from worker.model.host_device import HostDevice
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, PeripheralId, VolumeId
 from worker.model.instance import Instance
 from worker.model.peripheral import Peripheral
@@ -95,6 +96,10 @@ class Peripherals(ABC):
         """
 
     @abstractmethod
+    def having(self, device: HostDevice) -> Peripheral | None:
+        """Return the live row, of whatever instance of this host, that has the host device."""
+
+    @abstractmethod
     def insert(self, peripheral: Peripheral) -> None:
         """Add a row.
 
@@ -164,6 +169,13 @@ class Instances(ABC):
         """Add a row, and those of its devices, at once.
 
         Raises InstanceTaken, IdTaken, PeripheralTaken.
+        """
+
+    @abstractmethod
+    def adopt_peripherals(self, instance: Instance, others: Sequence[Peripheral]) -> None:
+        """Add rows to an instance that has one, and keep its adoption as given, all at once.
+
+        Raises Conflict where any of them is refused; then nothing is kept.
         """
 
     @abstractmethod

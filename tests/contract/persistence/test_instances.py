@@ -2,10 +2,12 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.persistence.scenes import SteppedClock, a_device, an_instance
-from worker.errors import IdTaken, InstanceNotFound, InstanceTaken
-from worker.model.ids import BlockDeviceId, InstanceId, PortId, new_uuid
+from tests.contract.persistence.scenes import SteppedClock, a_device, an_instance, an_interface
+from worker.errors import AddressTaken, IdTaken, InstanceNotFound, InstanceTaken, PeripheralTaken
+from worker.model.host_device import parse_host_device
+from worker.model.ids import BlockDeviceId, InstanceId, PeripheralId, PortId, new_uuid
 from worker.model.instance import VmState
+from worker.model.marks import Adoption
 from worker.model.source import DiskFormat
 from worker.model.specification import (
     Firmware,
@@ -69,6 +71,49 @@ def test_an_instance_and_its_rows_are_added_together_or_not_at_all(
     with pytest.raises(IdTaken):
         repositories.for_call().instances.insert(other, [replace(rows[0], instance=other.uuid)])
     assert repositories.for_call().instances.list() == (instance,)
+
+
+def test_an_adoption_and_its_peripherals_are_kept_together_or_not_at_all(
+    repositories: Repositories,
+) -> None:
+    instance, other = an_instance(), an_instance()
+    stick = an_interface(instance=other.uuid, what=parse_host_device("usb:046d:c52b"))
+    call = repositories.for_call()
+    call.instances.insert(instance)
+    call.instances.insert(other, (), (stick,))
+    first = an_interface(instance=instance.uuid)
+    awaited = PeripheralId(new_uuid())
+    adopted = replace(instance, adoption=Adoption(peripherals=True, awaited=(awaited,)))
+    taken = replace(stick, uuid=PeripheralId(new_uuid()), instance=instance.uuid)
+    with pytest.raises(PeripheralTaken):
+        repositories.for_call().instances.adopt_peripherals(adopted, (first, taken))
+    found = repositories.for_call()
+    assert found.peripherals.of_instance(instance.uuid) == ()
+    assert found.instances.get(instance.uuid) == instance
+    repositories.for_call().instances.adopt_peripherals(adopted, (first,))
+    found = repositories.for_call()
+    assert [one.uuid for one in found.peripherals.of_instance(instance.uuid)] == [first.uuid]
+    assert found.instances.get(instance.uuid) == adopted
+
+
+def test_a_peripheral_is_not_taken_in_where_a_disk_is(repositories: Repositories) -> None:
+    instance = an_instance()
+    disk = a_device(instance=instance.uuid)
+    call = repositories.for_call()
+    call.instances.insert(instance, [disk])
+    row = an_interface(instance=instance.uuid, address=disk.address)
+    with pytest.raises(AddressTaken):
+        call.instances.adopt_peripherals(instance, (row,))
+    assert call.peripherals.of_instance(instance.uuid) == ()
+
+
+def test_what_was_built_stays_as_it_was_built(repositories: Repositories) -> None:
+    instance = an_instance(specification=Specification(vcpus=2, memory=512))
+    call = repositories.for_call()
+    call.instances.insert(instance)
+    call.instances.adopt_peripherals(instance, (an_interface(instance=instance.uuid),))
+    assert repositories.for_call().instances.get(instance.uuid) == instance
+    assert len(call.peripherals.of_instance(instance.uuid)) == 1
 
 
 def test_an_instance_of_another_host_is_not_ours(

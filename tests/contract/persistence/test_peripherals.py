@@ -161,7 +161,11 @@ def test_a_device_of_the_host_has_one_holder(rows: Rows) -> None:
     first = rows.insert(a_stick())
     with pytest.raises(PeripheralTaken, match="usb:046d:c52b"):
         rows.insert(a_stick())
+    with rows.request() as (peripherals, _):
+        assert timeless(peripherals.having(STICK)) == first
     rows.remove(first)
+    with rows.request() as (peripherals, _):
+        assert peripherals.having(STICK) is None
     rows.insert(a_stick())
 
 
@@ -170,7 +174,9 @@ def test_another_host_has_devices_of_its_own(
 ) -> None:
     repositories.for_call().peripherals.insert(a_stick())
     clock = repositories.for_call().unit.clock
-    Repositories(database, "host-2", clock).for_call().peripherals.insert(a_stick())
+    second = Repositories(database, "host-2", clock).for_call().peripherals
+    assert second.having(STICK) is None
+    second.insert(a_stick())
 
 
 def test_no_disk_and_peripheral_of_an_instance_have_one_address(rows: Rows) -> None:
