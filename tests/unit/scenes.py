@@ -20,6 +20,7 @@ from worker.handlers.reserve_block_device_name import (
     reserve_block_device_name,
 )
 from worker.model.block_device import Bus
+from worker.model.carried import IMPORTING, RELEASED
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, VolumeId
 from worker.model.instance import Instance, VmState
 from worker.model.operation import Operation
@@ -113,6 +114,27 @@ def attach(found: World, volume: VolumeId = VOLUME, uuid: BlockDeviceId = DEVICE
     reserve(found, volume, uuid, disk_bus=Bus.VIRTIO, multiattach=several)
     asked = operation("attach_volume", number=int(uuid[-4:]) + 100, **attach_arguments(uuid))
     assert run(found, asked).fault is None
+
+
+def taken_over(found: World) -> None:
+    """Let another host have the instance; in the database that both share its rows are seen."""
+    found.guests.pop(INSTANCE)
+    found.instances.pop(INSTANCE)
+
+
+def released(found: World) -> None:
+    """Let the host have let go of the instance, for another to import."""
+    found.guests.pop(INSTANCE)
+    _becomes(found, RELEASED)
+
+
+def importing(found: World) -> None:
+    """Let the instance's import have come as far as its rows."""
+    _becomes(found, IMPORTING)
+
+
+def _becomes(found: World, task_state: str) -> None:
+    found.instances[INSTANCE] = replace(found.instances[INSTANCE], task_state=task_state)
 
 
 def attach_arguments(uuid: BlockDeviceId = DEVICE) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Attach: what it leaves when it succeeds, what it refuses, what it takes back."""
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +29,8 @@ from worker.errors import (
     BlockDeviceNotFound,
     DatabaseUnavailable,
     DeviceWrongState,
+    InstanceNotFound,
+    InstanceWrongState,
     VolumeInUse,
     WorkerError,
     WrongDevice,
@@ -234,10 +238,28 @@ def test_an_unknown_row_is_refused(world: World) -> None:
 
 
 def test_the_row_of_another_instance_is_refused_and_stays(world: World) -> None:
+    world.instances[OTHER_INSTANCE] = replace(world.instances[INSTANCE], uuid=OTHER_INSTANCE)
     message = failed(run(world, asked(instance_uuid=OTHER_INSTANCE)), DeviceWrongState)
 
     assert INSTANCE in message
     assert world.rows[DEVICE].status is DeviceStatus.RESERVED
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (scenes.taken_over, InstanceNotFound),
+        (scenes.released, InstanceWrongState),
+        (scenes.importing, InstanceWrongState),
+    ],
+)
+def test_a_reservation_of_what_another_host_has_or_gets_stays(
+    world: World, change: Callable[[World], None], error: type[WorkerError]
+) -> None:
+    change(world)
+    before = copy.deepcopy(world)
+    failed(run(world, asked()), error)
+    assert world == before
 
 
 @pytest.mark.parametrize("status", [DeviceStatus.DETACHING, DeviceStatus.MISSING])
@@ -399,3 +421,21 @@ def test_a_completion_that_was_on_its_way_back_is_no_commit_point(world: World) 
     assert ended.state is OperationState.FAILED
     assert world.attachments == {}
     assert world.connected == set()
+
+
+def test_past_the_commit_point_nothing_is_taken_back_that_an_earlier_run_could_not(
+    world: World,
+) -> None:
+    """The guest may be using the disk by then."""
+    complete = steps_of_an_attach().index("attachments.complete")
+    stuck = run(world, asked(), Trouble(at=complete), Refusing("disks.unplug"))
+    assert "disks.unplug" in steps(world, stuck)
+    before = len(steps(world, stuck))
+    world.operations[stuck.id] = replace(
+        stuck, state=OperationState.RUNNING, past_commit_point=True
+    )
+
+    ended = run(world, asked())
+
+    assert ended.state is OperationState.SUCCEEDED
+    assert "disks.unplug" not in steps(world, ended)[before:]

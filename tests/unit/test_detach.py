@@ -1,6 +1,7 @@
 """Detach: what it undoes, what it leaves when the guest refuses, whom it means."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,8 @@ from worker.errors import (
     DeviceWrongState,
     GuestBusy,
     HypervisorUnavailable,
+    InstanceNotFound,
+    InstanceWrongState,
     WorkerError,
 )
 from worker.handlers.detach_volume import DetachVolume, detach_volume, name_the_row
@@ -167,6 +170,25 @@ def test_a_row_that_is_gone_already_is_a_success_without_outside_calls(world: Wo
 
     assert again.state is OperationState.SUCCEEDED
     assert steps(world, again) == []
+
+
+@pytest.mark.parametrize(
+    ("gone", "error"),
+    [
+        (scenes.taken_over, InstanceNotFound),
+        (scenes.released, InstanceWrongState),
+        (scenes.importing, InstanceWrongState),
+    ],
+)
+def test_what_another_host_has_or_gets_is_left_alone(
+    world: World, gone: Callable[[World], None], error: type[WorkerError]
+) -> None:
+    """The request was meant for this host as it was before."""
+    gone(world)
+    before = copy.deepcopy(world)
+    failed(run(world, asked()), error)
+    assert world == before
+    assert world.attachments
 
 
 def test_a_guest_that_is_gone_is_no_reason_to_stay(world: World) -> None:

@@ -1,5 +1,6 @@
 """Interfaces attached and detached: what is refused, kept, told, taken back; whom it means."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from worker.errors import (
     WorkerError,
 )
 from worker.handlers.list_peripherals import ListPeripherals, list_peripherals
+from worker.handlers.look_at_guest import look_at_guest
 from worker.handlers.plug_peripheral import RACES, plug_in
 from worker.model.alias import alias_of
 from worker.model.block_device import DeviceStatus
@@ -155,6 +157,14 @@ class TestAttach:
         world.instances[INSTANCE] = building
         assert refused(world, attach_asked()) == "instance.wrong_state"
 
+    @pytest.mark.parametrize("change", [scenes.released, scenes.importing])
+    def test_an_instance_on_its_way_between_hosts_is_refused(
+        self, change: Callable[[World], None]
+    ) -> None:
+        world = scenes.world()
+        change(world)
+        assert refused(world, attach_asked()) == "instance.wrong_state"
+
     def test_a_port_that_the_instance_has_is_refused(self) -> None:
         assert refused(peripheral_scenes.attached(), attach_asked()) == "peripheral.taken"
 
@@ -243,6 +253,18 @@ class TestAttach:
         assert refused(world, mine) == "operation.blocked"
         assert run(world, attach_asked(OTHER_PORT, number=3)).fault is None
         scenes.attach(world)
+
+    def test_past_the_commit_point_it_is_not_unplugged_again(self) -> None:
+        world = stuck_attach()
+        ended = fakes.ports(world).operations.get(attach_asked().id)
+        before = len(world.steps[ended.id])
+        world.operations[ended.id] = replace(
+            ended, state=OperationState.RUNNING, past_commit_point=True
+        )
+        assert run(world, attach_asked()).fault is None
+        again = [step.name for step in world.steps[ended.id][before:]]
+        assert "guest_peripherals.attach" in again
+        assert "guest_peripherals.unplug" not in again
 
     def test_one_that_is_stuck_and_retried_goes_on(self) -> None:
         world = stuck_attach()
@@ -365,6 +387,23 @@ class TestDetach:
         world.peripherals[row_of(EARLIER)] = replace(row(world), status=DeviceStatus.ATTACHING)
         assert refused(world, detach_asked()) == "block_device.wrong_state"
 
+    @pytest.mark.parametrize(
+        ("change", "code"),
+        [
+            (scenes.taken_over, "instance.not_found"),
+            (scenes.released, "instance.wrong_state"),
+            (scenes.importing, "instance.wrong_state"),
+        ],
+    )
+    def test_what_another_host_has_or_gets_is_left_alone(
+        self, change: Callable[[World], None], code: str
+    ) -> None:
+        """The request was meant for this host as it was before."""
+        world = peripheral_scenes.attached()
+        change(world)
+        assert refused(world, detach_asked()) == code
+        assert row(world).status is DeviceStatus.ATTACHED
+
     def test_what_was_attached_anew_is_not_undone_by_a_late_one(self) -> None:
         world = peripheral_scenes.attached()
         assert run(world, detach_asked()).fault is None
@@ -379,6 +418,29 @@ class TestDetach:
     def test_what_nobody_has_is_not_found(self, row: PeripheralId | None) -> None:
         asked = replace(detach_asked(OTHER_PORT), block_device=row)
         assert refused(scenes.world(), asked) == "peripheral.not_found"
+
+    def test_one_that_only_qemu_has_is_taken_out_too(self) -> None:
+        """A hypervisor that lost it denies it, and would call the unplug a success."""
+        world = peripheral_scenes.attached()
+        guest = world.guests[INSTANCE]
+        guest.live_peripherals.clear()
+        guest.peripheral_ghosts.add(ALIAS)
+        assert run(world, detach_asked()).fault is None
+        assert guest.peripheral_ghosts == set()
+
+    @pytest.mark.parametrize(("own", "off"), [(False, False), (True, False), (False, True)])
+    def test_a_guest_that_has_it_is_off_or_let_go_late_is_not_in_doubt(
+        self, *, own: bool, off: bool
+    ) -> None:
+        """To ask QEMU marks a guest for good."""
+        world = peripheral_scenes.attached()
+        guest = world.guests[INSTANCE]
+        if own or off:
+            guest.live_peripherals.clear()
+        if off:
+            guest.vm_state = VmState.STOPPED
+        assert run(world, replace(detach_asked(), own=own)).fault is None
+        assert not guest.doubted
 
     def test_one_whose_effect_cannot_be_seen_is_stuck(self) -> None:
         world = peripheral_scenes.attached()
@@ -561,6 +623,14 @@ def test_what_a_guest_lets_go_of_late_is_gone_from_its_next_start_too(
     worker.look(INSTANCE)
     finish(worker)
     assert (interfaces(world), world.peripherals) == (([], []), {})
+
+
+def test_what_a_released_guest_has_no_more_was_not_let_go_of() -> None:
+    """Its row stays as the document has it."""
+    world = peripheral_scenes.attached()
+    refused_once(world, detach_asked())
+    scenes.released(world)
+    assert look_at_guest(INSTANCE, fakes.ports(world)) == ()
 
 
 def test_what_may_yet_be_there_is_not_called_gone() -> None:

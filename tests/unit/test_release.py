@@ -9,7 +9,7 @@ from tests.fakes.database import FakeBlockDevices
 from tests.fakes.world import World
 from tests.unit import scenes
 from tests.unit.scenes import DEVICE, VOLUME
-from worker.errors import BlockDeviceNotFound, DeviceWrongState
+from worker.errors import BlockDeviceNotFound, DeviceWrongState, InstanceNotFound
 from worker.handlers.release_block_device import ReleaseBlockDevice, release_block_device
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import BlockDeviceId
@@ -53,6 +53,13 @@ def test_what_is_more_than_reserved_is_not_released(world: World, status: Device
     world.rows[DEVICE] = replace(world.rows[DEVICE], status=status)
 
     with pytest.raises(DeviceWrongState, match=f"is {status}; detach volume {VOLUME} instead"):
+        release_block_device(REQUEST, fakes.ports(world))
+    assert DEVICE in world.rows
+
+
+def test_a_reservation_at_another_host_stays(world: World) -> None:
+    scenes.taken_over(world)
+    with pytest.raises(InstanceNotFound):
         release_block_device(REQUEST, fakes.ports(world))
     assert DEVICE in world.rows
 

@@ -158,6 +158,14 @@ def test_an_instance_that_is_being_built_takes_no_reservation(world: World) -> N
     assert "being built" in refused(world, InstanceWrongState)
 
 
+@pytest.mark.parametrize("change", [scenes.released, scenes.importing])
+def test_an_instance_on_its_way_between_hosts_is_refused(
+    world: World, change: Callable[[World], None]
+) -> None:
+    change(world)
+    refused(world, InstanceWrongState)
+
+
 def test_a_tag_is_one_disks_alone_on_its_instance(world: World) -> None:
     reserve(world, tag="data")
 

@@ -13,6 +13,7 @@ from worker.errors import (
 from worker.handlers import host_volume
 from worker.handlers.config_drive import renew_after
 from worker.handlers.find_device import check_place, take_back
+from worker.handlers.instance_here import instance_here
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.disk import disk_of
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
@@ -56,6 +57,7 @@ def attach_volume(request: AttachVolume, ports: Ports) -> BlockDevice:
 
 
 def _reserved(request: AttachVolume, ports: Ports) -> BlockDevice:
+    instance_here(request.instance_uuid, ports)
     device = ports.devices.get(request.bdm_uuid)
     if device.local:
         message = f"block device {device.uuid} is a local disk; reserve one for a volume"
@@ -73,7 +75,8 @@ def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDe
     with Undo(ports.progress) as undo:
         undo.earlier("connector.connect", _disconnect, device, ports)
         undo.earlier("disks.attach", take_back, device, ports)
-        if ports.progress.reached("disks.unplug"):
+        unplugged = ports.progress.reached("disks.unplug")
+        if unplugged and not ports.progress.past_commit_point:
             # An earlier run was on its way back: the guest may yet let go of what it still has.
             take_back(device, ports)
 

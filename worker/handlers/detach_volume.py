@@ -22,6 +22,7 @@ from worker.handlers.find_device import (
     make_own,
     persistent_disk,
 )
+from worker.handlers.instance_here import instance_here
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.guest import Guest
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
@@ -70,6 +71,7 @@ def detach_volume(request: DetachVolume, ports: Ports) -> BlockDevice:
     A device that is gone already is a success. A guest that refuses leaves all as it was. One
     that bears no alias of ours is found by two facts that agree, or refused before all else.
     """
+    instance_here(request.instance_uuid, ports)
     device = _meant(request, ports)
     if device.deleted:
         return device

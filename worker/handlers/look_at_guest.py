@@ -20,6 +20,7 @@ from worker.handlers.migrate_aliases import MigrateAliases, look_for_aliases
 from worker.handlers.resume_instance import ResumeInstance
 from worker.handlers.sync_power_state import FOLLOWED, SyncPowerState
 from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.carried import RELEASED
 from worker.model.guest import Guest
 from worker.model.ids import DeviceId, InstanceId
 from worker.model.instance import Instance, VmState
@@ -58,8 +59,8 @@ def look_at_guest(
         found = ports.instances.get(instance)
     except InstanceNotFound:
         return ()
-    if found.task_state == DELETING:
-        # Its guest is off because we have cut its power.
+    if found.task_state in (DELETING, RELEASED):
+        # Its guest is off because we have cut its power, or have let it go.
         return ()
     guest = guest_of(instance, ports)
     aliases = look_for_aliases(found, guest, ports) if first and guest is not None else ()

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from worker.errors import AddressTaken, DatabaseUnavailable, DeviceWrongState, LeftBehind
 from worker.handlers.find_peripheral import see
+from worker.handlers.instance_here import instance_here
 from worker.model.alias import alias_of
 from worker.model.block_device import DeviceStatus
 from worker.model.guest import Guest
@@ -21,7 +22,7 @@ RACES = 20
 
 def plug_in(instance: InstanceId, what: Plugged, ports: Ports) -> Peripheral:
     """Make it visible in the instance, or leave no trace, its row included."""
-    ports.instances.get(instance).check_built()
+    instance_here(instance, ports).check_built()
     uuid = _uuid(ports)
     row = ports.peripherals.look(uuid)
     if row is not None and row.status is DeviceStatus.ATTACHED:
@@ -85,7 +86,8 @@ def _alias(uuid: PeripheralId, what: Plugged, taken: set[str]) -> str:
 def _attach(row: Peripheral, ports: Ports) -> Peripheral:
     with Undo(ports.progress) as undo:
         undo.earlier("guest_peripherals.attach", _take_back, row, ports)
-        if ports.progress.reached("guest_peripherals.unplug"):
+        unplugged = ports.progress.reached("guest_peripherals.unplug")
+        if unplugged and not ports.progress.past_commit_point:
             # An earlier run was on its way back: the guest may yet let go of what it still has.
             _take_back(row, ports)
 

@@ -20,11 +20,13 @@ class ReleaseBlockDevice:
 def release_block_device(request: ReleaseBlockDevice, ports: Ports) -> dict[str, Any]:
     """Delete the row if it is still only reserved; one that is gone is fine.
 
-    Raises NoVolume for a local disk, which goes with its instance.
+    Raises InstanceNotFound for another host's, and NoVolume for a local disk, which goes with its
+    instance.
     """
     device = ports.devices.get(request.bdm_uuid)
     if device.deleted:
         return device.public()
+    ports.instances.get(device.instance)
     if device.status is not DeviceStatus.RESERVED:
         volume = device.its_volume
         message = f"block device {device.uuid} is {device.status}; detach volume {volume} instead"

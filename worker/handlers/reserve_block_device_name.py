@@ -14,6 +14,7 @@ from worker.errors import (
     VolumeAlreadyAttached,
     VolumeInUse,
 )
+from worker.handlers.instance_here import instance_here
 from worker.model import lun
 from worker.model.alias import alias_of
 from worker.model.block_device import BlockDevice, Bus, DeviceType
@@ -59,7 +60,7 @@ def reserve_block_device_name(request: ReserveBlockDeviceName, ports: Ports) -> 
     bus = parse_bus(request.disk_bus or _BUSES[kind])
     lun.check_bus(kind, bus)
     check_tag(request.tag)
-    ports.instances.get(request.instance_uuid).check_built()
+    instance_here(request.instance_uuid, ports).check_built()
     device = _earlier(request, ports) or _new(request, bus, ports)
     return device.public()
 

@@ -14,6 +14,7 @@ from worker.errors import (
 )
 from worker.handlers.find_device import guest_of, make_own
 from worker.handlers.find_peripheral import see
+from worker.handlers.instance_here import instance_here
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import InstanceId, PeripheralId
 from worker.model.peripheral import Peripheral
@@ -41,9 +42,11 @@ def meant_row(
 ) -> Peripheral:
     """Return the row that a request means.
 
-    Raises PeripheralNotFound, DeviceWrongState, and DeviceSuperseded where it is gone and another
+    Raises InstanceNotFound and InstanceWrongState where the instance is not, or not wholly, this
+    host's; PeripheralNotFound, DeviceWrongState, and DeviceSuperseded where it is gone and another
     row stands for the same.
     """
+    instance_here(instance, ports)
     row = None if uuid is None else ports.peripherals.look(uuid)
     if row is None:
         message = f"instance {instance} has no such interface or host device"
@@ -70,7 +73,7 @@ def plug_out(row: Peripheral, ports: Ports) -> Peripheral:
         message = f"{row.kind} {row.uuid} is attaching; its attach has not ended"
         raise DeviceWrongState(message)
     if row.status not in BEGUN:
-        see(row, guest_of(row.instance, ports), ports)
+        _look_at_guest(row, ports)
     try:
         _detach(row, ports)
     except DatabaseUnavailable:
@@ -79,6 +82,18 @@ def plug_out(row: Peripheral, ports: Ports) -> Peripheral:
         ports.peripherals.save(replace(row, status=DeviceStatus.ERROR))
         raise
     return row
+
+
+def _look_at_guest(row: Peripheral, ports: Ports) -> None:
+    """Refuse what is another's; doubt a running guest that is said not to have its own.
+
+    As of a volume: its QEMU may have it all the same, unless it let go after it had refused.
+    """
+    guest = guest_of(row.instance, ports)
+    denied = not see(row, guest, ports).shown and guest is not None and guest.live is not None
+    asked = ports.progress.operation
+    if denied and row.status is DeviceStatus.ATTACHED and asked is not None and not asked.own:
+        ports.insides.doubt(row.instance)
 
 
 def _detach(row: Peripheral, ports: Ports) -> None:
