@@ -11,7 +11,7 @@ from tests import fakes
 from tests.fakes.hypervisor import shown
 from tests.fakes.images import copy_path, disk_path, drive_path
 from tests.fakes.world import World
-from tests.unit import move_scenes
+from tests.unit import adopt_scenes, move_scenes
 from tests.unit.adopt_scenes import adopted, export, let_go
 from tests.unit.build_scenes import IMAGE, KERNEL
 from tests.unit.move_scenes import NVRAM, OWN_NVRAM, root_of, shut_off, to_import
@@ -20,6 +20,7 @@ from worker.errors import (
     BaseUnavailable,
     ImagesUnavailable,
     InstanceTaken,
+    InstanceWrongState,
     LocalDiskUnavailable,
     NotReleased,
     RequestMalformed,
@@ -333,3 +334,55 @@ def test_volumes_are_missing_only_while_the_import_runs() -> None:
     assert bring(target, document).fault is None
     (row,) = [row for row in target.rows.values() if row.volume == VOLUME]
     assert row.status is DeviceStatus.ATTACHED
+
+
+# What an older release has written.
+
+
+def of_older_release(document: str) -> str:
+    found = json.loads(document)
+    for name in ("bases", "nvram", "released", "peripherals"):
+        del found[name]
+    for row in found["block_devices"]:
+        del row["volume_type"]
+    return json.dumps(found)
+
+
+def test_an_instance_that_an_older_release_let_go_is_taken_in_by_force() -> None:
+    source = adopted()
+    document = of_older_release(let_go(source))
+    target = adopt_scenes.other_host(document, source)
+    with pytest.raises(NotReleased):
+        check_import(CheckImport(document=document), fakes.ports(target))
+    assert bring(target, document, force=True).fault is None
+    assert lasting(target) == lasting(adopted())
+
+
+def test_of_its_document_nobody_knows_what_a_disk_is_made_over() -> None:
+    target, document = to_import()
+    older, before = of_older_release(document), target.copy()
+    ended = bring(target, older, force=True)
+    assert ended.fault is not None
+    assert ended.fault.code == BaseUnavailable.code
+    assert "export the instance anew, or flatten" in ended.fault.message
+    assert target == before
+    target.bases.clear()
+    again = operation("import_instance", 2, instance_uuid=INSTANCE, document=older, force=True)
+    assert run(target, again).fault is None
+
+
+@pytest.mark.parametrize("name", ["bases", "nvram", "released"])
+def test_a_document_of_this_release_says_all(name: str) -> None:
+    target, document = to_import()
+    found = json.loads(document)
+    del found[name]
+    with pytest.raises(RequestMalformed):
+        check_import(CheckImport(document=json.dumps(found)), fakes.ports(target))
+
+
+def test_the_document_that_an_older_release_did_not_keep_is_told_of() -> None:
+    world = adopted()
+    let_go(world)
+    world.documents.clear()
+    with pytest.raises(InstanceWrongState, match="import the one that it printed then"):
+        export(world)

@@ -123,8 +123,21 @@ def _leaning(carried: Carried, ports: Ports) -> Iterator[tuple[LocalDisk, Base]]
     """Yield each disk that is made over an image, unless it was flattened since its export."""
     for disk in carried.disks:
         base = carried.bases.get(disk.uuid)
-        if base is not None and ports.local_disks.base(carried.instance.uuid, disk) is not None:
-            yield disk, base
+        if base is None and not carried.older:
+            continue
+        if ports.local_disks.base(carried.instance.uuid, disk) is not None:
+            yield disk, _known(base, disk)
+
+
+def _known(base: Base | None, disk: LocalDisk) -> Base:
+    """What nobody wrote down cannot be compared, and another content would ruin the disk."""
+    if base is None:
+        message = (
+            f"the document is of an older release, and does not say what local disk {disk.uuid} is"
+            f" made over: export the instance anew, or {FLATTEN}"
+        )
+        raise BaseUnavailable(message)
+    return base
 
 
 def _lean(disk: LocalDisk, base: FileSource, carried: Carried, ports: Ports) -> None:

@@ -62,7 +62,8 @@ class Carried:
 
     ``sources`` are the paths that local disks and config drive had, by alias; ``held`` are the
     attachments that the old host had; ``nvram`` is where the variables of the guest's UEFI were.
-    Without a ``release`` the old host may still have the instance.
+    Without a ``release`` the old host may still have the instance. ``older`` is the document of a
+    release that wrote down neither of ``bases``, ``nvram`` and ``release``.
     """
 
     instance: Instance
@@ -74,6 +75,7 @@ class Carried:
     bases: Mapping[BlockDeviceId, Base] = field(default_factory=dict)
     nvram: str | None = None
     release: Release | None = None
+    older: bool = False
 
     @property
     def disks(self) -> tuple[LocalDisk, ...]:
@@ -105,7 +107,10 @@ def written(carried: Carried) -> dict[str, Any]:
 
 
 def read(document: str, host: str) -> Carried:
-    """Read a document as an instance of this host; raises RequestMalformed."""
+    """Read a document as an instance of this host; raises RequestMalformed.
+
+    That of an older release is read too: an instance that it let go is in no other.
+    """
     try:
         found = json.loads(document)
         if found["format"] != FORMAT:
@@ -123,9 +128,7 @@ def read(document: str, host: str) -> Carried:
             ),
             sources={_string(key): _string(path) for key, path in found["sources"].items()},
             held={key: AttachmentId(_uuid(one)) for key, one in held.items() if one is not None},
-            bases={_uuid(key): _base(base) for key, base in found["bases"].items()},
-            nvram=_maybe(found["nvram"]),
-            release=_release(found["released"]),
+            **_since(found),
         )
     except _UNREADABLE as error:
         message = f"the document is no export of an instance: {type(error).__name__} {error}"
@@ -199,6 +202,17 @@ def _peripheral(kept: Mapping[str, Any], instance: InstanceId) -> Peripheral:
         address=None if address is None else parse_address(address),
         status=DeviceStatus.ATTACHED,
     )
+
+
+def _since(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what the first documents had none of."""
+    if not {"bases", "nvram", "released"} & found.keys():
+        return {"older": True}
+    return {
+        "bases": {_uuid(key): _base(base) for key, base in found["bases"].items()},
+        "nvram": _maybe(found["nvram"]),
+        "release": _release(found["released"]),
+    }
 
 
 def _base(kept: Mapping[str, Any]) -> Base:
