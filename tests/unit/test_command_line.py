@@ -3,11 +3,13 @@
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from pkgutil import walk_packages
 
 import pytest
 
 from worker import cmd
+from worker.cmd.instance_aliases import EPILOG, NOT_BORNE
 from worker.cmd.main import MODULES, parser
 
 HEAVY = {"sqlalchemy", "alembic", "kombu.messaging", "libvirt", "lxml", "os_brick", "openstack"}
@@ -28,6 +30,13 @@ def test_without_a_command_all_are_offered() -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_each_command_is_in_the_module_named_for_it(name: str) -> None:
     assert name in commands_of([name])
+
+
+def test_help_and_docs_say_for_what_migrate_aliases_exits_3() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "blockworker.md").read_text()
+    (said,) = [line for line in docs.splitlines() if "or why it was skipped." in line]
+    for text in (EPILOG.partition(" 3 ")[2], said.partition("Exits 3")[2]):
+        assert [result for result in NOT_BORNE if result not in text] == []
 
 
 def test_no_module_with_a_command_is_forgotten() -> None:

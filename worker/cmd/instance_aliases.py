@@ -19,8 +19,9 @@ then on: disks, interfaces and host devices of instances that came from an older
 release, or whose XML other hands have defined anew. A worker does the same when it
 starts. The running guest keeps what it has until its next cold start."""
 
-EPILOG = """exit status: 0 every device bears its alias, 1 failed, 2 wrong usage, 3 one was skipped;
-the reasons are printed. With --dry-run 0 and 3 say what a run would come to."""
+EPILOG = """exit status: 0 every device bears its alias, 1 failed, 2 wrong usage, 3 one is
+absent or was skipped; the reasons are printed. With --dry-run 0 and 3 say what a run would
+come to."""
 
 Device = dict[str, Any]
 
