@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from uuid import UUID, uuid5
 
 from worker.model.guest import GuestDevice, Layout
 from worker.model.host_device import HostDevice
-from worker.model.ids import InstanceId, PeripheralId
+from worker.model.ids import PeripheralId
 from worker.model.instance import Instance
 from worker.model.lookup import Doubt, look_up
 from worker.model.marks import Adoption
 from worker.model.migrating import Migrated, skipped
 from worker.model.peripheral import Peripheral
+from worker.model.peripheral_origin import id_of_found
 from worker.model.peripheral_rows import rows_of_layout, rows_of_specification
 from worker.model.sought import sought_peripheral
 from worker.model.specification import Interface
@@ -44,7 +44,7 @@ def lacking_of(instance: Instance, layout: Layout | None, ports: Ports) -> Lacki
     """
     if layout is None:
         return Lacking()
-    draw = partial(_id, instance.uuid)
+    draw = partial(id_of_found, instance.uuid)
     if instance.specification is not None:
         planned = rows_of_specification(instance.uuid, instance.specification, draw)
         there = [row for row in planned if _is_there(row, layout)]
@@ -69,11 +69,6 @@ def _is_there(row: Peripheral, layout: Layout) -> bool:
     """One that was detached has no row once that is purged, and is to get no other."""
     mac = row.what.mac if isinstance(row.what, Interface) else None
     return any(row.alias == one.alias or mac == one.mac for one in layout.interfaces)
-
-
-def _id(instance: InstanceId, device: str) -> PeripheralId:
-    """The same at each try, so that what was let go is not taken in again."""
-    return PeripheralId(str(uuid5(UUID(instance), device)))
 
 
 def _without_known(instance: Instance, layout: Layout, ports: Ports) -> Layout:
