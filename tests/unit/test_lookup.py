@@ -285,13 +285,27 @@ def test_every_device_says_which_it_is() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["pci:0000:03:00.0", "usb:046d:c52b", "usb:1.4", f"mdev:{INSTANCE}"],
+    [
+        "pci:0000:03:00.0",
+        "pci:10000:e1:00.0",
+        "pci:ffffffff:e1:00.0",
+        "usb:046d:c52b",
+        "usb:1.4",
+        f"mdev:{INSTANCE}",
+    ],
 )
 def test_a_host_device_is_written_as_it_was_read(text: str) -> None:
     assert str(parse_host_device(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "pci", "pci:03:00.0", "usb:046D:C52B", "usb:0.4", "scsi:1"])
+def test_a_pci_device_has_one_name_however_long_its_domain_is_written() -> None:
+    assert parse_host_device("pci:00000000:03:00.0") == parse_host_device("pci:0000:03:00.0")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "pci", "pci:03:00.0", "pci:100000000:03:00.0", "usb:046D:C52B", "usb:0.4", "scsi:1"],
+)
 def test_what_names_no_host_device_is_refused(text: str) -> None:
     with pytest.raises(RequestMalformed, match="names no host device"):
         parse_host_device(text)

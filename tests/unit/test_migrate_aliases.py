@@ -17,7 +17,7 @@ from worker.handlers.export_xml import ExportXml, export_xml
 from worker.handlers.forget_instance import check_alone
 from worker.handlers.lacking_peripherals import add_lacking, lacking_of
 from worker.handlers.look_at_guest import look_at_guest
-from worker.handlers.migrate_aliases import MigrateAliases
+from worker.handlers.migrate_aliases import MigrateAliases, look_for_aliases
 from worker.model import specification_plain
 from worker.model.address import PciAddress
 from worker.model.connection import Connection
@@ -210,8 +210,9 @@ def test_only_what_lacks_its_alias_is_looked_for_on_the_host() -> None:
     unasked = replace(ports, connector=Unfindable(world))
     assert not look_at_guest(INSTANCE, unasked, first=True)
     alias_scenes.unname(world)
+    guest = unasked.guests.describe(INSTANCE)
     with pytest.raises(AssertionError):
-        look_at_guest(INSTANCE, unasked, first=True)
+        look_for_aliases(world.instances[INSTANCE], guest, unasked)
 
 
 def adopted_whole(world: World) -> Adoption:

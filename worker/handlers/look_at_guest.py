@@ -1,13 +1,17 @@
 """See what became of a guest while nobody was told, and ask for what it takes to follow."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from worker.errors import (
+    DatabaseUnavailable,
     DeviceAmbiguous,
     GuestBusy,
     HypervisorRefused,
     HypervisorUnavailable,
     InstanceNotFound,
+    Unavailable,
 )
 from worker.handlers.destroy_instance import DELETING
 from worker.handlers.detach_host_device import DetachHostDevice
@@ -16,7 +20,7 @@ from worker.handlers.detach_volume import DetachVolume
 from worker.handlers.find_device import guest_of, looked_up
 from worker.handlers.find_peripheral import see
 from worker.handlers.heal_ghost import HealGhost, ghosts_of
-from worker.handlers.migrate_aliases import MigrateAliases, look_for_aliases
+from worker.handlers.migrate_aliases import METHOD, UNSETTLED, MigrateAliases, look_for_aliases
 from worker.handlers.resume_instance import ResumeInstance
 from worker.handlers.sync_power_state import FOLLOWED, SyncPowerState
 from worker.model.block_device import BlockDevice, DeviceStatus
@@ -28,6 +32,8 @@ from worker.model.lookup import disk_by_alias
 from worker.model.operation import OperationState
 from worker.model.peripheral import Peripheral, PeripheralKind
 from worker.ports import Ports
+
+LOG = logging.getLogger(__name__)
 
 Wanted = (
     SyncPowerState
@@ -53,7 +59,7 @@ def look_at_guest(
     domain that is not in this worker's care is none of its business. With ``resume`` the host was
     booted since the rows were written: a guest that ran is brought back, and not called stopped.
     The ``first`` look since a start is for aliases, too: asked at each event, one that cannot be
-    given would be tried for ever.
+    given would be tried for ever. Whatever else cannot be told, the power state is followed.
     """
     try:
         found = ports.instances.get(instance)
@@ -63,10 +69,38 @@ def look_at_guest(
         # Its guest is off because we have cut its power, or have let it go.
         return ()
     guest = guest_of(instance, ports)
-    aliases = look_for_aliases(found, guest, ports) if first and guest is not None else ()
     power = _power(found, guest, resume=resume)
-    disks = tuple(_finish(row) for row in _let_go(found, guest, ports))
-    return aliases + power + disks + _peripherals_let_go(found, guest, ports)
+    aliases = _aliases(found, guest, ports) if first and guest is not None else ()
+    # What is brought back is looked at again, for its start is an event.
+    resumed = ResumeInstance(instance_uuid=instance) in power
+    again = DatabaseUnavailable if resumed else Unavailable
+    disks = _apart(partial(_disks_let_go, found, guest, ports), again)
+    peripherals = _apart(partial(_peripherals_let_go, found, guest, ports), again)
+    return aliases + power + (disks or ()) + (peripherals or ())
+
+
+def _apart(
+    part: Callable[[], tuple[Wanted, ...]], again: type[Unavailable] = DatabaseUnavailable
+) -> tuple[Wanted, ...] | None:
+    """Return what a part of the look calls for, None where it fails; ``again`` fails the look."""
+    try:
+        return part()
+    except again:
+        raise
+    except Exception:
+        LOG.exception("guest looked at in part only")
+        return None
+
+
+def _aliases(instance: Instance, guest: Guest, ports: Ports) -> tuple[Wanted, ...]:
+    """Where it cannot be told, the operation is asked for all the same: it tells why."""
+    wanted = _apart(partial(look_for_aliases, instance, guest, ports))
+    if wanted is not None:
+        return wanted
+    others = ports.operations.list(instance=instance.uuid, states=UNSETTLED)
+    if any(other.method == METHOD for other in others):
+        return ()
+    return (MigrateAliases(instance_uuid=instance.uuid),)
 
 
 def _power(instance: Instance, guest: Guest | None, *, resume: bool) -> tuple[Wanted, ...]:
@@ -93,6 +127,12 @@ def look_for_ghosts(instance: InstanceId, ports: Ports) -> tuple[Wanted, ...]:
         for alias in ghosts_of(instance, ports)
         if ports.devices.bearing(instance, alias) is not None
     )
+
+
+def _disks_let_go(
+    instance: Instance, guest: Guest | None, ports: Ports
+) -> tuple[DetachVolume, ...]:
+    return tuple(_finish(row) for row in _let_go(instance, guest, ports))
 
 
 def _let_go(instance: Instance, guest: Guest | None, ports: Ports) -> tuple[BlockDevice, ...]:

@@ -17,7 +17,7 @@ class HostDeviceKind(StrEnum):
 
 
 _FORMS: Mapping[HostDeviceKind, re.Pattern[str]] = {
-    HostDeviceKind.PCI: re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]"),
+    HostDeviceKind.PCI: re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]"),
     HostDeviceKind.USB: re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}|[1-9][0-9]*\.[1-9][0-9]*"),
     HostDeviceKind.MEDIATED: re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
 }
@@ -28,8 +28,8 @@ _EXAMPLES = "pci:0000:03:00.0, usb:046d:c52b (vendor and product), usb:1.4 (bus 
 class HostDevice:
     """A device of the host.
 
-    ``name`` is a PCI address (``0000:03:00.0``), vendor and product of a USB device
-    (``046d:c52b``) or its bus and number (``1.4``), the uuid of a mediated device.
+    ``name`` is a PCI address (``0000:03:00.0``, ``10000:e1:00.0``), vendor and product of a USB
+    device (``046d:c52b``) or its bus and number (``1.4``), the uuid of a mediated device.
     """
 
     kind: HostDeviceKind
@@ -47,4 +47,11 @@ def parse_host_device(text: str) -> HostDevice:
     if form is None or form.fullmatch(name) is None:
         message = f"{text!r} names no host device; write {_EXAMPLES} or mdev:<uuid>"
         raise RequestMalformed(message)
+    name = _shortest(name) if kind == HostDeviceKind.PCI else name
     return HostDevice(kind=HostDeviceKind(kind), name=name)
+
+
+def _shortest(name: str) -> str:
+    """A PCI domain has four digits, and more only where it needs them: one device has one name."""
+    domain, _, rest = name.partition(":")
+    return f"{int(domain, 16):04x}:{rest}"
