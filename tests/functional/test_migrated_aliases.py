@@ -31,7 +31,6 @@ from worker.model.specification import (
 )
 from worker.persistence import migrate
 from worker.persistence.repositories import Repositories
-from worker.rpc.methods import OPERATIONS
 from worker.virt.domain_xml import address_tree
 from worker.virt.layout import read_layout
 from worker.virt.marks import without_aliases
@@ -195,6 +194,17 @@ def migrated(older: Older, rig: Rig) -> Json:
     return dict(told)
 
 
+def detach_interfaces(older: Older, rig: Rig) -> None:
+    """Take both out, one by one: they have one MAC, and each is to take its own with it."""
+    places = interface_addresses(SHAPE, len(PORTS))
+    for gone, port in enumerate(PORTS, start=1):
+        ended = rig.run("detach_interface", instance_uuid=older.guest.uuid, port_id=port)
+        assert ended["fault"] is None, ended
+        for flags in (0, INACTIVE):
+            left = read_layout(older.guest.domain.XMLDesc(flags)).interfaces
+            assert [one.address for one in left] == list(places[gone:])
+
+
 def test_a_start_gives_every_alias_and_changes_nothing_else(
     older: Older, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,6 +235,8 @@ def test_a_start_gives_every_alias_and_changes_nothing_else(
         for row in older.volumes:
             assert rig.detach(row)["fault"] is None
         assert aliases(older.guest) == older.aliases - {row["alias"] for row in older.volumes}
+        detach_interfaces(older, rig)
+        assert aliases(older.guest) == aliases(older.guest, INACTIVE) == {f"ua-{older.root}"}
 
 
 def test_by_hand_each_device_is_named_and_one_in_doubt_is_skipped(
@@ -262,11 +274,7 @@ def test_each_is_detached_live_though_the_running_guest_knows_no_alias(older: Ol
         for row in older.volumes:
             assert rig.detach(row)["fault"] is None
             assert row["device_name"].removeprefix("/dev/") not in live_targets(older.guest)
-        if "detach_interface" in OPERATIONS:
-            for port in PORTS:
-                ended = rig.run("detach_interface", instance_uuid=older.guest.uuid, port_id=port)
-                assert ended["fault"] is None, ended
-            assert read_layout(older.guest.domain.XMLDesc(0)).interfaces == ()
+        detach_interfaces(older, rig)
         assert live_targets(older.guest) == {"vda"}
         assert f"ua-{older.root}" in aliases(older.guest, INACTIVE)
 
