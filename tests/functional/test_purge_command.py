@@ -70,7 +70,13 @@ def test_what_is_older_than_the_retention_goes_and_the_rest_stays(
     found = json.loads(done.stdout)
     before = datetime.fromisoformat(found.pop("before"))
     assert timedelta(days=30) <= datetime.now(UTC) - before < timedelta(days=30, minutes=1)
-    assert found == {"block_devices": 1, "instances": 0, "operations": 1, "updates": 0}
+    assert found == {
+        "block_devices": 1,
+        "peripherals": 0,
+        "instances": 0,
+        "operations": 1,
+        "updates": 0,
+    }
     left = {operation.state for operation in repositories.operations.list()}
     assert left == {OperationState.STUCK, OperationState.FAILED}
 
