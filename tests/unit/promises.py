@@ -215,6 +215,8 @@ def left_detaching(world: World) -> set[VolumeId]:
 REFUSED = (
     "block_device.wrong_state",
     "block_device.not_found",
+    "instance.not_found",
+    "instance.wrong_state",
     "operation.expired",
     "operation.blocked",
 )
