@@ -68,6 +68,7 @@ def test_an_update_says_all_that_the_design_promises(repositories: Repositories)
         "vm_state": "active",
         "task_state": "rescuing",
         "block_device": device.public(),
+        "peripheral": None,
         "fault": {"code": "connector.failed", "message": "no path"},
         "at": START.isoformat(),
     }
