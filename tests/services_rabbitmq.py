@@ -20,6 +20,7 @@ from tests.rings import require
 from worker.rpc.link import BROKER_ERRORS
 
 PATIENCE = 60.0
+ATTEMPTS = 3
 SERVER = next(
     iter(sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"))),
     None,
@@ -242,12 +243,26 @@ class Cluster:
 def private_rabbitmq() -> Iterator[RabbitMQ]:
     """Lend a running broker; nothing of it is left afterwards."""
     with _ground() as (folder, mapper):
-        broker = RabbitMQ(folder, mapper, free_ports(2))
+        broker = _started(folder, mapper)
         try:
-            broker.start()
             yield broker
         finally:
             broker.remove()
+
+
+def _started(folder: Path, mapper: PortMapper) -> RabbitMQ:
+    """Start one; a port that was free when it was drawn may be another's by now."""
+    for left in reversed(range(ATTEMPTS)):
+        broker = RabbitMQ(folder, mapper, free_ports(2))
+        try:
+            broker.start()
+        except AssertionError:
+            broker.remove()
+            if not left:
+                raise
+        else:
+            return broker
+    raise AssertionError
 
 
 @contextlib.contextmanager
