@@ -20,7 +20,6 @@ from tests.rings import require
 from worker.rpc.link import BROKER_ERRORS
 
 PATIENCE = 60.0
-ATTEMPTS = 3
 SERVER = next(
     iter(sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"))),
     None,
@@ -250,19 +249,17 @@ def private_rabbitmq() -> Iterator[RabbitMQ]:
             broker.remove()
 
 
-def _started(folder: Path, mapper: PortMapper) -> RabbitMQ:
+def _started(folder: Path, mapper: PortMapper, attempts: int = 3) -> RabbitMQ:
     """Start one; a port that was free when it was drawn may be another's by now."""
-    for left in reversed(range(ATTEMPTS)):
-        broker = RabbitMQ(folder, mapper, free_ports(2))
-        try:
-            broker.start()
-        except AssertionError:
-            broker.remove()
-            if not left:
-                raise
-        else:
-            return broker
-    raise AssertionError
+    broker = RabbitMQ(folder, mapper, free_ports(2))
+    try:
+        broker.start()
+    except AssertionError:
+        broker.remove()
+        if attempts == 1:
+            raise
+        return _started(folder, mapper, attempts - 1)
+    return broker
 
 
 @contextlib.contextmanager

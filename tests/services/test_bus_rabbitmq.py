@@ -220,6 +220,21 @@ def test_an_update_that_nobody_hears_is_retained_up_to_a_bound(settings: BusSett
     assert kept == [16, 17, 18, 19, 20]
 
 
+@contextlib.contextmanager
+def refusing(settings: BusSettings) -> Iterator[None]:
+    """Have the broker take one update, and refuse each that follows, until the end."""
+    with opened(settings, "test") as connection:
+        full = Queue(
+            f"{settings.name}.full",
+            exchange(settings),
+            routing_key=settings.updates_key,
+            queue_arguments={"x-max-length": 1, "x-overflow": "reject-publish"},
+        )(connection.channel())
+        full.declare()
+        yield
+        full.delete()
+
+
 def test_what_the_broker_refuses_is_sent_again_before_what_follows(settings: BusSettings) -> None:
     outbox = ListOutbox()
     for _ in range(3):
@@ -232,18 +247,10 @@ def test_what_the_broker_refuses_is_sent_again_before_what_follows(settings: Bus
         told.extend(update_in(body)["payload"]["sequence"] for body in bodies)
         return told
 
-    with opened(settings, "test") as connection:
-        full = Queue(
-            f"{settings.name}.full",
-            exchange(settings),
-            routing_key=settings.updates_key,
-            queue_arguments={"x-max-length": 1, "x-overflow": "reject-publish"},
-        )(connection.channel())
-        full.declare()
+    with refusing(settings):
         relay.start()
         assert eventually(lambda: hear().count(2) >= 2)
         assert 3 not in told
-        full.delete()
     assert eventually(lambda: outbox.done == {1, 2, 3})
     assert relay.stop(5.0)
     assert list(dict.fromkeys(hear())) == [1, 2, 3]
@@ -263,17 +270,9 @@ def test_what_the_broker_took_beside_one_that_it_refused_is_told_once(
         told.update(update_in(body)["payload"]["sequence"] for body in bodies)
         return told
 
-    with opened(settings, "test") as connection:
-        full = Queue(
-            f"{settings.name}.full",
-            exchange(settings),
-            routing_key=settings.updates_key,
-            queue_arguments={"x-max-length": 1, "x-overflow": "reject-publish"},
-        )(connection.channel())
-        full.declare()
+    with refusing(settings):
         relay.start()
         assert eventually(lambda: hear()[2] >= 2)
-        full.delete()
     assert eventually(lambda: outbox.done == {1, 2})
     assert relay.stop(5.0)
     assert hear()[1] == 1
