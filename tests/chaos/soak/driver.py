@@ -30,11 +30,15 @@ class Sent:
 
 @dataclass(kw_only=True)
 class Driver:
-    """One guest's caller: it does not wait for an operation's end unless the next deed must."""
+    """One guest's caller: it does not wait for an operation's end unless the next deed must.
+
+    While it is ``held`` it asks nothing new.
+    """
 
     ground: Ground
     number: int
     find: Callable[[str], None]
+    held: Callable[[], bool]
     sent: list[Sent] = field(default_factory=list)
     rows: dict[tuple[int, int], str] = field(default_factory=dict)
     casts: int = 0
@@ -46,6 +50,7 @@ class Driver:
         """Do all, then wait until all that was sent has ended."""
         try:
             for count, deed in enumerate(deeds):
+                self._wait_while_held()
                 self._redeliver(count)
                 self._do(count, deed)
             self._redeliver(None)
@@ -59,6 +64,11 @@ class Driver:
         thread = threading.Thread(target=self.run, args=(list(deeds),), daemon=True)
         thread.start()
         return thread
+
+    def _wait_while_held(self) -> None:
+        if not soon(lambda: not self.held(), PATIENCE):
+            message = f"held for more than {PATIENCE} s"
+            raise AssertionError(message)
 
     def _do(self, count: int, deed: Deed) -> None:
         if deed.volume in self._last:

@@ -49,9 +49,10 @@ class Soak:
         """Do all of it; ``findings`` and ``summary`` say how it was."""
         begun = time.monotonic()
         with ground(self.guests, VOLUMES) as found:
-            killer = Killer(ground=found)
+            kills = plan.kills(self.seed, self.operations, self.victims)
+            killer = Killer(ground=found, kills=kills)
             drivers = [
-                Driver(ground=found, number=number, find=self._note)
+                Driver(ground=found, number=number, find=self._note, held=lambda: killer.is_due)
                 for number in range(self.guests)
             ]
             self._kill_along(killer, [each.start(self._deeds(each)) for each in drivers])
@@ -69,20 +70,19 @@ class Soak:
         return list(plan.deeds(self.seed, driver.number, share, VOLUMES))
 
     def _kill_along(self, killer: Killer, threads: Sequence[threading.Thread]) -> None:
-        kills = plan.kills(self.seed, self.operations, self.victims)
         haunted = self.operations // 2 if Victim.LIBVIRTD in self.victims else None
         said = 0.0
         while any(thread.is_alive() for thread in threads):
-            ended = killer.ground.ended() - 2
+            ended = killer.ended
             if time.monotonic() - said > TOLD_EVERY:
                 said = time.monotonic()
-                killed = f"{killer.kills} + {killer.ground.libvirtd.kills} kills"
+                killed = f"{killer.killed} + {killer.ground.libvirtd.kills} kills"
                 self.say(f"{ended}/{self.operations} ended, {killed}")
             if haunted is not None and ended >= haunted:
                 haunted = None
                 self._find(ghost.planted(killer.ground))
-            elif kills and ended >= kills[0].ended:
-                killer.carry_out(kills.pop(0))
+            elif killer.is_due:
+                killer.carry_out_next()
             else:
                 time.sleep(0.05)
         if haunted is not None:
@@ -138,7 +138,7 @@ def _summary(found: Ground, drivers: Sequence[Driver], killer: Killer) -> dict[s
         "ends": dict(ends.most_common()),
         "deaths counted": sum(int(row["attempts"]) for row in journal),
         "own operations": sum(bool(row["own"]) for row in journal),
-        "worker kills": killer.kills,
+        "worker kills": killer.killed,
         "worker starts": killer.starts,
         "libvirtd kills": found.libvirtd.kills,
         "libvirtd crashed by itself": found.libvirtd.crashes,
