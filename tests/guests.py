@@ -14,7 +14,7 @@ from tests.rings import require
 from worker.cmd.demo.guest import GuestConsole, domain_xml
 from worker.cmd.demo.guest_image import GuestImage, GuestImageUnavailable, build_guest_image
 from worker.virt.accel import domain_type
-from worker.virt.private import PrivateLibvirtd
+from worker.virt.libvirtd.private import PrivateLibvirtd
 
 IMAGE_CACHE = Path(__file__).parent.parent / "build" / "guest"
 BOOT_TIMEOUT = 60.0

@@ -7,7 +7,7 @@ import pytest
 
 from tests import guests
 from worker.cmd.demo.guest_image import GuestImage
-from worker.virt.private import PrivateLibvirtd
+from worker.virt.libvirtd.private import PrivateLibvirtd
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from worker.errors import (
     Unavailable,
     told,
 )
-from worker.handlers.row_of import row_of
+from worker.handlers.parts.row_of import row_of
 from worker.model.ids import DeviceId, OperationId
 from worker.model.instance import TaskState
 from worker.model.operation import Fault, Operation, OperationState, StepOutcome, end_line

@@ -30,7 +30,7 @@ from worker.model.specification import LocalDisk, Specification
 from worker.persistence import migrate
 from worker.persistence.repositories import Repositories
 from worker.virt.accel import domain_type
-from worker.virt.layout import read_layout
+from worker.virt.xml.layout import read_layout
 from worker.wiring.core import SystemClock
 
 ASKED = 1000

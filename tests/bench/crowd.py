@@ -1,11 +1,11 @@
 """The instances that there are: each with a root, an ephemeral, a swap and two volumes."""
 
 from tests.fakes.world import FakeGuest
-from worker.model.address import PciAddress
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, SourceType
 from worker.model.disk import Disk, disk_of
 from worker.model.ids import BlockDeviceId, ImageId, InstanceId, VolumeId
 from worker.model.instance import Instance, VmState
+from worker.model.places.address import PciAddress
 from worker.model.source import BlockSource, DiskFormat, DiskOptions, HostVolume
 from worker.model.specification import LocalDisk, Specification
 

@@ -12,7 +12,7 @@ import libvirt
 from tests import guests, rig
 from tests.bench.figures import Figure, milliseconds
 from worker.model.ids import InstanceId
-from worker.virt.connection import LibvirtConnection
+from worker.virt.libvirtd.connection import LibvirtConnection
 
 DISK = """
 <disk type='file' device='disk'>

@@ -13,8 +13,8 @@ from tests.chaos.views import Views, select_all
 from tests.guests import remove_guests
 from tests.processes import Json
 from worker.errors import InstanceNotFound
-from worker.model.carried import RELEASED
 from worker.model.ids import new_uuid
+from worker.model.moving.carried import RELEASED
 from worker.persistence.schema import (
     BLOCK_DEVICES,
     CONNECTIONS,

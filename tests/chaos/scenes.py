@@ -15,7 +15,7 @@ from worker.execution import Kind
 from worker.model.update import Event
 from worker.persistence.schema import BLOCK_DEVICES, UPDATES
 from worker.rpc.methods import OPERATIONS
-from worker.virt.marks import without_aliases
+from worker.virt.xml.marks import without_aliases
 
 STOPS_WITHIN = 40
 """Seconds; the guest takes one, on a machine that does nothing else."""

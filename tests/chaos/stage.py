@@ -21,7 +21,7 @@ from worker.errors import OperationNotFound
 from worker.model.ids import new_uuid
 from worker.model.operation import OperationState
 from worker.persistence.schema import BLOCK_DEVICES
-from worker.virt.memory import Memory
+from worker.virt.libvirtd.memory import Memory
 
 SIZE = 4 << 20
 

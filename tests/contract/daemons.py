@@ -16,7 +16,7 @@ import libvirt
 
 from tests.guests import remove_guests, require_hypervisor
 from worker.model.guest import GuestEvent
-from worker.virt.private import PrivateLibvirtd
+from worker.virt.libvirtd.private import PrivateLibvirtd
 
 SOON = 20.0
 

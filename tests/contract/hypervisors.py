@@ -11,16 +11,16 @@ import pytest
 from tests.fakes.hypervisor import FakeGuestDisks, FakeGuestInsides, FakeGuests
 from tests.fakes.world import FakeGuest, World
 from tests.guests import BOOT_TIMEOUT, Guest, GuestMaker, guest_maker
-from worker.model.address import PciAddress
 from worker.model.disk import Disk
 from worker.model.ids import InstanceId, new_uuid
 from worker.model.instance import VmState
+from worker.model.places.address import PciAddress
 from worker.ports import GuestDisks, GuestInsides, Guests
-from worker.virt.connection import LibvirtConnection
 from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.guests import LibvirtGuests
-from worker.virt.insides import LibvirtGuestInsides
-from worker.virt.monitor import ask
+from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.qemu.insides import LibvirtGuestInsides
+from worker.virt.qemu.monitor import ask
 
 NAME = "guest-under-test"
 VIRTIO_SERIAL = 20

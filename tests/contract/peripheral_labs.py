@@ -13,19 +13,19 @@ from tests.fakes.machines import FakePower
 from tests.fakes.peripherals import FakeGuestPeripherals, shown_peripheral
 from tests.fakes.world import FakeGuest, World
 from tests.guests import BOOT_TIMEOUT, Guest, GuestMaker, guest_maker
-from worker.model.address import PciAddress
 from worker.model.guest import GuestInterface
 from worker.model.ids import InstanceId, new_uuid
 from worker.model.instance import VmState
 from worker.model.peripheral import Peripheral
+from worker.model.places.address import PciAddress
 from worker.model.specification import Interface
 from worker.ports import GuestDisks, GuestPeripherals, Guests, Power
-from worker.virt.connection import LibvirtConnection
 from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.guests import LibvirtGuests
-from worker.virt.monitor import ask
+from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.peripherals import LibvirtGuestPeripherals
 from worker.virt.power import LibvirtPower
+from worker.virt.qemu.monitor import ask
 
 FOREIGN_MAC = "52:54:00:00:00:fe"
 FOREIGN = f"<interface type='user'><mac address='{FOREIGN_MAC}'/><model type='virtio'/></interface>"

@@ -16,19 +16,19 @@ from tests.fakes.world import FakeGuest, World
 from tests.guests import Guest, guest_maker
 from tests.unit.adopt_scenes import foreign
 from worker.errors import DeviceAmbiguous, DomainNotFound, DomainTaken, HypervisorRefused
-from worker.model.address import PciAddress
-from worker.model.beside import Beside
 from worker.model.guest import GuestDisk, GuestInterface, Layout
+from worker.model.identity.marking import MarkChange, marks_of
+from worker.model.identity.marks import Marks
 from worker.model.ids import InstanceId, new_uuid
 from worker.model.instance import VmState
-from worker.model.marking import MarkChange, marks_of
-from worker.model.marks import Marks
+from worker.model.moving.beside import Beside
+from worker.model.places.address import PciAddress
 from worker.model.source import FileSource
 from worker.ports import Autostart, Definitions, Guests
 from worker.virt.autostart import LibvirtAutostart
-from worker.virt.connection import LibvirtConnection
 from worker.virt.definitions import LibvirtDefinitions
 from worker.virt.guests import LibvirtGuests
+from worker.virt.libvirtd.connection import LibvirtConnection
 
 MIB = 1 << 20
 MAC = "52:54:00:12:34:56"

@@ -15,12 +15,12 @@ from lxml import etree
 from tests.guests import Guest, GuestMaker
 from worker.errors import HypervisorRefused
 from worker.model.guest import GuestDevice, Layout
+from worker.model.identity.marking import MarkChange, marks_of
 from worker.model.ids import InstanceId
-from worker.model.marking import MarkChange, marks_of
-from worker.virt.connection import LibvirtConnection
 from worker.virt.definitions import LibvirtDefinitions
-from worker.virt.layout import read_layout
-from worker.virt.marks import without_aliases
+from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.xml.layout import read_layout
+from worker.virt.xml.marks import without_aliases
 
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 MIB = 1 << 20

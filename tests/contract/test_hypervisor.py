@@ -8,12 +8,12 @@ import pytest
 
 from tests.contract.hypervisors import LABS, Lab, LibvirtLab
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
-from worker.model.address import first_free
 from worker.model.block_device import Bus, DeviceType
 from worker.model.disk import Disk
 from worker.model.guest import GuestDisk, Layout
 from worker.model.ids import InstanceId, new_uuid
 from worker.model.instance import VmState
+from worker.model.places.address import first_free
 from worker.model.source import DiskOptions, FileSource
 
 MIB = 1024 * 1024

@@ -19,16 +19,16 @@ from tests.contract.hypervisors import open_past_libvirt
 from tests.guests import Guest, guest_maker
 from worker.cmd.demo.guest_image import GuestImage
 from worker.errors import HypervisorRefused, HypervisorUnavailable
-from worker.model.address import first_free
 from worker.model.block_device import Bus, DeviceType
 from worker.model.disk import Disk
 from worker.model.ids import InstanceId, new_uuid
+from worker.model.places.address import first_free
 from worker.model.source import DiskOptions, FileSource
-from worker.virt.connection import LibvirtConnection
 from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.guests import LibvirtGuests
-from worker.virt.insides import LibvirtGuestInsides
-from worker.virt.monitor import ask
+from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.qemu.insides import LibvirtGuestInsides
+from worker.virt.qemu.monitor import ask
 
 MIB = 1 << 20
 ROUNDS = 4

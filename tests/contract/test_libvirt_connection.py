@@ -14,17 +14,17 @@ import pytest
 from tests.guests import Guest, guest_maker, remove_guests, require_hypervisor
 from worker.cmd.demo.guest_image import GuestImage
 from worker.errors import DomainNotFound, HypervisorUnavailable
-from worker.model.address import first_free
 from worker.model.block_device import Bus, DeviceType
 from worker.model.disk import Disk
 from worker.model.guest import DeviceRemoved, GuestEvent, PowerChanged
 from worker.model.ids import InstanceId, new_uuid
 from worker.model.instance import VmState
+from worker.model.places.address import first_free
 from worker.model.source import DiskOptions, FileSource
-from worker.virt.connection import LibvirtConnection
 from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.guests import LibvirtGuests
-from worker.virt.private import PrivateLibvirtd
+from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.libvirtd.private import PrivateLibvirtd
 
 SOON = 20.0
 

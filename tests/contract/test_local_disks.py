@@ -22,7 +22,7 @@ from worker.errors import DiskFailed, NoRoom, SpecificationInvalid
 from worker.image import programs
 from worker.image.filesystems import MAKERS
 from worker.image.local_disks import FileLocalDisks
-from worker.model.build_checks import FILESYSTEMS
+from worker.model.build.checks import FILESYSTEMS
 from worker.model.ids import BlockDeviceId, ImageId, InstanceId, new_uuid
 from worker.model.image import ImageFile
 from worker.model.source import DiskFormat, FileSource

@@ -18,19 +18,19 @@ from tests.rings import require
 from worker.cmd.demo.guest_image import GuestImage
 from worker.errors import HypervisorRefused, HypervisorUnavailable
 from worker.image.host_files import LocalHostFiles
-from worker.model.beside import Beside
 from worker.model.block_device import Bus
-from worker.model.controllers import empty_layout
 from worker.model.guest import Layout
 from worker.model.ids import new_uuid
 from worker.model.machine import Machine
+from worker.model.moving.beside import Beside
+from worker.model.places.controllers import empty_layout
 from worker.model.source import DiskFormat
 from worker.model.specification import Firmware, Shape
-from worker.virt.connection import LibvirtConnection
 from worker.virt.definitions import LibvirtDefinitions
 from worker.virt.disks import LibvirtGuestDisks
-from worker.virt.layout import addresses, read_layout
+from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.power import LibvirtPower
+from worker.virt.xml.layout import addresses, read_layout
 
 PATIENCE = 0.2
 CODE = ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_CODE.fd")

@@ -24,20 +24,20 @@ from tests.fakes.peripherals import shown_peripheral
 from tests.fakes.world import ShownPeripheral
 from tests.rings import require
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
-from worker.model.address import Address, first_free
-from worker.model.alias import alias_of
 from worker.model.block_device import Bus, DeviceType
 from worker.model.disk import Disk
 from worker.model.guest import DeviceRemoved, Layout
 from worker.model.host_device import HostDevice, HostDeviceKind, parse_host_device
+from worker.model.identity.alias import alias_of
 from worker.model.ids import InstanceId, PeripheralId, PortId, new_uuid
 from worker.model.peripheral import Peripheral, Plugged
-from worker.model.placement import place_peripheral
+from worker.model.places.address import Address, first_free
+from worker.model.places.placement import place_peripheral
 from worker.model.source import DiskOptions, FileSource
 from worker.model.specification import Interface, InterfaceKind
-from worker.virt.ghosts import lay_ghost
-from worker.virt.monitor import ask
 from worker.virt.peripherals import peripheral_element
+from worker.virt.qemu.ghosts import lay_ghost
+from worker.virt.qemu.monitor import ask
 
 MAC = "52:54:00:00:00:01"
 MIB = 1024 * 1024

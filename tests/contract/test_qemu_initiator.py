@@ -10,14 +10,14 @@ from tests.fakes.world import World
 from tests.guests import GuestMaker
 from tests.targets import LUN, NOBODY, Target, connection_to, iqn_of, iscsi_target
 from worker.errors import ConnectFailed
-from worker.model.address import DriveAddress
 from worker.model.block_device import Bus, DeviceType
 from worker.model.disk import Disk
 from worker.model.ids import VolumeId, new_uuid
+from worker.model.places.address import DriveAddress
 from worker.model.source import IscsiSource
-from worker.virt.domain_xml import disk_element
-from worker.virt.layout import read_layout
 from worker.virt.likeness import differences
+from worker.virt.xml.disk import disk_element
+from worker.virt.xml.layout import read_layout
 from worker.volume.qemu_initiator import QemuInitiator
 
 ME = "iqn.2026-11.org.example.test:me"

@@ -13,9 +13,9 @@ from tests.rings import require
 from worker.cmd.demo.guest_image import GuestImage
 from worker.model.guest import GuestInDoubt
 from worker.model.ids import InstanceId
-from worker.virt.connection import LibvirtConnection
 from worker.virt.guests import LibvirtGuests
-from worker.virt.memory import Memory
+from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.libvirtd.memory import Memory
 
 IN_MEMORY = Path("/dev/shm")
 """Where libvirtd has its pid file here: of the kind that /run is, which gives no number twice."""

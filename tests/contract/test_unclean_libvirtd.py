@@ -13,9 +13,9 @@ from worker.cmd.demo.guest_image import GuestImage
 from worker.errors import HypervisorUnavailable
 from worker.model.guest import GuestEvent, GuestInDoubt, PowerChanged
 from worker.model.ids import InstanceId
-from worker.virt.connection import LibvirtConnection
-from worker.virt.daemon import Daemon
 from worker.virt.guests import LibvirtGuests
+from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.libvirtd.daemon import Daemon
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from worker.model.volume import AttachmentStatus, Volume, VolumeStatus
 from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
 from worker.persistence.migrate import upgrade
-from worker.persistence.pool_records import SqlPoolRecords
+from worker.persistence.records.pool_records import SqlPoolRecords
 from worker.ports import Attachments, PoolRecords, PoolVolumes, Volumes
 from worker.volume.pool.attachments import PoolAttachments
 from worker.volume.pool.status import PoolStatus

@@ -15,19 +15,19 @@ from tests.fakes.world import World
 from tests.guests import BOOT_TIMEOUT, remove_guests
 from worker.cmd.demo.guest import GuestConsole
 from worker.cmd.demo.guest_image import GuestImage
-from worker.model.address import Address, first_free
 from worker.model.block_device import Bus, DeviceType
-from worker.model.controllers import empty_layout, interface_addresses
 from worker.model.disk import Disk
 from worker.model.ids import InstanceId, PeripheralId, PortId, new_uuid
 from worker.model.machine import Kernel, Machine
-from worker.model.names import names
 from worker.model.peripheral import Peripheral
+from worker.model.places.address import Address, first_free
+from worker.model.places.controllers import empty_layout, interface_addresses
+from worker.model.places.names import names
 from worker.model.source import DiskFormat, DiskOptions, FileSource
 from worker.model.specification import Firmware, Interface, InterfaceKind, Shape
 from worker.ports import Guests, Machines, Power
-from worker.virt.connection import LibvirtConnection
 from worker.virt.guests import LibvirtGuests
+from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.machines import LibvirtMachines
 from worker.virt.power import LibvirtPower
 

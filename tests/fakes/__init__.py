@@ -34,8 +34,8 @@ from tests.fakes.volume_service import (
 from tests.fakes.world import World
 from worker.errors import SecretLost
 from worker.execution import Page
+from worker.model.identity.lookup import DeviceKind
 from worker.model.ids import OperationId
-from worker.model.lookup import DeviceKind
 from worker.model.operation import Operation
 from worker.model.secret import Secret
 from worker.ports import Clock, Ports, Seals, Tally

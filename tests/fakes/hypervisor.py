@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from tests.fakes.world import PLACES, FakeGuest, ShownPeripheral, World
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
-from worker.model.alias import is_ours
 from worker.model.disk import Disk
 from worker.model.guest import (
     Guest,
@@ -15,6 +14,7 @@ from worker.model.guest import (
     InnerDisk,
     Layout,
 )
+from worker.model.identity.alias import is_ours
 from worker.model.ids import InstanceId
 from worker.ports import GuestDisks, GuestInsides, Guests
 

@@ -8,12 +8,12 @@ from tests.fakes.images import copy_path
 from tests.fakes.peripherals import shown_peripheral
 from tests.fakes.world import FakeGuest, World
 from worker.errors import DomainNotFound, DomainTaken, HypervisorRefused, MachineUnsupported
-from worker.model.beside import Beside
-from worker.model.controllers import SCSI_UNITS, empty_layout, places
 from worker.model.disk import Disk
 from worker.model.ids import InstanceId
 from worker.model.instance import VmState
 from worker.model.machine import Machine
+from worker.model.moving.beside import Beside
+from worker.model.places.controllers import SCSI_UNITS, empty_layout, places
 from worker.model.specification import Firmware
 from worker.ports import Machines, Power
 

@@ -14,16 +14,16 @@ from worker.errors import (
     IdTaken,
     InstanceTaken,
 )
-from worker.model.alias import is_kept
-from worker.model.beside import Beside
 from worker.model.block_device import BlockDevice
-from worker.model.carried import RELEASED
 from worker.model.disk import Disk
 from worker.model.guest import GuestDevice, GuestDisk, Layout
+from worker.model.identity.alias import is_kept
+from worker.model.identity.marking import MarkChange, marks_of, with_marks
+from worker.model.identity.marks import Marks
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
-from worker.model.marking import MarkChange, marks_of, with_marks
-from worker.model.marks import Marks
+from worker.model.moving.beside import Beside
+from worker.model.moving.carried import RELEASED
 from worker.model.operation import Operation
 from worker.model.peripheral import Peripheral
 from worker.ports.moving import (

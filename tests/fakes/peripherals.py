@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from tests.fakes.world import FakeGuest, ShownPeripheral, World
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
-from worker.model.alias import is_kept
 from worker.model.disk import Disk
 from worker.model.guest import GuestHostDevice, GuestInterface
 from worker.model.host_device import HostDevice
+from worker.model.identity.alias import is_kept
 from worker.model.ids import InstanceId
 from worker.model.peripheral import Peripheral
 from worker.model.specification import Interface, InterfaceKind

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
-from worker.model.beside import Beside
 from worker.model.block_device import BlockDevice, Bus
 from worker.model.connection import Connection
 from worker.model.disk import Disk
 from worker.model.guest import GuestHostDevice, GuestInterface, Layout
+from worker.model.identity.lookup import DeviceKind
 from worker.model.ids import (
     AttachmentId,
     BlockDeviceId,
@@ -29,9 +28,10 @@ from worker.model.ids import (
 )
 from worker.model.image import Image
 from worker.model.instance import Instance, VmState
-from worker.model.lookup import DeviceKind
+from worker.model.moving.beside import Beside
 from worker.model.operation import Operation, Step
 from worker.model.peripheral import Peripheral
+from worker.model.places.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.specification import LocalDisk
 from worker.model.update import Update
 from worker.model.volume import Attachment, Volume

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.guests import Guest, GuestMaker, qemu_of
-from worker.model.address import first_free
 from worker.model.block_device import Bus, DeviceType
 from worker.model.disk import Disk
 from worker.model.ids import InstanceId, new_uuid
+from worker.model.places.address import first_free
 from worker.model.source import DiskOptions, FileSource
-from worker.virt.connection import LibvirtConnection
 from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.guests import LibvirtGuests
+from worker.virt.libvirtd.connection import LibvirtConnection
 
 UNDER_WAY = 0.3
 """Seconds after which a call has reached QEMU, which is stopped."""

@@ -11,7 +11,7 @@ from tests.guests import BOOT_TIMEOUT, Guest, GuestMaker
 from tests.rig import MIB, Json, Rig
 from worker.model.guest import Layout
 from worker.model.ids import new_uuid
-from worker.virt.layout import read_layout
+from worker.virt.xml.layout import read_layout
 
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 MAC = "52:54:00:12:34:56"

@@ -16,11 +16,11 @@ from tests.rig import MIB, Json, Rig, running
 from worker import conf as options
 from worker import wiring
 from worker.cmd.main import main
-from worker.model.address import Address
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, SourceType
-from worker.model.controllers import interface_addresses
 from worker.model.ids import BlockDeviceId, InstanceId, PortId, new_uuid
 from worker.model.instance import Instance, VmState
+from worker.model.places.address import Address
+from worker.model.places.controllers import interface_addresses
 from worker.model.source import DiskFormat
 from worker.model.specification import (
     Interface,
@@ -31,9 +31,9 @@ from worker.model.specification import (
 )
 from worker.persistence import migrate
 from worker.persistence.repositories import Repositories
-from worker.virt.domain_xml import address_tree
-from worker.virt.layout import read_layout
-from worker.virt.marks import without_aliases
+from worker.virt.xml.disk import address_tree
+from worker.virt.xml.layout import read_layout
+from worker.virt.xml.marks import without_aliases
 from worker.wiring.core import SystemClock
 
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE

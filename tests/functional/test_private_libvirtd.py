@@ -16,14 +16,14 @@ from tests.guests import guest_maker, require_hypervisor
 from tests.rings import require
 from worker.cmd.demo.guest_image import GuestImage
 from worker.errors import HypervisorUnavailable
-from worker.virt.private import PrivateLibvirtd
+from worker.virt.libvirtd.private import PrivateLibvirtd
 
 _NOBODY = 65534
 
 _START = """
 import sys
 from pathlib import Path
-from worker.virt.private import PrivateLibvirtd
+from worker.virt.libvirtd.private import PrivateLibvirtd
 print(PrivateLibvirtd(Path(sys.argv[1])).start(), flush=True)
 """
 _START_AND_DIE = _START + "import os; os.kill(os.getpid(), 9)"

@@ -9,7 +9,7 @@ import pytest
 from tests.guests import guest_maker, require_hypervisor
 from tests.processes import Served, configure
 from worker.cmd.demo.guest_image import GuestImage
-from worker.virt.private import PrivateLibvirtd
+from worker.virt.libvirtd.private import PrivateLibvirtd
 from worker.wiring import PRIVATE
 
 

@@ -12,10 +12,10 @@ from tests.unit.scenes import INSTANCE, VOLUME, operation, run
 from worker.handlers.adopt_instance import AdoptInstance, adopt_instance
 from worker.handlers.complete_adoption import METHOD
 from worker.handlers.export_instance import ExportInstance, export_instance
-from worker.model.alias import alias_of
 from worker.model.block_device import Bus, DeviceType
 from worker.model.disk import Disk
 from worker.model.guest import GuestInterface
+from worker.model.identity.alias import alias_of
 from worker.model.ids import AttachmentId, PeripheralId
 from worker.model.instance import VmState
 from worker.model.operation import Operation

@@ -5,13 +5,13 @@ from dataclasses import replace
 from tests.fakes.world import World
 from tests.unit import scenes
 from tests.unit.scenes import INSTANCE
-from worker.model.address import PciAddress
 from worker.model.block_device import DeviceStatus
 from worker.model.guest import GuestHostDevice, GuestInterface
 from worker.model.host_device import HostDevice, HostDeviceKind
 from worker.model.ids import PeripheralId, PortId
 from worker.model.instance import VmState
 from worker.model.peripheral import Peripheral
+from worker.model.places.address import PciAddress
 from worker.model.specification import Interface, InterfaceKind
 
 MAC = "52:54:00:00:00:01"

@@ -18,13 +18,13 @@ from tests.unit.scenes import (
     run,
 )
 from worker.handlers.find_drift import FindDrift, find_drift
-from worker.model.address import PciAddress
 from worker.model.block_device import Bus, DeviceStatus, DeviceType
 from worker.model.disk import Disk
 from worker.model.drift import DriftKind
 from worker.model.ids import AttachmentId, VolumeId
 from worker.model.instance import VmState
 from worker.model.operation import Operation, OperationState
+from worker.model.places.address import PciAddress
 from worker.model.source import BlockSource, DiskOptions
 from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
 

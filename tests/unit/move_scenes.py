@@ -10,8 +10,8 @@ from tests.unit import build_scenes
 from tests.unit.adopt_scenes import let_go
 from tests.unit.build_scenes import IMAGE, KERNEL, RAMDISK
 from tests.unit.scenes import INSTANCE, operation
-from worker.model.beside import Beside
 from worker.model.instance import VmState
+from worker.model.moving.beside import Beside
 from worker.model.operation import Operation
 
 ELSEWHERE = "/copies"

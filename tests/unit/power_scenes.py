@@ -8,12 +8,12 @@ from tests.fakes.volume_service import connection_of
 from tests.fakes.world import World
 from tests.unit import scenes
 from tests.unit.scenes import DEVICE, INSTANCE, OTHER_DEVICE, OTHER_VOLUME, VOLUME
-from worker.model.address import PciAddress
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, SourceType
 from worker.model.connection import Connection
 from worker.model.disk import disk_of
 from worker.model.ids import BlockDeviceId, VolumeId
 from worker.model.instance import VmState
+from worker.model.places.address import PciAddress
 from worker.model.source import BlockSource, DiskOptions, FileSource, HostVolume
 from worker.model.specification import LocalDisk, Specification
 from worker.model.volume import GIB

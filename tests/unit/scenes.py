@@ -20,9 +20,9 @@ from worker.handlers.reserve_block_device_name import (
     reserve_block_device_name,
 )
 from worker.model.block_device import Bus
-from worker.model.carried import IMPORTING, RELEASED
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, VolumeId
 from worker.model.instance import Instance, VmState
+from worker.model.moving.carried import IMPORTING, RELEASED
 from worker.model.operation import Operation
 from worker.model.volume import GIB, Volume, VolumeStatus
 from worker.rpc.methods import OPERATIONS

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model.address import (
+from worker.model.places.address import (
     Address,
     DriveAddress,
     PciAddress,

@@ -25,15 +25,15 @@ from tests.unit.scenes import (
 from worker.errors import DomainNotFound, HypervisorUnavailable, InstanceTaken
 from worker.handlers.adopt_instance import AdoptInstance, adopt_instance
 from worker.handlers.find_drift import FindDrift, find_drift
-from worker.model import serials
-from worker.model.address import DriveAddress
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType, SourceType
 from worker.model.guest import GuestHostDevice, GuestInterface
 from worker.model.host_device import parse_host_device
+from worker.model.identity import serials
+from worker.model.identity.marks import Adoption
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
-from worker.model.marks import Adoption
 from worker.model.operation import OperationState
+from worker.model.places.address import DriveAddress
 
 
 @pytest.fixture

@@ -36,12 +36,12 @@ from worker.errors import (
     WrongDevice,
 )
 from worker.handlers.release_block_device import ReleaseBlockDevice, release_block_device
-from worker.model.address import PciAddress
 from worker.model.block_device import Bus, DeviceStatus, DeviceType
 from worker.model.disk import Disk
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
 from worker.model.instance import VmState
 from worker.model.operation import Operation, OperationState
+from worker.model.places.address import PciAddress
 from worker.model.source import DiskOptions, FileSource
 from worker.model.volume import GIB, Attachment, AttachmentStatus, VolumeStatus
 

@@ -26,7 +26,7 @@ from tests.unit.scenes import INSTANCE, VOLUME, Refusing, Trouble, operation, ru
 from worker.errors import DatabaseUnavailable
 from worker.handlers.build_instance import BuildInstance
 from worker.handlers.destroy_instance import DestroyInstance, destroy_instance
-from worker.handlers.plan_instance import decided
+from worker.handlers.parts.plan_instance import decided
 from worker.handlers.retry_operation import RetryOperation, retry_operation
 from worker.model.block_device import DeviceStatus
 from worker.model.config_drive import META_DATA

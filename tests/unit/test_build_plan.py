@@ -20,19 +20,19 @@ from worker.errors import (
 )
 from worker.handlers.build_instance import BuildInstance
 from worker.model.block_device import Bus, DeviceStatus, DeviceType, SourceType
-from worker.model.build import Plan, planned, sized
-from worker.model.build_checks import check_wanted
-from worker.model.build_disks import Facts, draw, is_of, root_row
-from worker.model.build_machine import sketch_of, specification_of
-from worker.model.controllers import empty_layout
+from worker.model.build.checks import check_wanted
+from worker.model.build.disks import Facts, draw, is_of, root_row
+from worker.model.build.machine import sketch_of, specification_of
+from worker.model.build.plan import Plan, planned, sized
+from worker.model.build.wanted import Wanted
 from worker.model.ids import BlockDeviceId, ImageId, OperationId, VolumeId
 from worker.model.image import GIB, Image, ImageFile
 from worker.model.instance import Instance, VmState
 from worker.model.machine import Machine
+from worker.model.places.controllers import empty_layout
 from worker.model.source import DiskFormat
 from worker.model.specification import Firmware
 from worker.model.volume import Volume, VolumeStatus
-from worker.model.wanted import Wanted
 from worker.rpc.reading import request_from
 
 OPERATION = OperationId("0b5e0000-0000-4000-8000-000000000001")

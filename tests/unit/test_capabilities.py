@@ -10,7 +10,7 @@ from tests.unit.test_machine_xml import CONFIG, MACHINES, ROOT, SERVER
 from worker.errors import MachineUnsupported
 from worker.model.machine import Machine
 from worker.model.specification import Firmware, Shape
-from worker.virt.capabilities import check_supported
+from worker.virt.xml.capabilities import check_supported
 
 TELLS = """
 <domainCapabilities>

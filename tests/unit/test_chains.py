@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from worker.virt.chains import Answers, Chain, numbers_in
+from worker.virt.qemu.chains import Answers, Chain, numbers_in
 
 VOLUME = "6ad1ac43-7ac3-4a0d-bcd7-d5b5a1a1a2d1"
 ALIAS = f"ua-{VOLUME}"

@@ -9,12 +9,12 @@ from tests import fakes
 from tests.fakes.images import FakeConfigDrives
 from tests.fakes.world import FakeGuest, World
 from worker.errors import DatabaseUnavailable, NoRoom, WorkerError
-from worker.handlers.config_drive import renew_after, renew_config_drive, write_config_drive
 from worker.handlers.get_device_metadata import GetDeviceMetadata, get_device_metadata
-from worker.model.address import PciAddress
+from worker.handlers.parts.config_drive import renew_after, renew_config_drive, write_config_drive
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus
 from worker.model.ids import BlockDeviceId, InstanceId, new_uuid
 from worker.model.instance import Instance, VmState
+from worker.model.places.address import PciAddress
 from worker.model.specification import Specification
 from worker.ports import Ports
 

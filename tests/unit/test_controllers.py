@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import NoFreePort
-from worker.model.address import DriveAddress, PciAddress, UsbAddress, place_of
 from worker.model.block_device import Bus
-from worker.model.controllers import (
+from worker.model.places.address import DriveAddress, PciAddress, UsbAddress, place_of
+from worker.model.places.controllers import (
     IDE_ADDRESS,
     SATA_ADDRESS,
     SCSI_UNITS,

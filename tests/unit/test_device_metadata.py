@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import IdTaken, RequestMalformed
-from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType
 from worker.model.device_metadata import device_metadata
+from worker.model.identity.serials import SHOWN_BY_VIRTIO, alike, serial_for
 from worker.model.ids import BlockDeviceId, InstanceId, new_uuid
-from worker.model.serials import SHOWN_BY_VIRTIO, alike, serial_for
+from worker.model.places.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.tags import check_tag
 
 SERIAL = "8e1d0c5e-9f2a-4a35-b2c4-0d5f3ad0a001"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.model.beside import Beside
-from worker.virt.beside import beside_of, nvram_folder, placed
+from worker.model.moving.beside import Beside
+from worker.virt.xml.beside import beside_of, nvram_folder, placed
 
 UUID = "6f9a5bd0-5d50-4f3c-9c35-1a7c61d2e001"
 OURS = f"/old/{UUID}/console.log"

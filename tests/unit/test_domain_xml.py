@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from worker.errors import HypervisorRefused
-from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.block_device import Bus, DeviceType
 from worker.model.disk import Disk
+from worker.model.places.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.source import BlockSource, DiskOptions, DiskSource, FileSource, IscsiSource
-from worker.virt.domain_xml import disk_element
-from worker.virt.layout import read_layout
+from worker.virt.xml.disk import disk_element
+from worker.virt.xml.layout import read_layout
 
 DISK = Disk(
     alias="ua-6ad1ac43-7ac3-4a0d-bcd7-d5b5a1a1a2d1",

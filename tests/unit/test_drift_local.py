@@ -19,7 +19,7 @@ from tests.unit.drifts import found, repair
 from tests.unit.scenes import INSTANCE, operation, run
 from worker.errors import LocalDiskUnavailable
 from worker.handlers.find_drift import FindDrift, find_drift
-from worker.handlers.local_file import file_of
+from worker.handlers.parts.local_file import file_of
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus
 from worker.model.config_drive import META_DATA
 from worker.model.operation import OperationState

@@ -13,7 +13,7 @@ from tests.unit import drifts, scenes
 from tests.unit.drifts import ALIAS, FOREIGN, attached, found, repair
 from tests.unit.scenes import DEVICE, INSTANCE, OTHER_DEVICE, OTHER_VOLUME, VOLUME
 from worker.handlers.find_drift import look
-from worker.handlers.mends import MENDS
+from worker.handlers.parts.mends import MENDS
 from worker.model.block_device import DeviceStatus
 from worker.model.drift import Views, compare
 from worker.model.operation import OperationState

@@ -36,7 +36,7 @@ from tests.unit.scenes import (
     run,
 )
 from worker.execution import Kind
-from worker.handlers.row_of import row_of
+from worker.handlers.parts.row_of import row_of
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import AttachmentId
 from worker.model.instance import VmState

@@ -22,17 +22,17 @@ from worker.errors import (
 )
 from worker.handlers.abandon_operation import AbandonOperation, abandon_operation
 from worker.handlers.detach_volume import DetachVolume
-from worker.handlers.find_device import borne, former_alias, source_of
 from worker.handlers.find_drift import FindDrift, find_drift
 from worker.handlers.get_device_metadata import GetDeviceMetadata, get_device_metadata
 from worker.handlers.look_at_guest import Wanted, look_at_guest
-from worker.model.address import PciAddress
+from worker.handlers.parts.find_device import borne, former_alias, source_of
 from worker.model.block_device import DeviceStatus
 from worker.model.guest import GuestDisk
+from worker.model.identity.lookup import DeviceKind, Found
+from worker.model.identity.marks import Adoption, Former, Marks
 from worker.model.instance import VmState
-from worker.model.lookup import DeviceKind, Found
-from worker.model.marks import Adoption, Former, Marks
 from worker.model.operation import Operation, OperationState
+from worker.model.places.address import PciAddress
 
 AGAIN = 2
 

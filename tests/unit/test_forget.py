@@ -19,10 +19,10 @@ from tests.unit.scenes import (
     run,
 )
 from worker.errors import HypervisorUnavailable
-from worker.model.carried import RELEASED
 from worker.model.guest import GuestHostDevice
 from worker.model.host_device import HostDevice
 from worker.model.instance import VmState
+from worker.model.moving.carried import RELEASED
 from worker.model.operation import Fault, Operation, OperationState
 from worker.model.specification import Specification
 

@@ -19,8 +19,8 @@ from worker.errors import HypervisorUnavailable
 from worker.health.metrics import Metrics, Reading
 from worker.health.probe import BOUND, Probe
 from worker.health.server import MOST, HealthServer, application
+from worker.model.identity.lookup import DeviceKind
 from worker.model.ids import OperationId
-from worker.model.lookup import DeviceKind
 from worker.model.operation import Operation, OperationState
 from worker.rpc.echo import MOST as MOST_ECHOES
 from worker.rpc.echo import Pulse

@@ -13,10 +13,10 @@ from tests.unit.fake_worker import FakeWorker
 from tests.unit.peripheral_scenes import EARLIER, STICK, give_asked, row, row_of, take_asked
 from tests.unit.scenes import INSTANCE, OTHER_INSTANCE, run
 from tests.unit.test_interfaces import finish, refused
-from worker.model.address import PciAddress, UsbAddress
-from worker.model.alias import alias_of
 from worker.model.block_device import DeviceStatus
+from worker.model.identity.alias import alias_of
 from worker.model.ids import OperationId
+from worker.model.places.address import PciAddress, UsbAddress
 
 CARD = "pci:0000:03:00.0"
 

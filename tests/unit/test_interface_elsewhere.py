@@ -9,9 +9,9 @@ from tests.unit import peripheral_scenes
 from tests.unit.peripheral_scenes import EARLIER, attach_asked, detach_asked, row, row_of
 from tests.unit.scenes import INSTANCE, run
 from worker.errors import DeviceAmbiguous
-from worker.model.address import PciAddress
-from worker.model.alias import alias_of
 from worker.model.block_device import DeviceStatus
+from worker.model.identity.alias import alias_of
+from worker.model.places.address import PciAddress
 
 ALIAS = alias_of(peripheral_scenes.PORT)
 

@@ -33,14 +33,14 @@ from worker.errors import (
 )
 from worker.handlers.list_peripherals import ListPeripherals, list_peripherals
 from worker.handlers.look_at_guest import look_at_guest
-from worker.handlers.plug_peripheral import RACES, plug_in
-from worker.model.alias import alias_of
+from worker.handlers.parts.plug_peripheral import RACES, plug_in
 from worker.model.block_device import DeviceStatus
-from worker.model.controllers import empty_layout
+from worker.model.identity.alias import alias_of
 from worker.model.ids import InstanceId, OperationId, PeripheralId
 from worker.model.instance import VmState
 from worker.model.operation import Operation, OperationState
 from worker.model.peripheral import Peripheral
+from worker.model.places.controllers import empty_layout
 from worker.model.specification import Interface, InterfaceKind, Shape
 
 ALIAS = alias_of(PORT)

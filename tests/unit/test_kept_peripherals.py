@@ -13,13 +13,13 @@ from tests.unit.adopt_scenes import adopt, adopted, export, import_asked, markin
 from tests.unit.scenes import INSTANCE, OTHER_INSTANCE, Refusing, operation, run
 from worker.errors import DeviceWrongState, RequestMalformed, StateKept
 from worker.handlers.check_import import CheckImport, check_import
-from worker.handlers.lacking_peripherals import lacking_of
-from worker.model.alias import alias_of
+from worker.handlers.parts.lacking_peripherals import lacking_of
 from worker.model.block_device import DeviceStatus
-from worker.model.carried import read
 from worker.model.guest import GuestInterface
+from worker.model.identity.alias import alias_of
 from worker.model.ids import PortId
 from worker.model.instance import VmState
+from worker.model.moving.carried import read
 from worker.model.peripheral import Peripheral
 from worker.model.specification import Interface, InterfaceKind
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from worker.model.ids import InstanceId
-from worker.virt.daemon import Daemon
-from worker.virt.memory import Memory, Sighting
+from worker.virt.libvirtd.daemon import Daemon
+from worker.virt.libvirtd.memory import Memory, Sighting
 
 URI = "qemu:///system"
 GUEST = InstanceId("6f9a5bd0-5d50-4f3c-9c35-1a7c61d2e001")

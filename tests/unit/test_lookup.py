@@ -5,8 +5,6 @@ from dataclasses import replace
 import pytest
 
 from worker.errors import DeviceAmbiguous, RequestMalformed
-from worker.model.address import PciAddress
-from worker.model.alias import alias_of, is_kept
 from worker.model.block_device import BlockDevice, Bus, DeviceType
 from worker.model.guest import (
     Guest,
@@ -17,9 +15,8 @@ from worker.model.guest import (
     Layout,
 )
 from worker.model.host_device import HostDevice, HostDeviceKind, parse_host_device
-from worker.model.ids import BlockDeviceId, InstanceId, PeripheralId, PortId, VolumeId
-from worker.model.instance import VmState
-from worker.model.lookup import (
+from worker.model.identity.alias import alias_of, is_kept
+from worker.model.identity.lookup import (
     Doubt,
     Found,
     Why,
@@ -30,8 +27,11 @@ from worker.model.lookup import (
     look_up,
     may_have,
 )
+from worker.model.identity.sought import sought_disk, sought_peripheral
+from worker.model.ids import BlockDeviceId, InstanceId, PeripheralId, PortId, VolumeId
+from worker.model.instance import VmState
 from worker.model.peripheral import Peripheral
-from worker.model.sought import sought_disk, sought_peripheral
+from worker.model.places.address import PciAddress
 from worker.model.specification import Interface, InterfaceKind
 
 INSTANCE = InstanceId("0c6b3b1e-0000-4000-8000-000000000001")

@@ -15,7 +15,7 @@ from worker.handlers.get_device_metadata import GetDeviceMetadata, get_device_me
 from worker.model.block_device import Bus, DeviceStatus, DeviceType
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, BlockDeviceId, VolumeId, new_uuid
-from worker.model.lun import check_bus, check_encryption, check_source
+from worker.model.places.lun import check_bus, check_encryption, check_source
 from worker.model.source import BlockSource, DiskFormat, DiskSource, FileSource, IscsiSource
 from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
 

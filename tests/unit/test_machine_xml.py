@@ -11,17 +11,17 @@ import pytest
 from lxml import etree
 
 from worker.errors import MachineUnsupported
-from worker.model.address import DriveAddress, PciAddress
 from worker.model.block_device import Bus, DeviceType
-from worker.model.controllers import interface_addresses
 from worker.model.disk import Disk
 from worker.model.ids import InstanceId, PeripheralId, PortId
 from worker.model.machine import Kernel, Machine
 from worker.model.peripheral import Peripheral
+from worker.model.places.address import DriveAddress, PciAddress
+from worker.model.places.controllers import interface_addresses
 from worker.model.source import BlockSource, DiskFormat, DiskOptions, FileSource
 from worker.model.specification import Firmware, Interface, InterfaceKind, Shape
-from worker.virt.layout import read_layout
-from worker.virt.machine_xml import domain_element
+from worker.virt.xml.domain import domain_element
+from worker.virt.xml.layout import read_layout
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Disk(

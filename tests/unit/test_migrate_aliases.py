@@ -15,21 +15,21 @@ from worker.errors import ConnectFailed, DomainNotFound, HypervisorRefused, Peri
 from worker.handlers.check_aliases import CheckAliases, check_aliases
 from worker.handlers.export_xml import ExportXml, export_xml
 from worker.handlers.forget_instance import check_alone
-from worker.handlers.lacking_peripherals import add_lacking, lacking_of
 from worker.handlers.look_at_guest import look_at_guest
 from worker.handlers.migrate_aliases import MigrateAliases, look_for_aliases
+from worker.handlers.parts.lacking_peripherals import add_lacking, lacking_of
 from worker.model import specification_plain
-from worker.model.address import PciAddress
 from worker.model.connection import Connection
-from worker.model.controllers import interface_addresses
 from worker.model.guest import GuestHostDevice, GuestInterface, Layout
 from worker.model.host_device import HostDevice, HostDeviceKind
+from worker.model.identity.marks import Adoption
 from worker.model.ids import InstanceId
 from worker.model.instance import VmState
-from worker.model.marks import Adoption
 from worker.model.operation import OperationState
 from worker.model.peripheral import Peripheral
 from worker.model.peripheral_rows import rows_of_layout
+from worker.model.places.address import PciAddress
+from worker.model.places.controllers import interface_addresses
 from worker.model.source import HostVolume
 from worker.model.specification import Interface, InterfaceKind, Specification
 from worker.model.update import Event, Update

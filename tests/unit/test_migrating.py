@@ -11,18 +11,18 @@ from lxml import etree
 
 from tests.unit.test_lookup import DISK, INTERFACE, OTHER, ROW, SOURCE, STICK, layout
 from worker.errors import DeviceAmbiguous
-from worker.model.address import Address, PciAddress, UsbAddress
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.guest import GuestDisk, GuestHostDevice, GuestInterface, Layout
 from worker.model.host_device import HostDevice
+from worker.model.identity.marking import MarkChange, peripheral_changes, peripheral_ways_back
+from worker.model.identity.marks import Adoption, Former, Marks
+from worker.model.identity.migrating import Known, Migrated, Result, changes_of, migration_of
 from worker.model.ids import BlockDeviceId, PeripheralId, PortId
-from worker.model.marking import MarkChange, peripheral_changes, peripheral_ways_back
-from worker.model.marks import Adoption, Former, Marks
-from worker.model.migrating import Known, Migrated, Result, changes_of, migration_of
 from worker.model.peripheral import Peripheral
+from worker.model.places.address import Address, PciAddress, UsbAddress
 from worker.model.specification import Interface, InterfaceKind
-from worker.virt.layout import read_layout
-from worker.virt.marks import remarked, without_aliases
+from worker.virt.xml.layout import read_layout
+from worker.virt.xml.marks import remarked, without_aliases
 
 MAC = "52:54:00:00:00:01"
 PLACES = tuple(PciAddress(bus=bus, slot=0) for bus in range(3, 9))

@@ -14,7 +14,7 @@ from tests.unit.runs import LONG
 from tests.unit.scenes import INSTANCE, run
 from worker.errors import DatabaseUnavailable
 from worker.model.block_device import DeviceStatus
-from worker.model.carried import IMPORTING, RELEASED
+from worker.model.moving.carried import IMPORTING, RELEASED
 from worker.model.operation import Operation
 from worker.ports import Ports
 from worker.rpc.dispatch import Dispatcher

@@ -29,9 +29,9 @@ from worker.errors import (
 )
 from worker.handlers.check_import import CheckImport, check_import
 from worker.model.block_device import DeviceStatus
-from worker.model.carried import IMPORTING, RELEASED
 from worker.model.ids import AttachmentId, InstanceId
 from worker.model.instance import VmState
+from worker.model.moving.carried import IMPORTING, RELEASED
 from worker.model.operation import Operation, OperationState
 from worker.model.source import FileSource
 from worker.model.volume import AttachmentStatus, VolumeStatus

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from worker.errors import BusUnsupported, DeviceNameMalformed, DeviceNameTaken, TooManyDevices
 from worker.model.block_device import Bus
-from worker.model.names import (
+from worker.model.places.names import (
     LIMITS,
     PREFIXES,
     check_limits,

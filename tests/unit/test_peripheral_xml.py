@@ -12,13 +12,13 @@ from lxml import etree
 from tests.fakes.peripherals import shown_peripheral
 from tests.unit.test_unplug import INSTANCE, StubConnection, libvirt_error
 from worker.errors import HypervisorRefused, HypervisorUnavailable
-from worker.model.address import PciAddress, UsbAddress
 from worker.model.host_device import HostDevice, HostDeviceKind, parse_host_device
 from worker.model.ids import PeripheralId, PortId
 from worker.model.peripheral import Peripheral, Plugged
+from worker.model.places.address import PciAddress, UsbAddress
 from worker.model.specification import Interface, InterfaceKind
-from worker.virt.layout import read_layout
 from worker.virt.peripherals import LibvirtGuestPeripherals, peripheral_element
+from worker.virt.xml.layout import read_layout
 
 UUID = "11111111-2222-3333-4444-555555555555"
 NIC = Interface(port=PortId("p"), kind=InterfaceKind.USER, mac="52:54:00:00:00:01")

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from tests.fakes.world import PLACES
 from tests.unit.scenes import DEVICE, INSTANCE, VOLUME
 from worker.errors import BusUnsupported, DeviceNameTaken, NoFreePort, TooManyDevices
-from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress, place_of
 from worker.model.block_device import BlockDevice, Bus
 from worker.model.guest import Guest, GuestDisk, Layout
 from worker.model.host_device import HostDevice, parse_host_device
 from worker.model.ids import BlockDeviceId, PeripheralId, PortId
 from worker.model.instance import VmState
-from worker.model.names import PREFIXES, letters
 from worker.model.peripheral import Peripheral, Plugged
-from worker.model.placement import HOT_PLUGGED, place, place_peripheral
+from worker.model.places.address import Address, DriveAddress, PciAddress, UsbAddress, place_of
+from worker.model.places.names import PREFIXES, letters
+from worker.model.places.placement import HOT_PLUGGED, place, place_peripheral
 from worker.model.specification import Interface, InterfaceKind
 
 NO_LIMIT = -1

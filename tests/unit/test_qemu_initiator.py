@@ -12,8 +12,8 @@ from worker import conf as options
 from worker.errors import ConnectFailed, ProtocolUnsupported
 from worker.model.connection import Connection
 from worker.model.source import BlockSource, DiskOptions, FileSource, HostVolume, IscsiSource
-from worker.virt.layout import read_layout
-from worker.virt.marks import sourced
+from worker.virt.xml.layout import read_layout
+from worker.virt.xml.marks import sourced
 from worker.volume.brick import BrickConnector
 from worker.volume.protocols import ISCSI_NAME, disk_source, qemu_source
 from worker.volume.qemu_initiator import QemuInitiator, initiator_name

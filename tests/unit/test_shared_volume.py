@@ -26,7 +26,7 @@ from tests.unit.scenes import (
 )
 from worker.errors import VolumeBusy
 from worker.execution import carry_out
-from worker.handlers import host_volume
+from worker.handlers.parts import host_volume
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
 from worker.model.operation import Operation, OperationState
 from worker.rpc.methods import OPERATIONS

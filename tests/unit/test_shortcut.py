@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.virt.shortcut import Shortcut
+from worker.virt.libvirtd.shortcut import Shortcut
 
 
 @pytest.fixture

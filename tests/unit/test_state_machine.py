@@ -32,12 +32,12 @@ from tests.unit.fake_worker import FakeWorker, Mishap, Plan
 from tests.unit.scenes import Crash, away
 from tests.unit.traffic import Traffic, row_id
 from worker.errors import GuestBusy, VolumeInUse
-from worker.model.address import PciAddress
 from worker.model.block_device import BlockDevice, Bus, DeviceType
 from worker.model.disk import Disk
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, VolumeId
 from worker.model.instance import VmState
 from worker.model.operation import Operation, OperationState
+from worker.model.places.address import PciAddress
 from worker.model.source import BlockSource, DiskOptions
 from worker.model.volume import GIB, Volume, VolumeStatus
 

@@ -11,8 +11,8 @@ from tests.fakes.world import World
 from tests.unit import power_scenes
 from tests.unit.scenes import INSTANCE, Crash, Refusing, Trouble, operation, run
 from worker.handlers.retry_operation import RetryOperation, retry_operation
-from worker.model.carried import RELEASED
 from worker.model.instance import VmState
+from worker.model.moving.carried import RELEASED
 from worker.model.operation import Operation, OperationState
 
 START = operation("start_instance", instance_uuid=INSTANCE)

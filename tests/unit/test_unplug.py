@@ -15,10 +15,10 @@ from worker.errors import (
     WorkerError,
 )
 from worker.model.ids import InstanceId, new_uuid
-from worker.virt.connection import LibvirtConnection
 from worker.virt.disks import LibvirtGuestDisks
-from worker.virt.events import Events
-from worker.virt.session import Session
+from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.libvirtd.events import Events
+from worker.virt.libvirtd.session import Session
 
 INSTANCE = InstanceId(new_uuid())
 ALIAS = "ua-6ad1ac43-7ac3-4a0d-bcd7-d5b5a1a1a2d1"

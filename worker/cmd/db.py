@@ -13,7 +13,7 @@ from worker.errors import Invalid
 from worker.persistence import migrate
 from worker.persistence.database import Database
 from worker.persistence.purge import purge
-from worker.persistence.uuids import populate
+from worker.persistence.records.uuids import populate
 
 LONGEST = 36500
 """Days, a century: more would name a time before the calendar's first."""

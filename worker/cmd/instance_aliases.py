@@ -8,8 +8,8 @@ from typing import Any
 from worker.cmd import asking
 from worker.cmd.output import print_json, say, table
 from worker.errors import WorkerError
-from worker.model.carried import RELEASED
-from worker.model.migrating import Result
+from worker.model.identity.migrating import Result
+from worker.model.moving.carried import RELEASED
 
 COLUMNS = ("instance_uuid", "name", "kind", "found_by", "former_alias", "alias", "result")
 NOT_BORNE = (Result.ABSENT, Result.SKIPPED)

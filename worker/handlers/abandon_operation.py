@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.errors import DeviceAmbiguous
-from worker.handlers.find_device import guest_of, looked_up
-from worker.handlers.find_peripheral import see
+from worker.handlers.parts.find_device import guest_of, looked_up
+from worker.handlers.parts.find_peripheral import see
+from worker.handlers.parts.row_of import row_of
 from worker.handlers.retry_operation import check_stuck
-from worker.handlers.row_of import row_of
 from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.identity.lookup import Doubt, Found, Why
 from worker.model.ids import OperationId
-from worker.model.lookup import Doubt, Found, Why
 from worker.model.operation import Operation, end_line
 from worker.model.peripheral import DeviceRow, Peripheral
 from worker.model.update import Phases, Update

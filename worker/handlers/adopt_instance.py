@@ -6,7 +6,12 @@ from typing import Any
 
 from worker.errors import InstanceNotFound, InstanceTaken, VolumeNotFound
 from worker.handlers.complete_adoption import METHOD
-from worker.model.adopting import (
+from worker.model.begun import Begun
+from worker.model.guest import Guest, GuestDisk
+from worker.model.identity.alias import alias_of, config_drive_alias
+from worker.model.ids import InstanceId, OperationId, PeripheralId, VolumeId, new_uuid
+from worker.model.instance import Instance
+from worker.model.moving.adopting import (
     CONFIG_DRIVE_LABEL,
     Facts,
     Held,
@@ -15,11 +20,6 @@ from worker.model.adopting import (
     disks_of,
     plan,
 )
-from worker.model.alias import alias_of, config_drive_alias
-from worker.model.begun import Begun
-from worker.model.guest import Guest, GuestDisk
-from worker.model.ids import InstanceId, OperationId, PeripheralId, VolumeId, new_uuid
-from worker.model.instance import Instance
 from worker.model.operation import Operation
 from worker.model.peripheral_rows import Taken, rows_of_layout
 from worker.model.volume import Attachment, Volume

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.handlers.plug_peripheral import plug_in
+from worker.handlers.parts.plug_peripheral import plug_in
 from worker.model.host_device import parse_host_device
 from worker.model.ids import InstanceId
 from worker.model.peripheral import Peripheral

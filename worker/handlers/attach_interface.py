@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from worker.errors import RequestMalformed
-from worker.handlers.plug_peripheral import plug_in
+from worker.handlers.parts.plug_peripheral import plug_in
+from worker.model.build.networks import fault_in, interface_of
+from worker.model.build.wanted import WantedNetwork
 from worker.model.ids import InstanceId, PortId
-from worker.model.networks import fault_in, interface_of
 from worker.model.peripheral import Peripheral
-from worker.model.wanted import WantedNetwork
 from worker.ports import Ports
 
 

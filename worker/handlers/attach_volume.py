@@ -10,10 +10,10 @@ from worker.errors import (
     LeftBehind,
     NoVolume,
 )
-from worker.handlers import host_volume
-from worker.handlers.config_drive import renew_after
-from worker.handlers.find_device import check_place, take_back
-from worker.handlers.instance_here import instance_here
+from worker.handlers.parts import host_volume
+from worker.handlers.parts.config_drive import renew_after
+from worker.handlers.parts.find_device import check_place, take_back
+from worker.handlers.parts.instance_here import instance_here
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.disk import disk_of
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId

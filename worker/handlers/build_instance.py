@@ -10,12 +10,13 @@ from worker.errors import (
     LeftBehind,
     LocalDiskUnavailable,
 )
-from worker.handlers.config_drive import write_config_drive
-from worker.handlers.plan_instance import decided, operation_of, taken_up
-from worker.handlers.reach_volume import Way, let_go, reach
+from worker.handlers.parts.config_drive import write_config_drive
+from worker.handlers.parts.plan_instance import decided, operation_of, taken_up
+from worker.handlers.parts.reach_volume import Way, let_go, reach
 from worker.model.block_device import BlockDevice, DeviceStatus
-from worker.model.build import interfaces_of
-from worker.model.build_machine import OnHost, machine_of, specification_of
+from worker.model.build.machine import OnHost, machine_of, specification_of
+from worker.model.build.plan import interfaces_of
+from worker.model.build.wanted import Wanted
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
 from worker.model.instance import Instance, VmState
 from worker.model.machine import Kernel
@@ -23,7 +24,6 @@ from worker.model.peripheral import Peripheral
 from worker.model.source import HostVolume
 from worker.model.specification import LocalDisk
 from worker.model.volume import Attachment
-from worker.model.wanted import Wanted
 from worker.ports import Ports
 from worker.undo import Undo
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from worker.handlers.lacking_peripherals import lacking_of
 from worker.handlers.migrate_aliases import migration_of_instance
+from worker.handlers.parts.lacking_peripherals import lacking_of
 from worker.model.ids import InstanceId
 from worker.ports import Ports
 

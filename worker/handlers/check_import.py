@@ -10,10 +10,10 @@ from worker.errors import (
     NotReleased,
     VolumeInUse,
 )
-from worker.handlers.carried_aliases import with_aliases
-from worker.handlers.files_here import check_files
+from worker.handlers.parts.carried_aliases import with_aliases
+from worker.handlers.parts.files_here import check_files
 from worker.model.block_device import BlockDevice
-from worker.model.carried import RELEASED, Carried, read
+from worker.model.moving.carried import RELEASED, Carried, read
 from worker.model.peripheral import Peripheral
 from worker.model.volume import VolumeStatus
 from worker.ports import Ports

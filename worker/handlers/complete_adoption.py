@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 
 from worker.errors import DeviceAmbiguous, InstanceNotFound
-from worker.model.ids import InstanceId
-from worker.model.instance import Instance
-from worker.model.marking import (
+from worker.model.identity.marking import (
     MarkChange,
     changes_between,
     peripheral_changes,
     peripheral_ways_back,
     ways_back,
 )
-from worker.model.marks import Adoption
+from worker.model.identity.marks import Adoption
+from worker.model.ids import InstanceId
+from worker.model.instance import Instance
 from worker.ports import Ports
 from worker.undo import Undo
 

@@ -5,13 +5,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from worker.errors import InstanceWrongState, OperationWrongState, VolumeInUse
-from worker.handlers import host_volume
 from worker.handlers.abandon_operation import PhasesOf, give_up
-from worker.handlers.row_of import row_of
+from worker.handlers.parts import host_volume
+from worker.handlers.parts.row_of import row_of
 from worker.model.block_device import BlockDevice
-from worker.model.carried import RELEASED
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance
+from worker.model.moving.carried import RELEASED
 from worker.model.operation import OperationState
 from worker.ports import Ports
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.handlers.unplug_peripheral import live_row, meant_row, plug_out
+from worker.handlers.parts.unplug_peripheral import live_row, meant_row, plug_out
 from worker.model.host_device import HostDevice
 from worker.model.ids import InstanceId, PeripheralId
 from worker.model.peripheral import Peripheral

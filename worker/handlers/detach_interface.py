@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.handlers.unplug_peripheral import live_row, meant_row, plug_out
+from worker.handlers.parts.unplug_peripheral import live_row, meant_row, plug_out
 from worker.model.ids import InstanceId, PeripheralId, PortId
 from worker.model.peripheral import Peripheral
 from worker.model.specification import Interface

@@ -13,20 +13,20 @@ from worker.errors import (
     LeftBehind,
     Unavailable,
 )
-from worker.handlers import host_volume
-from worker.handlers.config_drive import renew_after
-from worker.handlers.find_device import (
+from worker.handlers.parts import host_volume
+from worker.handlers.parts.config_drive import renew_after
+from worker.handlers.parts.find_device import (
     borne,
     guest_of,
     live_disk,
     make_own,
     persistent_disk,
 )
-from worker.handlers.instance_here import instance_here
+from worker.handlers.parts.instance_here import instance_here
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.guest import Guest
+from worker.model.identity.lookup import Found
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
-from worker.model.lookup import Found
 from worker.ports import Ports
 from worker.undo import Undo
 

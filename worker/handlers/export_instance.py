@@ -6,9 +6,9 @@ from typing import Any
 
 from worker.errors import InstanceWrongState
 from worker.handlers.forget_instance import check_alone
-from worker.handlers.taken_down import taken_down
-from worker.model.carried import RELEASED, written
+from worker.handlers.parts.taken_down import taken_down
 from worker.model.ids import InstanceId
+from worker.model.moving.carried import RELEASED, written
 from worker.ports import Ports
 
 

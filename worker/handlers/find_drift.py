@@ -11,9 +11,9 @@ from worker.errors import (
     VolumeNotFound,
     WorkerError,
 )
-from worker.handlers.find_device import former_alias, guest_of, note
-from worker.handlers.local_file import files_of
 from worker.handlers.look_at_guest import ASKED, DETACH
+from worker.handlers.parts.find_device import former_alias, guest_of, note
+from worker.handlers.parts.local_file import files_of
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection, ConnectionRecord
 from worker.model.drift import Difference, Drift, DriftKind, Mend, Views, compare

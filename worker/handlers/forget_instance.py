@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from worker.errors import DomainNotFound, InstanceWrongState, OperationBlocked
 from worker.handlers.complete_adoption import give_autostart_back, take_off_autostart
 from worker.model.block_device import BlockDevice
-from worker.model.carried import RELEASED
 from worker.model.guest import Layout
-from worker.model.ids import InstanceId
-from worker.model.instance import Instance
-from worker.model.marking import (
+from worker.model.identity.marking import (
     MarkChange,
     changes_between,
     peripheral_changes,
     peripheral_ways_back,
     ways_back,
 )
-from worker.model.marks import Adoption
+from worker.model.identity.marks import Adoption
+from worker.model.ids import InstanceId
+from worker.model.instance import Instance
+from worker.model.moving.carried import RELEASED
+from worker.model.moving.peripheral_origin import came_with_guest
 from worker.model.operation import OperationState
 from worker.model.peripheral import Peripheral
-from worker.model.peripheral_origin import came_with_guest
 from worker.ports import Ports
 from worker.undo import Undo
 

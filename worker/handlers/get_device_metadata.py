@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.errors import DeviceAmbiguous
-from worker.handlers.find_device import guest_of, looked_up
-from worker.model.address import Address
+from worker.handlers.parts.find_device import guest_of, looked_up
 from worker.model.block_device import BlockDevice
 from worker.model.device_metadata import device_metadata, tagged
 from worker.model.guest import Guest
+from worker.model.identity.lookup import Doubt, Found, Why
 from worker.model.ids import BlockDeviceId, InstanceId
-from worker.model.lookup import Doubt, Found, Why
+from worker.model.places.address import Address
 from worker.ports import Ports
 
 

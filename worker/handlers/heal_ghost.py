@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from worker.errors import DatabaseUnavailable, GuestBusy, HypervisorRefused
 from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.identity.lookup import disk_by_alias
 from worker.model.ids import InstanceId
-from worker.model.lookup import disk_by_alias
 from worker.model.update import Event, Update
 from worker.ports import Ports
 

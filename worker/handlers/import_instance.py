@@ -3,21 +3,21 @@
 from dataclasses import dataclass, replace
 
 from worker.errors import RequestMalformed
-from worker.handlers.carried_aliases import with_aliases
 from worker.handlers.check_import import CheckImport, check_import
-from worker.handlers.files_here import (
+from worker.handlers.parts.carried_aliases import with_aliases
+from worker.handlers.parts.files_here import (
     beside_here,
     copies_here,
     disk_sources,
     lean_back,
     lean_on,
 )
-from worker.handlers.reach_volume import Ways, reach
-from worker.model.alias import config_drive_alias
+from worker.handlers.parts.reach_volume import Ways, reach
 from worker.model.block_device import BlockDevice, DeviceStatus
-from worker.model.carried import IMPORTING, Carried, read
 from worker.model.config_drive import config_drive_files
+from worker.model.identity.alias import config_drive_alias
 from worker.model.ids import InstanceId
+from worker.model.moving.carried import IMPORTING, Carried, read
 from worker.model.source import DiskSource
 from worker.model.volume import Attachment, AttachmentStatus
 from worker.ports import Ports

@@ -17,18 +17,18 @@ from worker.handlers.destroy_instance import DELETING
 from worker.handlers.detach_host_device import DetachHostDevice
 from worker.handlers.detach_interface import DetachInterface
 from worker.handlers.detach_volume import DetachVolume
-from worker.handlers.find_device import guest_of, looked_up
-from worker.handlers.find_peripheral import see
 from worker.handlers.heal_ghost import HealGhost, ghosts_of
 from worker.handlers.migrate_aliases import METHOD, UNSETTLED, MigrateAliases, look_for_aliases
+from worker.handlers.parts.find_device import guest_of, looked_up
+from worker.handlers.parts.find_peripheral import see
 from worker.handlers.resume_instance import ResumeInstance
 from worker.handlers.sync_power_state import FOLLOWED, SyncPowerState
 from worker.model.block_device import BlockDevice, DeviceStatus
-from worker.model.carried import RELEASED
 from worker.model.guest import Guest
+from worker.model.identity.lookup import disk_by_alias
 from worker.model.ids import DeviceId, InstanceId
 from worker.model.instance import Instance, VmState
-from worker.model.lookup import disk_by_alias
+from worker.model.moving.carried import RELEASED
 from worker.model.operation import OperationState
 from worker.model.peripheral import Peripheral, PeripheralKind
 from worker.ports import Ports

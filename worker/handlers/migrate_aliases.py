@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from worker.errors import ConnectFailed, ProtocolUnsupported, WorkerError, told
-from worker.handlers.find_device import source_of
-from worker.handlers.lacking_peripherals import Lacking, add_lacking, lacking_of
+from worker.handlers.parts.find_device import source_of
+from worker.handlers.parts.lacking_peripherals import Lacking, add_lacking, lacking_of
 from worker.model.block_device import BlockDevice
 from worker.model.guest import Guest, Layout
+from worker.model.identity.marking import MarkChange
+from worker.model.identity.migrating import Known, Migrated, Result, changes_of, migration_of
 from worker.model.ids import BlockDeviceId, InstanceId
 from worker.model.instance import Instance
-from worker.model.marking import MarkChange
-from worker.model.migrating import Known, Migrated, Result, changes_of, migration_of
 from worker.model.operation import Fault, OperationState
 from worker.model.update import Event, Update
 from worker.ports import Ports

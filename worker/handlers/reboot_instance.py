@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from worker.handlers.power_off import power_off
-from worker.handlers.power_on import power_on
-from worker.handlers.reach_volume import Ways
-from worker.handlers.restore_disks import check_root, check_startable
+from worker.handlers.parts.power_off import power_off
+from worker.handlers.parts.power_on import power_on
+from worker.handlers.parts.reach_volume import Ways
+from worker.handlers.parts.restore_disks import check_root, check_startable
 from worker.model.ids import InstanceId
 from worker.model.instance import PowerChange
 from worker.ports import Ports

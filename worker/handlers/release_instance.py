@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, replace
 
-from worker.handlers import host_volume
 from worker.handlers.forget_instance import check_alone
-from worker.handlers.taken_down import taken_down
+from worker.handlers.parts import host_volume
+from worker.handlers.parts.taken_down import taken_down
 from worker.model.block_device import BlockDevice, DeviceStatus
-from worker.model.carried import RELEASED, Release, written
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance, VmState
+from worker.model.moving.carried import RELEASED, Release, written
 from worker.ports import Ports
 
 

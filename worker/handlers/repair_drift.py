@@ -14,7 +14,7 @@ from worker.errors import (
     WorkerError,
 )
 from worker.handlers.find_drift import check_known, look
-from worker.handlers.mends import MENDS
+from worker.handlers.parts.mends import MENDS
 from worker.model.block_device import BlockDevice
 from worker.model.drift import Difference, DriftKind, Views, compare
 from worker.model.ids import InstanceId

@@ -14,15 +14,15 @@ from worker.errors import (
     VolumeAlreadyAttached,
     VolumeInUse,
 )
-from worker.handlers.instance_here import instance_here
-from worker.model import lun
-from worker.model.alias import alias_of
+from worker.handlers.parts.instance_here import instance_here
 from worker.model.block_device import BlockDevice, Bus, DeviceType
 from worker.model.guest import Guest
+from worker.model.identity.alias import alias_of
+from worker.model.identity.serials import serial_for_kind
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
-from worker.model.names import parse_bus
-from worker.model.placement import place
-from worker.model.serials import serial_for_kind
+from worker.model.places import lun
+from worker.model.places.names import parse_bus
+from worker.model.places.placement import place
 from worker.model.tags import check_tag
 from worker.model.update import Event, Update
 from worker.model.volume import Volume, VolumeStatus

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from worker.handlers.power_on import power_on
-from worker.handlers.reach_volume import Ways
+from worker.handlers.parts.power_on import power_on
+from worker.handlers.parts.reach_volume import Ways
 from worker.model.ids import InstanceId
 from worker.model.instance import VmState
 from worker.ports import Ports

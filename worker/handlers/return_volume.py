@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from worker.handlers.config_drive import renew_after
-from worker.handlers.find_device import take_back
-from worker.handlers.reach_volume import Ways, let_go, reach
-from worker.handlers.restore_disks import keep_attached, plug
+from worker.handlers.parts.config_drive import renew_after
+from worker.handlers.parts.find_device import take_back
+from worker.handlers.parts.reach_volume import Ways, let_go, reach
+from worker.handlers.parts.restore_disks import keep_attached, plug
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.guest import Guest
 from worker.model.ids import BlockDeviceId, InstanceId
 from worker.model.instance import VmState
-from worker.model.placement import HOT_PLUGGED
+from worker.model.places.placement import HOT_PLUGGED
 from worker.ports import Ports
 from worker.undo import Undo
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from worker.errors import DomainNotFound, InstanceWrongState, RequestMalformed
-from worker.handlers.power_off import power_off
+from worker.handlers.parts.power_off import power_off
 from worker.model.guest import Guest
 from worker.model.ids import InstanceId
 from worker.model.instance import PowerChange, VmState

@@ -16,7 +16,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from worker.model.lookup import DeviceKind
+from worker.model.identity.lookup import DeviceKind
 from worker.model.operation import Operation, StepOutcome
 from worker.ports import Tally
 

@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from worker.errors import NoVolume
-from worker.model.address import Address
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, BlockDeviceId, ImageId, InstanceId, VolumeId
+from worker.model.places.address import Address
 
 
 class Bus(StrEnum):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.model.block_device import BlockDevice
-from worker.model.build_machine import specification_of
+from worker.model.build.machine import specification_of
 from worker.model.device_metadata import device_metadata
 from worker.model.instance import Instance
 

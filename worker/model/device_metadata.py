@@ -8,10 +8,10 @@ that udev makes of what QEMU shows.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worker.model.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType
+from worker.model.identity.serials import given_serial, shown
 from worker.model.ids import BlockDeviceId
-from worker.model.serials import given_serial, shown
+from worker.model.places.address import Address, DriveAddress, PciAddress, UsbAddress
 
 LEAVING = (DeviceStatus.RESERVED, DeviceStatus.MISSING)
 """Rows whose disk the guest has not, or not yet."""

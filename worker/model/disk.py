@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from worker.model.address import Address
 from worker.model.block_device import BlockDevice, Bus, DeviceType
-from worker.model.serials import given_serial
+from worker.model.identity.serials import given_serial
+from worker.model.places.address import Address
 from worker.model.source import DiskOptions, DiskSource, HostVolume
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worker.model.address import Address
 from worker.model.block_device import Bus
 from worker.model.host_device import HostDevice
 from worker.model.ids import InstanceId
 from worker.model.instance import VmState
+from worker.model.places.address import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from worker.errors import InstanceWrongState
+from worker.model.identity.marks import Adoption
 from worker.model.ids import InstanceId
-from worker.model.marks import Adoption
 from worker.model.specification import Specification
 
 

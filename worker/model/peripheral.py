@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import assert_never
 from uuid import UUID, uuid5
 
-from worker.model.address import Address
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.host_device import HostDevice
 from worker.model.ids import InstanceId, OperationId, PeripheralId
+from worker.model.places.address import Address
 from worker.model.specification import Interface
 
 Plugged = Interface | HostDevice

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from worker.model.alias import PREFIX, alias_of
 from worker.model.block_device import DeviceStatus
-from worker.model.controllers import interface_addresses
 from worker.model.guest import GuestDevice, GuestHostDevice, GuestInterface, Layout
 from worker.model.host_device import HostDevice
+from worker.model.identity.alias import PREFIX, alias_of
 from worker.model.ids import InstanceId, PeripheralId
+from worker.model.moving.peripheral_origin import host_device_at
 from worker.model.peripheral import Peripheral, Plugged
-from worker.model.peripheral_origin import host_device_at
+from worker.model.places.controllers import interface_addresses
 from worker.model.specification import Interface, InterfaceKind, Specification
 
 Draw = Callable[[str], PeripheralId]

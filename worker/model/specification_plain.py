@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from worker.model.marks import Adoption, Former, Marks
+from worker.model.identity.marks import Adoption, Former, Marks
 from worker.model.source import DiskFormat
 from worker.model.specification import (
     Firmware,

@@ -18,8 +18,8 @@ from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, Operationa
 from worker.errors import Conflict, DatabaseUnavailable
 from worker.persistence.database import said
 from worker.persistence.engine import begin_writing
+from worker.persistence.records.uuids import count_empty
 from worker.persistence.schema import BLOCK_DEVICES
-from worker.persistence.uuids import count_empty
 
 SCRIPTS = Path(__file__).parent / "migrations"
 

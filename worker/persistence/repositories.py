@@ -4,19 +4,19 @@ import threading
 from dataclasses import dataclass
 
 from worker.model.operation import Operation
-from worker.persistence.block_devices import SqlBlockDevices
-from worker.persistence.connections import SqlConnections
 from worker.persistence.database import Database
-from worker.persistence.instances import SqlInstances
-from worker.persistence.journal import SqlOperations
-from worker.persistence.moving import SqlMoves, SqlOwnOperations
-from worker.persistence.outbox import SqlOutbox
-from worker.persistence.peripherals import SqlPeripherals
-from worker.persistence.pool_records import SqlPoolRecords
-from worker.persistence.progress import SqlOperationRecord, SqlProgress
-from worker.persistence.stuck import SqlStuckOperations
+from worker.persistence.journal.operations import SqlOperations
+from worker.persistence.journal.outbox import SqlOutbox
+from worker.persistence.journal.progress import SqlOperationRecord, SqlProgress
+from worker.persistence.journal.stuck import SqlStuckOperations
+from worker.persistence.journal.updates import SqlUpdates
+from worker.persistence.records.block_devices import SqlBlockDevices
+from worker.persistence.records.connections import SqlConnections
+from worker.persistence.records.instances import SqlInstances
+from worker.persistence.records.moving import SqlMoves, SqlOwnOperations
+from worker.persistence.records.peripherals import SqlPeripherals
+from worker.persistence.records.pool_records import SqlPoolRecords
 from worker.persistence.unit_of_work import UnitOfWork
-from worker.persistence.updates import SqlUpdates
 from worker.ports import Clock
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from worker.errors import DatabaseUnavailable
 from worker.model.update import Update
 from worker.persistence.database import Database
-from worker.persistence.telling import Telling
+from worker.persistence.journal.telling import Telling
 from worker.ports import Clock
 
 ResultT = TypeVar("ResultT")

@@ -4,12 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worker.model.beside import Beside
 from worker.model.block_device import BlockDevice
 from worker.model.guest import Layout
+from worker.model.identity.marking import MarkChange
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance
-from worker.model.marking import MarkChange
+from worker.model.moving.beside import Beside
 from worker.model.operation import Operation
 from worker.model.peripheral import Peripheral
 from worker.model.source import DiskSource

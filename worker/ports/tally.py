@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from worker.model.lookup import DeviceKind
+from worker.model.identity.lookup import DeviceKind
 
 
 class Tally(ABC):

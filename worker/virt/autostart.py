@@ -8,7 +8,7 @@ import libvirt
 from worker.errors import DomainNotFound
 from worker.model.ids import InstanceId
 from worker.ports import Autostart
-from worker.virt.connection import LibvirtConnection
+from worker.virt.libvirtd.connection import LibvirtConnection
 
 LOG = logging.getLogger(__name__)
 

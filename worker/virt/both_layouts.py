@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 import libvirt
 
 from worker.errors import HypervisorRefused
-from worker.model.alias import is_kept
 from worker.model.guest import Layout
+from worker.model.identity.alias import is_kept
 from worker.virt.failures import connection_lost
 from worker.virt.guests import live_layout, persistent_layout
 

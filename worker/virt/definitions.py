@@ -6,15 +6,15 @@ from contextlib import contextmanager, suppress
 import libvirt
 
 from worker.errors import DomainNotFound, DomainTaken, HypervisorRefused
-from worker.model.beside import Beside
 from worker.model.guest import Layout
+from worker.model.identity.marking import MarkChange
 from worker.model.ids import InstanceId
-from worker.model.marking import MarkChange
+from worker.model.moving.beside import Beside
 from worker.ports.moving import NOTHING_BESIDE, Definitions, NewSources
-from worker.virt.beside import beside_of, placed
-from worker.virt.connection import LibvirtConnection
-from worker.virt.layout import read_layout
-from worker.virt.marks import parsed, remarked, sourced, unmarked, without_aliases
+from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.xml.beside import beside_of, placed
+from worker.virt.xml.layout import read_layout
+from worker.virt.xml.marks import parsed, remarked, sourced, unmarked, without_aliases
 
 _KEPT = libvirt.VIR_DOMAIN_XML_INACTIVE
 _KEEP_FILES = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM

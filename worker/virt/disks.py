@@ -7,16 +7,16 @@ import libvirt
 from worker.errors import HypervisorRefused
 from worker.model.disk import Disk
 from worker.model.guest import Layout
+from worker.model.identity.lookup import disk_by_alias
 from worker.model.ids import InstanceId
-from worker.model.lookup import disk_by_alias
 from worker.ports import GuestDisks
 from worker.virt.autostart import take_off_autostart
 from worker.virt.both_layouts import check_kept, lacking, refusal_of
-from worker.virt.connection import LibvirtConnection
 from worker.virt.failures import ghost_in_the_way, place_taken_by_ghost
-from worker.virt.insides import LibvirtGuestInsides
+from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.likeness import differences
 from worker.virt.plugging import plug
+from worker.virt.qemu.insides import LibvirtGuestInsides
 from worker.virt.unplugging import Unplugging
 
 _NUMBERS = 8

@@ -9,8 +9,8 @@ from worker.model.guest import Guest, Layout
 from worker.model.ids import InstanceId, is_uuid
 from worker.model.instance import VmState
 from worker.ports import Guests
-from worker.virt.connection import LibvirtConnection
-from worker.virt.layout import read_layout
+from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.xml.layout import read_layout
 
 _STATES = {
     libvirt.VIR_DOMAIN_PAUSED: VmState.PAUSED,

@@ -7,7 +7,7 @@ from worker.model.guest import GuestDevice, GuestDisk, GuestHostDevice, GuestInt
 from worker.model.host_device import HostDevice
 from worker.model.peripheral import Peripheral
 from worker.model.specification import Interface
-from worker.virt.interface_xml import KINDS
+from worker.virt.xml.interface import KINDS
 
 _Pair = tuple[str, str | None, str | None]
 

@@ -6,18 +6,18 @@ from contextlib import suppress
 import libvirt
 
 from worker.errors import DomainNotFound, DomainTaken, HypervisorRefused
-from worker.model.controllers import empty_layout
 from worker.model.guest import Layout
+from worker.model.identity.lookup import disk_by_alias, find_by_alias
 from worker.model.ids import InstanceId
-from worker.model.lookup import disk_by_alias, find_by_alias
 from worker.model.machine import Machine
+from worker.model.places.controllers import empty_layout
 from worker.ports import Machines
 from worker.virt.accel import domain_type
-from worker.virt.capabilities import check_accepted, check_supported
-from worker.virt.connection import LibvirtConnection
-from worker.virt.layout import read_layout
+from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.likeness import differences, peripheral_differences
-from worker.virt.machine_xml import domain_element
+from worker.virt.xml.capabilities import check_accepted, check_supported
+from worker.virt.xml.domain import domain_element
+from worker.virt.xml.layout import read_layout
 
 _WHOLLY = (
     libvirt.VIR_DOMAIN_UNDEFINE_NVRAM

@@ -9,22 +9,22 @@ import libvirt
 from lxml import etree
 
 from worker.errors import DomainNotFound, HypervisorRefused
-from worker.model.alias import is_kept
 from worker.model.guest import Layout
 from worker.model.host_device import HostDevice
+from worker.model.identity.alias import is_kept
+from worker.model.identity.lookup import find_by_alias
 from worker.model.ids import InstanceId
-from worker.model.lookup import find_by_alias
 from worker.model.peripheral import Peripheral
 from worker.model.specification import Interface
 from worker.ports import GuestPeripherals
 from worker.virt.both_layouts import check_kept, lacking, refusal_of
-from worker.virt.connection import LibvirtConnection
 from worker.virt.failures import ghost_in_the_way
-from worker.virt.ghosts import lay_ghost
-from worker.virt.host_devices import host_device_tree
-from worker.virt.interface_xml import interface_tree
+from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.likeness import peripheral_differences
+from worker.virt.qemu.ghosts import lay_ghost
 from worker.virt.unplugging import Unplugging
+from worker.virt.xml.hostdev import host_device_tree
+from worker.virt.xml.interface import interface_tree
 
 LOG = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import libvirt
 from lxml import etree
 
 from worker.model.disk import Disk
-from worker.virt.domain_xml import disk_element, disk_tree
 from worker.virt.failures import two_boot_orders
+from worker.virt.xml.disk import disk_element, disk_tree
 
 _WHOLE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _DEFAULT = ["hd"]

@@ -11,8 +11,8 @@ from worker.errors import DomainNotFound, HypervisorRefused, HypervisorUnavailab
 from worker.model.ids import InstanceId
 from worker.ports import Power
 from worker.virt.autostart import take_off_autostart
-from worker.virt.connection import LibvirtConnection
 from worker.virt.failures import connection_lost, not_running
+from worker.virt.libvirtd.connection import LibvirtConnection
 
 LOG = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ import logging
 import libvirt
 
 from worker.errors import DomainNotFound, GuestBusy
+from worker.model.identity.lookup import find_by_alias
 from worker.model.ids import InstanceId
-from worker.model.lookup import find_by_alias
-from worker.virt.connection import LibvirtConnection
-from worker.virt.events import Outcome
 from worker.virt.failures import detach_under_way, nothing_to_detach
 from worker.virt.guests import live_layout
+from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.libvirtd.events import Outcome
 
 LOG = logging.getLogger(__name__)
 

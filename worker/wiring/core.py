@@ -12,14 +12,14 @@ from oslo_config import cfg
 
 from worker.errors import Invalid
 from worker.execution import Page, tell_nobody
+from worker.model.identity.lookup import DeviceKind
 from worker.model.instance import Instance
-from worker.model.lookup import DeviceKind
 from worker.model.operation import Operation, StepOutcome
 from worker.model.source import DiskFormat
 from worker.persistence import migrate
 from worker.persistence.database import Database
+from worker.persistence.journal.seals import HostSeals
 from worker.persistence.repositories import Repositories, RequestRepositories
-from worker.persistence.seals import HostSeals
 from worker.ports import (
     Clock,
     Ports,
@@ -31,8 +31,8 @@ from worker.rpc.reading import request_from
 from worker.runner import Runner
 from worker.sharing import LaneSharing, PatientSharing
 from worker.steps import Around, Bound, Recorder, Watcher, wrapped
-from worker.virt.connection import LibvirtConnection
-from worker.virt.memory import Memory
+from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.libvirtd.memory import Memory
 from worker.watchman import Watchman
 from worker.wiring.boots import Boots
 from worker.wiring.looks import Looks

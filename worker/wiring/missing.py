@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from worker.errors import Unavailable
 from worker.model.block_device import BlockDevice
-from worker.model.carried import IMPORTING, RELEASED
+from worker.model.moving.carried import IMPORTING, RELEASED
 from worker.model.operation import OperationState
 from worker.ports import Ports
 from worker.rpc.dispatch import Dispatcher

@@ -28,14 +28,14 @@ from worker.ports import (
     Volumes,
 )
 from worker.virt.autostart import LibvirtAutostart
-from worker.virt.connection import LibvirtConnection
 from worker.virt.definitions import LibvirtDefinitions
 from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.guests import LibvirtGuests
-from worker.virt.insides import LibvirtGuestInsides
+from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.machines import LibvirtMachines
 from worker.virt.peripherals import LibvirtGuestPeripherals
 from worker.virt.power import LibvirtPower
+from worker.virt.qemu.insides import LibvirtGuestInsides
 from worker.volume.brick import BrickConnector
 from worker.volume.pool.attachments import PoolAttachments
 from worker.volume.pool.status import PoolStatus

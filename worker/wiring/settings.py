@@ -10,7 +10,7 @@ from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
 from worker.rpc.bus import BusSettings, check_url
 from worker.rpc.safety import Unsafe, is_loopback, unsafe_on_broker, unsafe_settings
-from worker.virt.private import PrivateLibvirtd
+from worker.virt.libvirtd.private import PrivateLibvirtd
 
 PRIVATE = "private"
 LAST_PORT = 65535

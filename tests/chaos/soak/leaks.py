@@ -19,8 +19,8 @@ from worker.persistence.schema import (
     POOL_ATTACHMENTS,
     POOL_VOLUMES,
 )
-from worker.virt.connection import LibvirtConnection
-from worker.virt.insides import LibvirtGuestInsides
+from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.qemu.insides import LibvirtGuestInsides
 
 SETTLED = (DeviceStatus.RESERVED, DeviceStatus.ATTACHED)
 

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.contract.persistence.scenes import HOST, SteppedClock, an_interface, reserved
 from worker.errors import WorkerError
-from worker.model.address import DriveAddress, PciAddress
 from worker.model.block_device import BlockDevice, Bus
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId, new_uuid
 from worker.model.peripheral import Peripheral
+from worker.model.places.address import DriveAddress, PciAddress
 from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
 from worker.persistence.repositories import Repositories

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Table, func, select
 
-from worker.model.address import PciAddress
 from worker.model.block_device import BlockDevice, Bus
 from worker.model.ids import (
     BlockDeviceId,
@@ -20,6 +19,7 @@ from worker.model.ids import (
 from worker.model.instance import Instance, VmState
 from worker.model.operation import Operation
 from worker.model.peripheral import Peripheral
+from worker.model.places.address import PciAddress
 from worker.model.specification import Interface, InterfaceKind
 from worker.model.update import Event, Update
 from worker.persistence.database import Database

@@ -21,10 +21,10 @@ from worker.errors import (
     TagTaken,
     VolumeAlreadyAttached,
 )
-from worker.model.address import DriveAddress, PciAddress
 from worker.model.block_device import LEGAL_MOVES, BlockDevice, Bus, DeviceStatus, DeviceType
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId, new_uuid
+from worker.model.places.address import DriveAddress, PciAddress
 from worker.persistence.database import Database
 from worker.persistence.repositories import Repositories
 

@@ -5,9 +5,9 @@ import pytest
 from tests.contract.persistence.scenes import SteppedClock, a_device, an_instance, an_interface
 from worker.errors import AddressTaken, IdTaken, InstanceNotFound, InstanceTaken, PeripheralTaken
 from worker.model.host_device import parse_host_device
+from worker.model.identity.marks import Adoption
 from worker.model.ids import BlockDeviceId, InstanceId, PeripheralId, PortId, new_uuid
 from worker.model.instance import VmState
-from worker.model.marks import Adoption
 from worker.model.source import DiskFormat
 from worker.model.specification import (
     Firmware,

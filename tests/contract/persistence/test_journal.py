@@ -14,7 +14,7 @@ from worker.model.operation import Fault, Operation, OperationState, StepOutcome
 from worker.model.update import Event, Update
 from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
-from worker.persistence.progress import SqlOperationRecord
+from worker.persistence.journal.progress import SqlOperationRecord
 from worker.persistence.repositories import Repositories
 
 ResultT = TypeVar("ResultT")

@@ -27,9 +27,9 @@ from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
 from worker.persistence.migrate import check, contract_head, contracted, head, upgrade, version
 from worker.persistence.purge import purge
+from worker.persistence.records.uuids import populate
 from worker.persistence.repositories import Repositories
 from worker.persistence.schema import METADATA
-from worker.persistence.uuids import populate
 
 DEVICES = "block_device_mapping"
 

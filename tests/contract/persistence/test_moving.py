@@ -14,10 +14,10 @@ from tests.contract.persistence.scenes import (
 )
 from worker.errors import AddressTaken, IdTaken, InstanceTaken, OperationNotFound
 from worker.model.block_device import BlockDevice, DeviceStatus
-from worker.model.carried import IMPORTING, RELEASED
+from worker.model.identity.marks import Adoption, Former, Marks
 from worker.model.ids import BlockDeviceId, InstanceId, new_uuid
 from worker.model.instance import Instance, VmState
-from worker.model.marks import Adoption, Former, Marks
+from worker.model.moving.carried import IMPORTING, RELEASED
 from worker.model.update import Event, Update
 from worker.persistence.database import Database
 from worker.persistence.repositories import Repositories

@@ -10,11 +10,11 @@ from tests import fakes
 from tests.contract.persistence.scenes import START, a_device, an_interface, reserved
 from tests.fakes.world import World
 from worker.errors import AddressTaken, DeviceWrongState, IdTaken, PeripheralTaken
-from worker.model.address import PciAddress, UsbAddress
 from worker.model.block_device import LEGAL_MOVES, DeviceStatus
 from worker.model.host_device import parse_host_device
 from worker.model.ids import InstanceId, PeripheralId, PortId, new_uuid
 from worker.model.peripheral import Peripheral
+from worker.model.places.address import PciAddress, UsbAddress
 from worker.model.specification import Interface, InterfaceKind
 from worker.persistence.database import Database
 from worker.persistence.repositories import Repositories

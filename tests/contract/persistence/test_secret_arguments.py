@@ -12,8 +12,8 @@ from worker.errors import Invalid, OperationConflict, SecretLost
 from worker.model.operation import Operation, OperationState
 from worker.model.secret import BLANK, SEALED, Secret
 from worker.persistence.database import Database
+from worker.persistence.journal.seals import HostSeals, host_key
 from worker.persistence.repositories import Repositories
-from worker.persistence.seals import HostSeals, host_key
 
 PASSWORD = "sesame-open-7391"
 

@@ -24,12 +24,12 @@ from tests.contract.persistence.scenes import (
 from tests.contract.persistence.uuid_racers import FILLERS, READERS
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import InstanceId, VolumeId, is_uuid, new_uuid
-from worker.persistence.block_devices import SqlBlockDevices
 from worker.persistence.database import Database
 from worker.persistence.purge import purge
+from worker.persistence.records.block_devices import SqlBlockDevices
+from worker.persistence.records.uuids import AT_ONCE, Populated, populate
 from worker.persistence.repositories import Repositories
 from worker.persistence.schema import BLOCK_DEVICES
-from worker.persistence.uuids import AT_ONCE, Populated, populate
 from worker.ports import BlockDevices
 
 ROOT = Path(__file__).parents[3]

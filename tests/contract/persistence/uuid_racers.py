@@ -18,8 +18,8 @@ from tests.contract.persistence.scenes import HOST, SteppedClock
 from worker.model.block_device import BlockDevice
 from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
+from worker.persistence.records.uuids import populate
 from worker.persistence.repositories import Repositories
-from worker.persistence.uuids import populate
 
 READERS, FILLERS = 7, 3
 AT_ONCE = 5

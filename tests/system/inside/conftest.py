@@ -9,7 +9,7 @@ import pytest
 
 from tests.guests import own_libvirtd as new_libvirtd
 from tests.parts import guest_image, make_guest
-from worker.virt import private
+from worker.virt.libvirtd import private
 
 __all__ = ["guest_image", "make_guest"]
 

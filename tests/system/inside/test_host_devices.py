@@ -15,9 +15,9 @@ from worker.model.guest import DeviceRemoved
 from worker.model.host_device import HostDevice, parse_host_device
 from worker.model.ids import InstanceId, PeripheralId, new_uuid
 from worker.model.peripheral import Peripheral
-from worker.model.placement import place_peripheral
-from worker.virt.connection import LibvirtConnection
+from worker.model.places.placement import place_peripheral
 from worker.virt.guests import LibvirtGuests
+from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.peripherals import LibvirtGuestPeripherals
 
 KEYBOARD = "0627:0001"

@@ -15,7 +15,7 @@ from worker.cmd.demo.guest_image import build_guest_image
 from worker.errors import HypervisorRefused
 from worker.model.ids import InstanceId, new_uuid
 from worker.virt.accel import domain_type
-from worker.virt.private import PrivateLibvirtd
+from worker.virt.libvirtd.private import PrivateLibvirtd
 
 GUEST = "blockworker-demo"
 HOST = "demo"

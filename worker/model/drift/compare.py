@@ -15,7 +15,7 @@ from worker.model.drift.sight import (
     shown_as,
 )
 from worker.model.drift.words import Difference, Drift, DriftKind, Views
-from worker.model.lookup import Found
+from worker.model.identity.lookup import Found
 
 OF_A_DISK = (DriftKind.LIVE_LEFT, DriftKind.PERSISTENT_LEFT, DriftKind.GHOST)
 

@@ -17,7 +17,7 @@ from worker.model.drift.sight import (
 )
 from worker.model.drift.words import Difference, DriftKind, Mend, Views
 from worker.model.guest import GuestDisk, InnerDisk, Layout
-from worker.model.lookup import disk_by_alias
+from worker.model.identity.lookup import disk_by_alias
 
 NOT_ASKED = "the guest runs, and QEMU was not asked whether it still has the disk; look with --qemu"
 

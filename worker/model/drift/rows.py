@@ -17,8 +17,8 @@ from worker.model.drift.sight import (
 )
 from worker.model.drift.words import Difference, DriftKind, Mend, Views
 from worker.model.guest import GuestDevice, Layout
-from worker.model.lookup import Doubt, Found, Why, disk_by_alias
-from worker.model.placement import HOT_PLUGGED
+from worker.model.identity.lookup import Doubt, Found, Why, disk_by_alias
+from worker.model.places.placement import HOT_PLUGGED
 from worker.model.volume import AttachmentStatus, VolumeStatus
 
 AWAY = "the volume could not be reached when the guest started; it is tried again by itself"

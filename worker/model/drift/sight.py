@@ -6,7 +6,7 @@ from dataclasses import replace
 from worker.model.block_device import BlockDevice
 from worker.model.drift.words import Views
 from worker.model.guest import GuestDevice, GuestDisk, Layout
-from worker.model.lookup import (
+from worker.model.identity.lookup import (
     Doubt,
     Found,
     Sought,
@@ -15,8 +15,8 @@ from worker.model.lookup import (
     look_up,
     look_up_live,
 )
-from worker.model.serials import given_serial
-from worker.model.sought import sought_disk
+from worker.model.identity.serials import given_serial
+from worker.model.identity.sought import sought_disk
 
 ABSENT = "absent"
 

@@ -8,8 +8,8 @@ from typing import Any
 from worker.model.block_device import BlockDevice
 from worker.model.connection import ConnectionRecord
 from worker.model.guest import Guest, InnerDisk
+from worker.model.identity.lookup import Found
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId
-from worker.model.lookup import Found
 from worker.model.volume import Attachment, Volume
 
 

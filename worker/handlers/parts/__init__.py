@@ -1,0 +1,1 @@
+"""What several handlers do: found devices, reached volumes, power, and the like."""

@@ -1,0 +1,74 @@
+"""A volume on this host, which it may have for several of its instances: one comes, the last goes.
+
+Every connect and disconnect of a handler goes through here, alone with the volume: otherwise of
+two lanes that let go of it each could leave it to the other, or one pull it away that the other
+has just connected.
+"""
+
+from worker.errors import ProtocolUnsupported, WrongDevice
+from worker.model.block_device import BlockDevice
+from worker.model.connection import Connection
+from worker.model.ids import BlockDeviceId, VolumeId
+from worker.model.places.lun import check_encryption, check_source
+from worker.model.source import HostVolume
+from worker.ports import Ports
+
+
+def connect(device: BlockDevice, connection: Connection, ports: Ports) -> HostVolume:
+    """Record the connection, then make it; both are done again without harm.
+
+    Raises DeviceTypeUnsupported for what the guest cannot have as the row says.
+    """
+    with ports.sharing.alone(device.its_volume):
+        ports.sharing.uses(device.uuid)
+        first = ports.connections.get(device.uuid) is None
+        ports.connections.put(device, connection)
+        try:
+            volume = ports.connector.connect(connection)
+        except ProtocolUnsupported:
+            # Nothing was connected, and it could not be disconnected either.
+            if first:
+                _forget(device.uuid, ports)
+            raise
+    check_encryption(device.device_type, encrypted=device.encrypted)
+    check_source(device.device_type, volume.source)
+    return volume
+
+
+def check_size(device: BlockDevice, volume: HostVolume, least: int, ports: Ports) -> None:
+    """Raise WrongDevice for less than so many bytes: it is another one (CVE-2020-17376's kin)."""
+    found = ports.connector.size(volume)
+    if found < least:
+        message = f"volume {device.volume} is {found} bytes on this host, {least} are recorded"
+        raise WrongDevice(message)
+
+
+def disconnect(
+    device: BlockDeviceId,
+    volume: VolumeId,
+    connection: Connection | None,
+    ports: Ports,
+    *,
+    force: bool = False,
+) -> None:
+    """Forget the row's connection; the last that uses the volume takes it from the host."""
+    with ports.sharing.alone(volume):
+        if connection is not None and not _others(device, volume, ports):
+            ports.connector.disconnect(connection, force=force)
+        _forget(device, ports)
+
+
+def leave(device: BlockDeviceId, volume: VolumeId, ports: Ports) -> None:
+    """Forget the row's connection if another row uses the volume; else change nothing."""
+    with ports.sharing.alone(volume):
+        if _others(device, volume, ports):
+            _forget(device, ports)
+
+
+def _others(device: BlockDeviceId, volume: VolumeId, ports: Ports) -> frozenset[BlockDeviceId]:
+    return ports.sharing.still(ports.connections.others(device, volume))
+
+
+def _forget(device: BlockDeviceId, ports: Ports) -> None:
+    ports.connections.drop(device)
+    ports.sharing.left(device)

@@ -1,0 +1,1 @@
+"""What is taken over with an adoption, and carried to another host."""

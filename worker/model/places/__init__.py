@@ -1,0 +1,1 @@
+"""Where a device goes: names, addresses, controllers and what they have room for."""

@@ -1,0 +1,1 @@
+"""Operations, their steps, and what is told of them."""

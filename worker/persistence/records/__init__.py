@@ -1,0 +1,1 @@
+"""The rows of instances, devices, connections and the pool."""

@@ -1,0 +1,1 @@
+"""QEMU itself, seen past libvirt."""

@@ -1,0 +1,1 @@
+"""Every element of libvirt's XML that is written or read."""
