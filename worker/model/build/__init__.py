@@ -1,0 +1,1 @@
+"""From an instance that is asked for to what is kept of it."""
