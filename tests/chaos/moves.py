@@ -14,7 +14,7 @@ from tests.guests import remove_guests
 from tests.processes import Json
 from worker.errors import InstanceNotFound
 from worker.model.ids import new_uuid
-from worker.model.moving.carried import RELEASED
+from worker.model.instance import TaskState
 from worker.persistence.schema import (
     BLOCK_DEVICES,
     CONNECTIONS,
@@ -90,7 +90,7 @@ def as_made(case: Case) -> Views:
 def let_go(case: Case) -> Views:
     """Return what all views are of an instance that waits for another host."""
     return {
-        "instance": (RELEASED, "stopped"),
+        "instance": (TaskState.RELEASED, "stopped"),
         "rows": ["attached", "missing"],
         "persistent XML": None,
         **_of_volume(case, attachments=["attached"], connections=0),
@@ -133,7 +133,7 @@ def _is_not_here(stage: Stage, case: Case) -> bool:
         found: Json = stage.served.client.call("get_instance", instance_uuid=case.guest.uuid)
     except InstanceNotFound:
         return True
-    return bool(found["task_state"] == RELEASED)
+    return bool(found["task_state"] == TaskState.RELEASED)
 
 
 def _disk(path: Path) -> str:

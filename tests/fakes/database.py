@@ -33,7 +33,7 @@ from worker.model.ids import (
     PeripheralId,
     VolumeId,
 )
-from worker.model.instance import Instance
+from worker.model.instance import Instance, TaskState
 from worker.model.operation import Fault, Operation, OperationState, Step, StepOutcome
 from worker.model.peripheral import Peripheral
 from worker.model.secret import blanked, same_arguments
@@ -322,14 +322,18 @@ class FakeInstances(Instances):
     def save(self, instance: Instance) -> None:
         self.world.append(partial(_save_instance, instance))
 
-    def change_task(self, instance: InstanceId, *, was: str | None, becomes: str | None) -> None:
+    def change_task(
+        self, instance: InstanceId, *, was: TaskState | None, becomes: TaskState | None
+    ) -> None:
         self.world.append(partial(_change_task, instance, was, becomes))
 
     def remove(self, instance: InstanceId) -> None:
         self.world.append(partial(_remove_instance, instance))
 
 
-def _change_task(instance: InstanceId, was: str | None, becomes: str | None, world: World) -> None:
+def _change_task(
+    instance: InstanceId, was: TaskState | None, becomes: TaskState | None, world: World
+) -> None:
     kept = world.instances.get(instance)
     if kept is not None and kept.task_state == was:
         world.instances[instance] = replace(kept, task_state=becomes)

@@ -21,9 +21,8 @@ from worker.model.identity.alias import is_kept
 from worker.model.identity.marking import MarkChange, marks_of, with_marks
 from worker.model.identity.marks import Marks
 from worker.model.ids import InstanceId
-from worker.model.instance import Instance, VmState
+from worker.model.instance import Instance, TaskState, VmState
 from worker.model.moving.beside import Beside
-from worker.model.moving.carried import RELEASED
 from worker.model.operation import Operation
 from worker.model.peripheral import Peripheral
 from worker.ports.moving import (
@@ -249,7 +248,7 @@ class FakeMoves(Moves):
         others: Sequence[Peripheral] = (),
     ) -> None:
         known = self.find(instance.uuid)
-        if known is not None and known.task_state != RELEASED:
+        if known is not None and known.task_state != TaskState.RELEASED:
             raise InstanceTaken(instance.uuid)
         rows = {**self.world.rows, **self.world.removed}
         for device in devices:

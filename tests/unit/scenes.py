@@ -21,8 +21,7 @@ from worker.handlers.reserve_block_device_name import (
 )
 from worker.model.block_device import Bus
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, VolumeId
-from worker.model.instance import Instance, VmState
-from worker.model.moving.carried import IMPORTING, RELEASED
+from worker.model.instance import Instance, TaskState, VmState
 from worker.model.operation import Operation
 from worker.model.volume import GIB, Volume, VolumeStatus
 from worker.rpc.methods import OPERATIONS
@@ -125,15 +124,15 @@ def taken_over(found: World) -> None:
 def released(found: World) -> None:
     """Let the host have let go of the instance, for another to import."""
     found.guests.pop(INSTANCE)
-    _becomes(found, RELEASED)
+    _becomes(found, TaskState.RELEASED)
 
 
 def importing(found: World) -> None:
     """Let the instance's import have come as far as its rows."""
-    _becomes(found, IMPORTING)
+    _becomes(found, TaskState.IMPORTING)
 
 
-def _becomes(found: World, task_state: str) -> None:
+def _becomes(found: World, task_state: TaskState) -> None:
     found.instances[INSTANCE] = replace(found.instances[INSTANCE], task_state=task_state)
 
 

@@ -21,8 +21,7 @@ from tests.unit.scenes import (
 from worker.errors import HypervisorUnavailable
 from worker.model.guest import GuestHostDevice
 from worker.model.host_device import HostDevice
-from worker.model.instance import VmState
-from worker.model.moving.carried import RELEASED
+from worker.model.instance import TaskState, VmState
 from worker.model.operation import Fault, Operation, OperationState
 from worker.model.specification import Specification
 
@@ -167,7 +166,7 @@ def test_one_that_moved_is_forgotten_whoever_made_it() -> None:
     world = adopted()
     build_it(world)
     adopt_scenes.release(world)
-    assert world.instances[INSTANCE].task_state == RELEASED
+    assert world.instances[INSTANCE].task_state == TaskState.RELEASED
     assert forget(world).fault is None
     assert (world.rows, world.instances) == ({}, {})
 

@@ -19,7 +19,7 @@ from worker.handlers.heal_ghost import HealGhost
 from worker.handlers.look_at_guest import Wanted, look_at_guest, look_for_ghosts
 from worker.handlers.sync_power_state import SyncPowerState
 from worker.model.block_device import DeviceStatus
-from worker.model.instance import VmState
+from worker.model.instance import TaskState, VmState
 from worker.model.operation import Fault
 
 SYNC = SyncPowerState(instance_uuid=INSTANCE)
@@ -59,7 +59,7 @@ def test_a_guest_that_is_not_in_our_care_is_none_of_our_business() -> None:
 def test_a_guest_that_is_being_destroyed_is_not_followed() -> None:
     world = scenes.world(VmState.STOPPED)
     world.instances[INSTANCE] = replace(
-        world.instances[INSTANCE], vm_state=VmState.ACTIVE, task_state="deleting"
+        world.instances[INSTANCE], vm_state=VmState.ACTIVE, task_state=TaskState.DELETING
     )
 
     assert look(world) == ()

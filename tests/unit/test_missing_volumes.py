@@ -14,7 +14,7 @@ from tests.unit.runs import LONG
 from tests.unit.scenes import INSTANCE, run
 from worker.errors import DatabaseUnavailable
 from worker.model.block_device import DeviceStatus
-from worker.model.moving.carried import IMPORTING, RELEASED
+from worker.model.instance import TaskState
 from worker.model.operation import Operation
 from worker.ports import Ports
 from worker.rpc.dispatch import Dispatcher
@@ -70,8 +70,10 @@ def test_one_that_is_still_away_is_tried_again(host: Host) -> None:
     assert len(host.submitted) == 2
 
 
-@pytest.mark.parametrize("task_state", [RELEASED, IMPORTING])
-def test_one_of_an_instance_that_moves_waits_for_its_import(host: Host, task_state: str) -> None:
+@pytest.mark.parametrize("task_state", [TaskState.RELEASED, TaskState.IMPORTING])
+def test_one_of_an_instance_that_moves_waits_for_its_import(
+    host: Host, task_state: TaskState
+) -> None:
     instance = host.world.instances[INSTANCE]
     host.world.instances[INSTANCE] = replace(instance, task_state=task_state)
     host.missing.look()

@@ -30,8 +30,7 @@ from worker.errors import (
 from worker.handlers.check_import import CheckImport, check_import
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import AttachmentId, InstanceId
-from worker.model.instance import VmState
-from worker.model.moving.carried import IMPORTING, RELEASED
+from worker.model.instance import TaskState, VmState
 from worker.model.operation import Operation, OperationState
 from worker.model.source import FileSource
 from worker.model.volume import AttachmentStatus, VolumeStatus
@@ -143,7 +142,7 @@ def test_a_release_lets_go_of_domain_and_connections_and_keeps_the_rows() -> Non
     release(world)
     assert (world.guests, world.connected, world.connections) == ({}, set(), {})
     assert identities(world) == rows
-    assert world.instances[INSTANCE].task_state == RELEASED
+    assert world.instances[INSTANCE].task_state == TaskState.RELEASED
     assert HELD in world.attachments
 
 
@@ -317,7 +316,7 @@ def test_an_instance_that_is_being_imported_is_gone_on_with() -> None:
     target, document = to_import()
     bring(target, document)
     done = target.copy()
-    target.instances[INSTANCE] = replace(target.instances[INSTANCE], task_state=IMPORTING)
+    target.instances[INSTANCE] = replace(target.instances[INSTANCE], task_state=TaskState.IMPORTING)
     assert bring(target, document, 2).fault is None
     assert target == done
 

@@ -11,8 +11,7 @@ from tests.fakes.world import World
 from tests.unit import power_scenes
 from tests.unit.scenes import INSTANCE, Crash, Refusing, Trouble, operation, run
 from worker.handlers.retry_operation import RetryOperation, retry_operation
-from worker.model.instance import VmState
-from worker.model.moving.carried import RELEASED
+from worker.model.instance import TaskState, VmState
 from worker.model.operation import Operation, OperationState
 
 START = operation("start_instance", instance_uuid=INSTANCE)
@@ -100,9 +99,9 @@ def test_the_run_after_a_kill_clears_it(word: str) -> None:
 
 def test_what_another_part_says_of_the_instance_stays() -> None:
     world = power_scenes.off()
-    world.instances[INSTANCE] = replace(world.instances[INSTANCE], task_state=RELEASED)
+    world.instances[INSTANCE] = replace(world.instances[INSTANCE], task_state=TaskState.RELEASED)
     run(world, START)
-    assert task_of(world) == RELEASED
+    assert task_of(world) == TaskState.RELEASED
 
 
 def test_one_that_is_refused_has_never_said_it() -> None:
@@ -110,3 +109,15 @@ def test_one_that_is_refused_has_never_said_it() -> None:
     world.instances[INSTANCE] = replace(world.instances[INSTANCE], vm_state=VmState.PAUSED)
     assert run(world, START).state is OperationState.FAILED
     assert task_of(world) is None
+
+
+def test_a_word_of_another_release_is_told_as_it_was() -> None:
+    newer = TaskState("resizing")
+    instance = replace(power_scenes.on().instances[INSTANCE], task_state=newer)
+    assert (newer, instance.public()["task_state"]) == ("resizing", "resizing")
+    assert newer not in list(TaskState)
+
+
+def test_what_is_no_text_is_no_task() -> None:
+    with pytest.raises(ValueError, match="5"):
+        TaskState(5)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from worker.cmd import asking
 from worker.cmd.output import print_json, say, table
 from worker.errors import WorkerError
 from worker.model.identity.migrating import Result
-from worker.model.moving.carried import RELEASED
+from worker.model.instance import TaskState
 
 COLUMNS = ("instance_uuid", "name", "kind", "found_by", "former_alias", "alias", "result")
 NOT_BORNE = (Result.ABSENT, Result.SKIPPED)
@@ -65,7 +65,7 @@ def _instances(arguments: argparse.Namespace) -> list[str]:
     if arguments.instance is not None:
         return [arguments.instance]
     known = asking.read(arguments, "list_instances")
-    return [one["uuid"] for one in known if one["task_state"] != RELEASED]
+    return [one["uuid"] for one in known if one["task_state"] != TaskState.RELEASED]
 
 
 def _migrated(arguments: argparse.Namespace, instance: str) -> list[Device]:

@@ -13,7 +13,8 @@ from worker.errors import (
 from worker.handlers.parts.carried_aliases import with_aliases
 from worker.handlers.parts.files_here import check_files
 from worker.model.block_device import BlockDevice
-from worker.model.moving.carried import RELEASED, Carried, read
+from worker.model.instance import TaskState
+from worker.model.moving.carried import Carried, read
 from worker.model.peripheral import Peripheral
 from worker.model.volume import VolumeStatus
 from worker.ports import Ports
@@ -56,7 +57,7 @@ def check_import(request: CheckImport, ports: Ports) -> dict[str, Any]:
 def _check_instance(carried: Carried, ports: Ports, *, force: bool) -> None:
     """Where the database knows the instance its row decides, whatever the document says."""
     known = ports.moves.find(carried.instance.uuid)
-    if known is not None and known.task_state != RELEASED:
+    if known is not None and known.task_state != TaskState.RELEASED:
         message = f"instance {known.uuid} is on host {known.host}, which has not released it"
         raise InstanceTaken(message)
     if known is None and carried.release is None and not force:

@@ -10,13 +10,9 @@ from worker.handlers.parts import host_volume
 from worker.handlers.parts.row_of import row_of
 from worker.model.block_device import BlockDevice
 from worker.model.ids import InstanceId
-from worker.model.instance import Instance
-from worker.model.moving.carried import RELEASED
+from worker.model.instance import Instance, TaskState
 from worker.model.operation import OperationState
 from worker.ports import Ports
-
-DELETING = "deleting"
-"""The ``task_state`` of an instance of which things are gone already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +29,13 @@ def destroy_instance(request: DestroyInstance, ports: Ports, *, phases_of: Phase
     left to do, and is given up.
     """
     instance = ports.instances.get(request.instance_uuid)
-    if instance.task_state == RELEASED:
+    if instance.task_state == TaskState.RELEASED:
         # Its attachments and volumes are another host's by now, perhaps.
         message = f"instance {instance.uuid} was released to another host; forget it instead"
         raise InstanceWrongState(message)
     rows = ports.devices.of_instance(instance.uuid)
     ports.progress.pass_commit_point()
-    ports.instances.save(replace(instance, task_state=DELETING))
+    ports.instances.save(replace(instance, task_state=TaskState.DELETING))
 
     ports.power.cut(instance.uuid)
     ports.machines.undefine(instance.uuid)

@@ -8,7 +8,8 @@ from worker.errors import InstanceWrongState
 from worker.handlers.forget_instance import check_alone
 from worker.handlers.parts.taken_down import taken_down
 from worker.model.ids import InstanceId
-from worker.model.moving.carried import RELEASED, written
+from worker.model.instance import TaskState
+from worker.model.moving.carried import written
 from worker.ports import Ports
 
 
@@ -28,7 +29,7 @@ def export_instance(request: ExportInstance, ports: Ports) -> dict[str, Any]:
     """
     check_alone(request.instance_uuid, ports)
     instance = ports.instances.get(request.instance_uuid)
-    if instance.task_state == RELEASED:
+    if instance.task_state == TaskState.RELEASED:
         return dict(_kept(instance.uuid, ports))
     return written(taken_down(instance, ports))
 

@@ -16,8 +16,7 @@ from worker.model.identity.marking import (
 )
 from worker.model.identity.marks import Adoption
 from worker.model.ids import InstanceId
-from worker.model.instance import Instance
-from worker.model.moving.carried import RELEASED
+from worker.model.instance import Instance, TaskState
 from worker.model.moving.peripheral_origin import came_with_guest
 from worker.model.operation import OperationState
 from worker.model.peripheral import Peripheral
@@ -79,7 +78,7 @@ def check_alone(instance: InstanceId, ports: Ports) -> None:
 
 
 def _check_may_go(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
-    if instance.task_state == RELEASED:
+    if instance.task_state == TaskState.RELEASED:
         return
     if instance.specification is not None:
         message = f"instance {instance.uuid} was built, not adopted; destroy it instead"

@@ -17,7 +17,8 @@ from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.config_drive import config_drive_files
 from worker.model.identity.alias import config_drive_alias
 from worker.model.ids import InstanceId
-from worker.model.moving.carried import IMPORTING, Carried, read
+from worker.model.instance import TaskState
+from worker.model.moving.carried import Carried, read
 from worker.model.source import DiskSource
 from worker.model.volume import Attachment, AttachmentStatus
 from worker.ports import Ports
@@ -59,7 +60,9 @@ def import_instance(request: ImportInstance, ports: Ports) -> None:
 def _rows_are_in(carried: Carried, ports: Ports) -> bool:
     """An earlier run may have come to the commit point without having written it down."""
     found = ports.moves.find(carried.instance.uuid)
-    ours = found is not None and found.host == ports.host and found.task_state == IMPORTING
+    ours = (
+        found is not None and found.host == ports.host and found.task_state == TaskState.IMPORTING
+    )
     if ours:
         ports.progress.pass_commit_point()
     return ours

@@ -13,7 +13,6 @@ from worker.errors import (
     InstanceNotFound,
     Unavailable,
 )
-from worker.handlers.destroy_instance import DELETING
 from worker.handlers.detach_host_device import DetachHostDevice
 from worker.handlers.detach_interface import DetachInterface
 from worker.handlers.detach_volume import DetachVolume
@@ -27,8 +26,7 @@ from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.guest import Guest
 from worker.model.identity.lookup import disk_by_alias
 from worker.model.ids import DeviceId, InstanceId
-from worker.model.instance import Instance, VmState
-from worker.model.moving.carried import RELEASED
+from worker.model.instance import Instance, TaskState, VmState
 from worker.model.operation import OperationState
 from worker.model.peripheral import Peripheral, PeripheralKind
 from worker.ports import Ports
@@ -65,7 +63,7 @@ def look_at_guest(
         found = ports.instances.get(instance)
     except InstanceNotFound:
         return ()
-    if found.task_state in (DELETING, RELEASED):
+    if found.task_state in (TaskState.DELETING, TaskState.RELEASED):
         # Its guest is off because we have cut its power, or have let it go.
         return ()
     guest = guest_of(instance, ports)

@@ -7,8 +7,8 @@ from worker.handlers.parts import host_volume
 from worker.handlers.parts.taken_down import taken_down
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import InstanceId
-from worker.model.instance import Instance, VmState
-from worker.model.moving.carried import RELEASED, Release, written
+from worker.model.instance import Instance, TaskState, VmState
+from worker.model.moving.carried import Release, written
 from worker.ports import Ports
 
 
@@ -28,7 +28,7 @@ def release_instance(request: ReleaseInstance, ports: Ports) -> None:
     """
     check_alone(request.instance_uuid, ports)
     instance = ports.instances.get(request.instance_uuid)
-    if instance.task_state == RELEASED:
+    if instance.task_state == TaskState.RELEASED:
         return
     if not ports.progress.past_commit_point:
         mark = Release(host=ports.host, at=ports.clock.now().isoformat())
@@ -49,4 +49,4 @@ def _let_go(row: BlockDevice, ports: Ports) -> None:
 
 
 def _keep(instance: Instance, ports: Ports) -> None:
-    ports.instances.save(replace(instance, vm_state=VmState.STOPPED, task_state=RELEASED))
+    ports.instances.save(replace(instance, vm_state=VmState.STOPPED, task_state=TaskState.RELEASED))

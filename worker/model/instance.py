@@ -23,12 +23,41 @@ class VmState(StrEnum):
 
 
 class TaskState(StrEnum):
-    """What is being done with an instance, in Nova's words where it has one."""
+    """What is being done with an instance, in Nova's words where it has one.
+
+    A text that another release wrote is a word like any other: it is told, and written back, as it
+    was read.
+    """
+
+    BUILDING = "building"
+    """Until its guest runs."""
 
     POWERING_ON = "powering-on"
     POWERING_OFF = "powering-off"
     REBOOTING = "rebooting"
     REBOOTING_HARD = "rebooting_hard"
+
+    DELETING = "deleting"
+    """Things of it are gone already."""
+
+    RELEASED = "released"
+    """Its host has let it go, for another to import."""
+
+    IMPORTING = "importing"
+    """Until each of its volumes is connected to its new host."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "TaskState | None":
+        if not isinstance(value, str):
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = unknown._value_ = value
+        return unknown
+
+
+def task_state_of(text: str | None) -> TaskState | None:
+    """Read what is being done with an instance."""
+    return None if text is None else TaskState(text)
 
 
 class PowerChange(StrEnum):
@@ -63,7 +92,7 @@ class Instance:
     host: str
     name: str
     vm_state: VmState
-    task_state: str | None = None
+    task_state: TaskState | None = None
     project_id: str | None = None
     user_id: str | None = None
     specification: Specification | None = None
@@ -76,7 +105,7 @@ class Instance:
             "host": self.host,
             "name": self.name,
             "vm_state": self.vm_state.value,
-            "task_state": self.task_state,
+            "task_state": None if self.task_state is None else self.task_state.value,
             "project_id": self.project_id,
             "user_id": self.user_id,
         }

@@ -8,7 +8,7 @@ from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection, ConnectionRecord
 from worker.model.host_device import HostDevice
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, PeripheralId, VolumeId
-from worker.model.instance import Instance
+from worker.model.instance import Instance, TaskState
 from worker.model.peripheral import Peripheral
 from worker.model.update import Update
 
@@ -183,7 +183,9 @@ class Instances(ABC):
         """Keep the row as given, but for its specification."""
 
     @abstractmethod
-    def change_task(self, instance: InstanceId, *, was: str | None, becomes: str | None) -> None:
+    def change_task(
+        self, instance: InstanceId, *, was: TaskState | None, becomes: TaskState | None
+    ) -> None:
         """Say what is being done with the instance, if it says ``was``; durable as ``save`` is."""
 
     @abstractmethod

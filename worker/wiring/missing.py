@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from worker.errors import Unavailable
 from worker.model.block_device import BlockDevice
-from worker.model.moving.carried import IMPORTING, RELEASED
+from worker.model.instance import TaskState
 from worker.model.operation import OperationState
 from worker.ports import Ports
 from worker.rpc.dispatch import Dispatcher
@@ -63,7 +63,7 @@ class MissingVolumes:
 def _is_moving(row: BlockDevice, ports: Ports) -> bool:
     """Tell whether the row waits for an import, here or on another host, and for nothing else."""
     instance = ports.moves.find(row.instance)
-    return instance is None or instance.task_state in (RELEASED, IMPORTING)
+    return instance is None or instance.task_state in (TaskState.RELEASED, TaskState.IMPORTING)
 
 
 def _on_its_way(row: BlockDevice, ports: Ports) -> bool:

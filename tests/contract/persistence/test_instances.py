@@ -7,7 +7,7 @@ from worker.errors import AddressTaken, IdTaken, InstanceNotFound, InstanceTaken
 from worker.model.host_device import parse_host_device
 from worker.model.identity.marks import Adoption
 from worker.model.ids import BlockDeviceId, InstanceId, PeripheralId, PortId, new_uuid
-from worker.model.instance import VmState
+from worker.model.instance import TaskState, VmState
 from worker.model.source import DiskFormat
 from worker.model.specification import (
     Firmware,
@@ -25,11 +25,30 @@ def test_instances_of_a_host_are_kept(repositories: Repositories) -> None:
     call = repositories.for_call()
     call.instances.insert(instance)
     assert call.instances.list() == (instance,)
-    call.instances.save(replace(instance, vm_state=VmState.PAUSED, task_state="t"))
+    call.instances.save(replace(instance, vm_state=VmState.PAUSED, task_state=TaskState.DELETING))
     assert repositories.for_call().instances.get(instance.uuid) == instance
     call.unit.commit()
     found = repositories.for_call().instances.get(instance.uuid)
-    assert found == replace(instance, vm_state=VmState.PAUSED, task_state="t")
+    assert found == replace(instance, vm_state=VmState.PAUSED, task_state=TaskState.DELETING)
+
+
+def test_a_task_that_a_newer_release_wrote_is_kept_and_told_as_it_was(
+    repositories: Repositories,
+) -> None:
+    newer = TaskState("resizing")
+    assert newer not in list(TaskState)
+    instance = an_instance(task_state=newer)
+    call = repositories.for_call()
+    call.instances.insert(instance)
+    call.unit.commit()
+    found = repositories.for_call().instances.get(instance.uuid)
+    assert found.public()["task_state"] == "resizing"
+    call = repositories.for_call()
+    call.instances.save(replace(found, vm_state=VmState.PAUSED))
+    call.instances.change_task(instance.uuid, was=None, becomes=TaskState.REBOOTING)
+    call.unit.commit()
+    kept = repositories.for_call().instances.get(instance.uuid)
+    assert kept == replace(instance, vm_state=VmState.PAUSED)
 
 
 def test_a_specification_is_frozen(repositories: Repositories) -> None:

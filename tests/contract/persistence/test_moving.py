@@ -16,8 +16,7 @@ from worker.errors import AddressTaken, IdTaken, InstanceTaken, OperationNotFoun
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.identity.marks import Adoption, Former, Marks
 from worker.model.ids import BlockDeviceId, InstanceId, new_uuid
-from worker.model.instance import Instance, VmState
-from worker.model.moving.carried import IMPORTING, RELEASED
+from worker.model.instance import Instance, TaskState, VmState
 from worker.model.update import Event, Update
 from worker.persistence.database import Database
 from worker.persistence.repositories import Repositories
@@ -53,7 +52,7 @@ def test_what_an_adoption_was_is_kept_and_frozen(repositories: Repositories) -> 
 
 
 def test_an_instance_is_brought_in_with_its_rows(repositories: Repositories) -> None:
-    instance, rows = pair(task_state=IMPORTING)
+    instance, rows = pair(task_state=TaskState.IMPORTING)
     repositories.for_call().moves.bring_in(instance, rows)
     call = repositories.for_call()
     assert call.moves.find(instance.uuid) == call.instances.get(instance.uuid) == instance
@@ -69,14 +68,14 @@ def test_one_that_another_host_released_changes_its_host_alone(
 ) -> None:
     instance, rows = pair()
     repositories.for_call().instances.insert(instance, rows)
-    moved = replace(instance, host=OTHER, task_state=IMPORTING, vm_state=VmState.STOPPED)
+    moved = replace(instance, host=OTHER, task_state=TaskState.IMPORTING, vm_state=VmState.STOPPED)
     with pytest.raises(InstanceTaken):
         elsewhere.for_call().moves.bring_in(moved, rows)
     call = repositories.for_call()
-    call.instances.save(replace(instance, task_state=RELEASED))
+    call.instances.save(replace(instance, task_state=TaskState.RELEASED))
     call.unit.commit()
     found = elsewhere.for_call().moves.find(instance.uuid)
-    assert found == replace(instance, task_state=RELEASED)
+    assert found == replace(instance, task_state=TaskState.RELEASED)
     elsewhere.for_call().moves.bring_in(moved, rows)
     assert repositories.for_call().instances.list() == ()
     assert elsewhere.for_call().instances.list() == (moved,)
@@ -94,11 +93,11 @@ def test_a_document_is_kept_by_its_host_until_the_instance_is_taken_in(
     call = repositories.for_call()
     call.moves.keep(instance.uuid, document)
     assert repositories.for_call().moves.kept(instance.uuid) is None
-    call.instances.save(replace(instance, task_state=RELEASED))
+    call.instances.save(replace(instance, task_state=TaskState.RELEASED))
     call.unit.commit()
     assert repositories.for_call().moves.kept(instance.uuid) == document
     assert elsewhere.for_call().moves.kept(instance.uuid) is None
-    moved = replace(instance, host=OTHER, task_state=IMPORTING)
+    moved = replace(instance, host=OTHER, task_state=TaskState.IMPORTING)
     elsewhere.for_call().moves.bring_in(moved, rows)
     assert elsewhere.for_call().moves.kept(instance.uuid) is None
 
@@ -144,7 +143,7 @@ def test_numbers_of_updates_go_on_where_the_instance_goes(
         call.moves.bring_in(replace(instance, host=other), rows)
         for _ in range(3):
             call.updates.tell(Update(event=Event.POWER, instance=instance.uuid))
-        call.instances.save(replace(instance, host=other, task_state=RELEASED))
+        call.instances.save(replace(instance, host=other, task_state=TaskState.RELEASED))
         call.unit.commit()
     told = [
         entry.payload["sequence"]
@@ -185,7 +184,7 @@ def test_interfaces_are_brought_in_with_their_instance_removed_ones_too(
     repositories.for_call().instances.insert(instance, rows, [card])
     call = repositories.for_call()
     call.peripherals.remove(card)
-    call.instances.save(replace(instance, task_state=RELEASED))
+    call.instances.save(replace(instance, task_state=TaskState.RELEASED))
     call.unit.commit()
     elsewhere.for_call().moves.bring_in(replace(instance, host=OTHER), rows, [card, new])
     found = elsewhere.for_call().peripherals.of_instance(instance.uuid)
@@ -195,7 +194,7 @@ def test_interfaces_are_brought_in_with_their_instance_removed_ones_too(
 
 
 def test_an_interface_of_another_instance_is_not_brought_in(repositories: Repositories) -> None:
-    instance, rows = pair(task_state=IMPORTING)
+    instance, rows = pair(task_state=TaskState.IMPORTING)
     card = an_interface()
     repositories.for_call().peripherals.insert(card)
     with pytest.raises(IdTaken):

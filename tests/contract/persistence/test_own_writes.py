@@ -12,7 +12,7 @@ from worker.errors import InstanceNotFound
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, new_uuid
-from worker.model.instance import Instance, VmState
+from worker.model.instance import Instance, TaskState, VmState
 from worker.persistence.repositories import Repositories
 from worker.ports import BlockDevices, Connections, Instances
 
@@ -126,18 +126,20 @@ def test_an_instance_that_was_saved_or_removed_is_read_so(
         asked.instances.get(instance.uuid)
 
 
-@pytest.mark.parametrize("was", [None, "rebooting"])
+@pytest.mark.parametrize("was", [None, TaskState.REBOOTING])
 def test_a_task_is_changed_where_it_was_as_said_and_nothing_else_is(
-    make: MakeRequest, instance: Instance, was: str | None
+    make: MakeRequest, instance: Instance, was: TaskState | None
 ) -> None:
     asked = make()
     before = replace(instance, task_state=was, vm_state=VmState.PAUSED)
     asked.instances.save(before)
-    asked.instances.change_task(instance.uuid, was="powering-on", becomes="wrong")
+    asked.instances.change_task(
+        instance.uuid, was=TaskState.POWERING_ON, becomes=TaskState.DELETING
+    )
     assert asked.instances.get(instance.uuid) == before
-    asked.instances.change_task(instance.uuid, was=was, becomes="powering-off")
-    assert asked.instances.get(instance.uuid) == replace(before, task_state="powering-off")
+    asked.instances.change_task(instance.uuid, was=was, becomes=TaskState.POWERING_OFF)
+    assert asked.instances.get(instance.uuid) == replace(before, task_state=TaskState.POWERING_OFF)
     asked.commit()
-    asked.instances.change_task(instance.uuid, was="powering-off", becomes=None)
+    asked.instances.change_task(instance.uuid, was=TaskState.POWERING_OFF, becomes=None)
     asked.commit()
     assert make().instances.get(instance.uuid) == replace(before, task_state=None)

@@ -2,8 +2,7 @@
 
 from worker.errors import InstanceWrongState
 from worker.model.ids import InstanceId
-from worker.model.instance import Instance
-from worker.model.moving.carried import IMPORTING, RELEASED
+from worker.model.instance import Instance, TaskState
 from worker.ports import Ports
 
 
@@ -15,7 +14,7 @@ def instance_here(uuid: InstanceId, ports: Ports) -> Instance:
     moves, its devices are to stay as the document says that is carried.
     """
     instance = ports.instances.get(uuid)
-    if instance.task_state in (RELEASED, IMPORTING):
+    if instance.task_state in (TaskState.RELEASED, TaskState.IMPORTING):
         message = (
             f"instance {uuid} is {instance.task_state}; import it before you change its devices"
         )

@@ -13,13 +13,10 @@ from worker.model.build.machine import sketch_of
 from worker.model.build.plan import Plan, images_of, planned, sized
 from worker.model.build.wanted import Wanted, WantedDisk
 from worker.model.ids import VolumeId
-from worker.model.instance import Instance, VmState
+from worker.model.instance import Instance, TaskState, VmState
 from worker.model.operation import Operation
 from worker.model.volume import Attachment, Volume, VolumeStatus
 from worker.ports import Ports
-
-BUILDING = "building"
-"""The ``task_state`` of an instance until its guest runs."""
 
 BEGUN = (VolumeStatus.RESERVED, VolumeStatus.ATTACHING, VolumeStatus.IN_USE)
 """What a volume may be that has an attachment to this very instance."""
@@ -72,7 +69,7 @@ def _instance(wanted: Wanted, plan: Plan, ports: Ports) -> Instance:
         host=ports.host,
         name=wanted.name,
         vm_state=VmState.BUILDING,
-        task_state=BUILDING,
+        task_state=TaskState.BUILDING,
         project_id=wanted.project_id,
         user_id=wanted.user_id,
         specification=plan.specification,

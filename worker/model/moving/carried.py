@@ -20,7 +20,7 @@ from worker.model.ids import (
     PortId,
     is_uuid,
 )
-from worker.model.instance import Instance, VmState
+from worker.model.instance import Instance, TaskState, VmState
 from worker.model.peripheral import Peripheral
 from worker.model.places.address import parse_address
 from worker.model.source import DiskFormat
@@ -28,12 +28,6 @@ from worker.model.specification import Interface, InterfaceKind, LocalDisk
 from worker.model.specification_plain import adoption_of, json_of, specification_of
 
 FORMAT = "blockworker instance 1"
-
-RELEASED = "released"
-"""The ``task_state`` of an instance that its host has let go, for another to import."""
-
-IMPORTING = "importing"
-"""The ``task_state`` of an instance until each of its volumes is connected to its new host."""
 
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
 
@@ -141,7 +135,7 @@ def _instance(kept: Mapping[str, Any], host: str) -> Instance:
         host=host,
         name=_string(kept["name"]),
         vm_state=VmState.STOPPED,
-        task_state=IMPORTING,
+        task_state=TaskState.IMPORTING,
         project_id=_maybe(kept["project_id"]),
         user_id=_maybe(kept["user_id"]),
         specification=specification_of(kept["specification"]),

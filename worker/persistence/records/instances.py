@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from worker.errors import InstanceNotFound, InstanceTaken
 from worker.model.block_device import BlockDevice
 from worker.model.ids import InstanceId
-from worker.model.instance import Instance, VmState
+from worker.model.instance import Instance, TaskState, VmState, task_state_of
 from worker.model.peripheral import Peripheral
 from worker.persistence.journal.telling import highest
 from worker.persistence.prepared import Query
@@ -101,7 +101,9 @@ class SqlInstances(Instances):
         change = _values(instance) | {"updated_at": self._unit.clock.now()}
         self._unit.append(partial(_save, which | change))
 
-    def change_task(self, instance: InstanceId, *, was: str | None, becomes: str | None) -> None:
+    def change_task(
+        self, instance: InstanceId, *, was: TaskState | None, becomes: TaskState | None
+    ) -> None:
         """Say what is being done with the instance, if it says ``was``, with the next commit."""
         which = {"which": instance, "worker": self._unit.host}
         change = {"task_state": becomes, "updated_at": self._unit.clock.now()}
@@ -138,7 +140,7 @@ def _save(values: dict[str, Any], connection: SqlConnection) -> None:
     connection.execute(_SAVE, values)
 
 
-def _change_task(was: str | None, values: dict[str, Any], connection: SqlConnection) -> None:
+def _change_task(was: TaskState | None, values: dict[str, Any], connection: SqlConnection) -> None:
     connection.execute(_SAVE.where(TABLE.c.task_state.is_not_distinct_from(was)), values)
 
 
@@ -164,7 +166,7 @@ def instance_of(row: Any) -> Instance:  # noqa: ANN401 - a row of the table
         host=row.host,
         name=row.name,
         vm_state=VmState(row.vm_state),
-        task_state=row.task_state,
+        task_state=task_state_of(row.task_state),
         project_id=row.project_id,
         user_id=row.user_id,
         specification=specification_of(row.specification),

@@ -12,8 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from worker.errors import IdTaken, InstanceTaken
 from worker.model.block_device import BlockDevice
 from worker.model.ids import InstanceId
-from worker.model.instance import Instance
-from worker.model.moving.carried import RELEASED
+from worker.model.instance import Instance, TaskState
 from worker.model.operation import Operation
 from worker.model.peripheral import Peripheral
 from worker.persistence.journal.rows import operation_values
@@ -40,7 +39,7 @@ _TAKE_OVER = Change(
     update(INSTANCES).where(
         INSTANCES.c.uuid == bindparam("which"),
         INSTANCES.c.deleted == 0,
-        INSTANCES.c.task_state == RELEASED,
+        INSTANCES.c.task_state == TaskState.RELEASED.value,
     )
 )
 _REVIVE = Change(
