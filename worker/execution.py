@@ -20,13 +20,13 @@ from worker.errors import (
 from worker.handlers.parts.row_of import row_of
 from worker.model.ids import DeviceId, OperationId
 from worker.model.instance import TaskState
-from worker.model.operation import Fault, Operation, OperationState, StepOutcome, end_line
+from worker.model.operation import Fault, Operation, OperationState, StepOutcome, end_line, fault_of
 from worker.model.peripheral import DeviceRow
 from worker.model.plain import built
 from worker.model.secret import SEALED, is_sealed
 from worker.model.update import Event, Phases, Update
 from worker.ports import OperationRecord, Ports, Seals
-from worker.steps import LOOKS, fault_of
+from worker.steps import LOOKS
 
 LOG = logging.getLogger(__name__)
 

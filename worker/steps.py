@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from worker.errors import Unavailable, WorkerError, told
-from worker.model.operation import Fault, Operation
+from worker.errors import Unavailable
+from worker.model.operation import Operation, fault_of
 from worker.ports import OperationRecord, Ports
 
 ResultT = TypeVar("ResultT")
@@ -66,12 +66,6 @@ LOOKS = frozenset(
     }
 )
 """Calls that change nothing: one that a crash cuts off leaves nothing to be found."""
-
-
-def fault_of(error: Exception) -> Fault:
-    """Return what may be told of an error: never a class name or a traceback."""
-    known = error if isinstance(error, WorkerError) else WorkerError
-    return Fault(code=known.code, message=told(error))
 
 
 class Recorder:

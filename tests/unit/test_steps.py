@@ -14,9 +14,9 @@ from tests.fakes.world import World
 from tests.unit import scenes
 from tests.unit.scenes import OPERATION, VOLUME, Crash, operation
 from worker.errors import Unavailable, VolumeNotFound, WorkerError
-from worker.model.operation import Fault, Step, StepOutcome
+from worker.model.operation import Fault, Step, StepOutcome, fault_of
 from worker.ports import Ports
-from worker.steps import LOOKS, OUTSIDE, Bound, Recorder, Watch, fault_of, wrap_outside
+from worker.steps import LOOKS, OUTSIDE, Bound, Recorder, Watch, wrap_outside
 
 UNTOLD = Fault(code="internal", message="the worker failed; its log says more")
 

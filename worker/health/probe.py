@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.steps import fault_of
+from worker.model.operation import fault_of
 
 BOUND = 2.0
 """Seconds after which a look that is not back counts as a part that does not answer."""

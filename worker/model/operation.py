@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from worker.errors import WorkerError, told
 from worker.model.ids import DeviceId, InstanceId, OperationId
 from worker.model.secret import shown
 
@@ -32,6 +33,12 @@ class Fault:
 
     code: str
     message: str
+
+
+def fault_of(error: Exception) -> Fault:
+    """Return what may be told of an error: never a class name or a traceback."""
+    known = error if isinstance(error, WorkerError) else WorkerError
+    return Fault(code=known.code, message=told(error))
 
 
 class StepOutcome(StrEnum):

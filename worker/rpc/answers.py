@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from worker.errors import Conflict, Invalid, LeftBehind, NotFound, Unavailable, WorkerError
-from worker.steps import fault_of
+from worker.model.operation import fault_of
 
 LOG = logging.getLogger(__name__)
 

@@ -14,14 +14,13 @@ from worker.errors import (
 from worker.execution import Kind
 from worker.model.begun import Begun
 from worker.model.ids import OperationId
-from worker.model.operation import Operation
+from worker.model.operation import Operation, fault_of
 from worker.model.update import Event, Update
 from worker.ports import Ports
 from worker.rpc.asked import Asked, asked_by, asked_of_oneself
 from worker.rpc.methods import CALLS, OPERATIONS, Call
 from worker.rpc.reading import request_from
 from worker.rpc.wire import Message, check_version, instance_in, operation_id_in
-from worker.steps import fault_of
 
 
 def tell_nobody(_message: Message, _answer: object) -> None:

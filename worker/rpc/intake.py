@@ -13,6 +13,7 @@ from kombu.message import Message
 from kombu.messaging import Consumer
 
 from worker.errors import RequestMalformed, Unavailable
+from worker.model.operation import fault_of
 from worker.rpc.bus import BusSettings
 from worker.rpc.dead_letters import DeadLetters
 from worker.rpc.dispatch import Dispatcher
@@ -20,7 +21,6 @@ from worker.rpc.echo import Pulse, mark_of
 from worker.rpc.link import AT_ONCE, LOOK, Link, Outage, drain, drain_rest
 from worker.rpc.topology import operations_queue
 from worker.rpc.wire import envelope_in
-from worker.steps import fault_of
 
 LOG = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from oslo_messaging import Target, get_rpc_transport
 from oslo_messaging.rpc.server import RPCServer
 
 from worker.errors import RequestMalformed, Unavailable
+from worker.model.operation import fault_of
 from worker.rpc.answers import answer_of
 from worker.rpc.bus import FAKE, BusSettings, messaging_conf
 from worker.rpc.dispatch import Dispatcher
 from worker.rpc.intake import Intake
 from worker.rpc.link import BROKER_ERRORS, Outage, opened
 from worker.rpc.wire import Message, message_in
-from worker.steps import fault_of
 
 LOG = logging.getLogger(__name__)
 
