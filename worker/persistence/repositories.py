@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from worker.model.operation import Operation
 from worker.persistence.database import Database
 from worker.persistence.journal.operations import SqlOperations
-from worker.persistence.journal.outbox import SqlOutbox
+from worker.persistence.journal.outbox import SqlOutbox, SqlUpdates
 from worker.persistence.journal.progress import SqlOperationRecord, SqlProgress
 from worker.persistence.journal.stuck import SqlStuckOperations
-from worker.persistence.journal.updates import SqlUpdates
 from worker.persistence.records.block_devices import SqlBlockDevices
 from worker.persistence.records.connections import SqlConnections
 from worker.persistence.records.instances import SqlInstances

@@ -1,4 +1,4 @@
-"""The reading end of the outbox: what the relay publishes."""
+"""Both ends of the outbox: what one request writes, and what the relay publishes."""
 
 import json
 import threading
@@ -13,7 +13,8 @@ from worker.model.update import Event, OutboxEntry
 from worker.persistence.database import Database
 from worker.persistence.prepared import Query
 from worker.persistence.schema import UPDATES as TABLE
-from worker.ports import Clock, Outbox
+from worker.persistence.unit_of_work import UnitOfWork
+from worker.ports import Clock, Outbox, Updates
 
 _EVERY = (
     select(
@@ -33,8 +34,19 @@ _PUBLISHED = update(TABLE).where(
 )
 
 
+class SqlUpdates(Updates):
+    """The writing end, for one request."""
+
+    def __init__(self, unit: UnitOfWork) -> None:
+        self._unit = unit
+
+    def tell(self, update: Update) -> None:
+        """Write the update with the next commit."""
+        self._unit.tell(update)
+
+
 class SqlOutbox(Outbox):
-    """The updates of one host; of one instance they come in the order of their numbers."""
+    """The reading end, for one host; updates of one instance come in the order of their numbers."""
 
     def __init__(self, database: Database, host: str, clock: Clock, told: threading.Event) -> None:
         """``told`` is the event that the units of work of this process set."""
