@@ -9,7 +9,7 @@ from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import Select, Text, bindparam, select, type_coerce, update
 
 from worker.model.ids import InstanceId
-from worker.model.update import Event, OutboxEntry
+from worker.model.update import Event, OutboxEntry, Update
 from worker.persistence.database import Database
 from worker.persistence.prepared import Query
 from worker.persistence.schema import UPDATES as TABLE
