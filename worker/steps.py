@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from worker.errors import Unavailable
 from worker.model.operation import Operation, fault_of
-from worker.ports import OperationRecord, Ports
+from worker.ports import OperationRecord, Outside, Ports
 
 ResultT = TypeVar("ResultT")
 
@@ -142,25 +142,13 @@ class _Wrapped:
         return made_through
 
 
-OUTSIDE = (
-    "guests",
-    "disks",
-    "guest_peripherals",
-    "insides",
-    "machines",
-    "power",
-    "definitions",
-    "autostart",
-    "host_files",
-    "images",
-    "local_disks",
-    "config_drives",
-    "volumes",
-    "attachments",
-    "pool",
-    "connector",
-)
-"""The ports whose calls leave the worker; the others are the journal and what stands beside it."""
+OUTSIDE = tuple(port.name for port in fields(Outside))
+"""The names of the ports whose calls leave the worker; a step is ``<port>.<method>``."""
+
+
+def port_of(step: str) -> str:
+    """Return the name of the port whose call the step is."""
+    return step.partition(".")[0]
 
 
 def wrap_outside(ports: Ports, around: Around) -> Ports:
@@ -168,7 +156,7 @@ def wrap_outside(ports: Ports, around: Around) -> Ports:
     return replace(ports, **wrapped(ports, around))
 
 
-def wrapped(outside: object, around: Around) -> dict[str, Any]:
+def wrapped(outside: Outside, around: Around) -> dict[str, Any]:
     """Return the outside ports by their names, each call of one made through ``around``.
 
     ``around`` gets the call's name, ``<port>.<method>``, and the call.

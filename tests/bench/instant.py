@@ -24,8 +24,8 @@ from worker import wiring
 from worker.model.ids import VolumeId
 from worker.model.volume import Volume, VolumeStatus
 from worker.persistence.database import Database
+from worker.ports import Outside
 from worker.steps import OUTSIDE, Watcher
-from worker.wiring.outside import Outside
 
 URI = "test:///default"
 INSTANCES = 8

@@ -16,7 +16,7 @@ from tests.unit.scenes import OPERATION, VOLUME, Crash, operation
 from worker.errors import Unavailable, VolumeNotFound, WorkerError
 from worker.model.operation import Fault, Step, StepOutcome, fault_of
 from worker.ports import Ports
-from worker.steps import LOOKS, OUTSIDE, Bound, Recorder, Watch, wrap_outside
+from worker.steps import OUTSIDE, Bound, Recorder, Watch, wrap_outside
 
 UNTOLD = Fault(code="internal", message="the worker failed; its log says more")
 
@@ -41,12 +41,6 @@ def test_a_step_is_open_in_the_journal_before_the_call(world: World) -> None:
 
     (step,) = seen
     assert (step.name, step.outcome, step.seconds) == ("disks.attach", StepOutcome.OPEN, None)
-
-
-def test_each_look_is_a_call_of_an_outside_port(world: World) -> None:
-    ports = fakes.ports(world)
-    calls = [name.split(".") for name in LOOKS]
-    assert all(port in OUTSIDE and hasattr(getattr(ports, port), call) for port, call in calls)
 
 
 def test_its_end_is_written_with_the_next_commit(world: World) -> None:

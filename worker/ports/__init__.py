@@ -54,6 +54,7 @@ __all__ = [
     "OperationRecord",
     "Operations",
     "Outbox",
+    "Outside",
     "OwnOperations",
     "Peripherals",
     "PoolRecords",
@@ -71,17 +72,9 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """All of the outside world that one request may touch.
+class Outside:
+    """The ports whose calls leave the worker; each call made for an operation is a step."""
 
-    ``shutdown_timeout`` is how many seconds a guest gets to power itself off; local disks of new
-    instances are made in the ``local_disk_format``.
-    """
-
-    host: str
-    max_disk_devices: int
-    shutdown_timeout: float = 60.0
-    local_disk_format: DiskFormat = DiskFormat.QCOW2
     guests: Guests
     disks: GuestDisks
     guest_peripherals: GuestPeripherals
@@ -98,6 +91,20 @@ class Ports:
     attachments: Attachments
     pool: PoolVolumes
     connector: Connector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports(Outside):
+    """All of the world that one request may touch: the outside, the journal and what is beside it.
+
+    ``shutdown_timeout`` is how many seconds a guest gets to power itself off; local disks of new
+    instances are made in the ``local_disk_format``.
+    """
+
+    host: str
+    max_disk_devices: int
+    shutdown_timeout: float = 60.0
+    local_disk_format: DiskFormat = DiskFormat.QCOW2
     sharing: Sharing
     devices: BlockDevices
     peripherals: Peripherals

@@ -30,7 +30,7 @@ from worker.rpc.methods import CALLS, OPERATIONS
 from worker.rpc.reading import request_from
 from worker.runner import Runner
 from worker.sharing import LaneSharing, PatientSharing
-from worker.steps import Around, Bound, Recorder, Watcher, wrapped
+from worker.steps import Around, Bound, Recorder, Watcher, port_of, wrapped
 from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.libvirtd.memory import Memory
 from worker.watchman import Watchman
@@ -46,8 +46,8 @@ CALL_SECONDS = 2.0
 """What a call may take outside the database, for a caller waits (DESIGN section 2)."""
 
 
-_CHANGES_GUESTS = ("disks.", "guest_peripherals.")
-"""How the names of steps begin in which a libvirtd that dies may leave a ghost."""
+CHANGES_GUESTS = frozenset({"disks", "guest_peripherals"})
+"""The ports in whose calls a libvirtd that dies may leave a ghost."""
 
 NOT_UP = "the private libvirtd does not run; `blockworker serve` starts it"
 
@@ -139,7 +139,7 @@ class Core:
         """Where a worker died while it changed a guest, libvirtd may have died with it, unseen."""
         for operation in unfinished:
             cut_off = any(
-                step.name.startswith(_CHANGES_GUESTS) and step.outcome is StepOutcome.OPEN
+                port_of(step.name) in CHANGES_GUESTS and step.outcome is StepOutcome.OPEN
                 for step in operation.steps
             )
             if operation.instance is not None and cut_off:

@@ -1,6 +1,5 @@
 """The adapters of everything outside, as the configuration asks for them."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -9,24 +8,7 @@ from oslo_config import cfg
 from worker.image.host_files import LocalHostFiles
 from worker.model.instance import Instance
 from worker.persistence.repositories import Repositories
-from worker.ports import (
-    Attachments,
-    Autostart,
-    ConfigDrives,
-    Connector,
-    Definitions,
-    GuestDisks,
-    GuestInsides,
-    GuestPeripherals,
-    Guests,
-    HostFiles,
-    Images,
-    LocalDisks,
-    Machines,
-    PoolVolumes,
-    Power,
-    Volumes,
-)
+from worker.ports import Connector, Outside
 from worker.virt.autostart import LibvirtAutostart
 from worker.virt.definitions import LibvirtDefinitions
 from worker.virt.disks import LibvirtGuestDisks
@@ -43,28 +25,6 @@ from worker.volume.pool.volumes import FilePool
 from worker.volume.qemu_initiator import QemuInitiator, initiator_name
 from worker.wiring.images import make_config_drives, make_images, make_local_disks
 from worker.wiring.settings import state_path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
-    """The adapters of everything outside, made once a worker."""
-
-    guests: Guests
-    disks: GuestDisks
-    guest_peripherals: GuestPeripherals
-    insides: GuestInsides
-    machines: Machines
-    power: Power
-    definitions: Definitions
-    autostart: Autostart
-    host_files: HostFiles
-    images: Images
-    local_disks: LocalDisks
-    config_drives: ConfigDrives
-    volumes: Volumes
-    attachments: Attachments
-    pool: PoolVolumes
-    connector: Connector
 
 
 def make_outside(

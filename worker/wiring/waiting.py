@@ -12,23 +12,26 @@ from tenacity import (
 )
 
 from worker.errors import HypervisorUnavailable, ImagesUnavailable, VolumeServiceUnavailable
+from worker.steps import port_of
 
 ResultT = TypeVar("ResultT")
 
 AWAY = (HypervisorUnavailable, ImagesUnavailable, VolumeServiceUnavailable)
 
-WAITED_FOR = (
-    "guests.",
-    "disks.",
-    "guest_peripherals.",
-    "insides.",
-    "machines.",
-    "power.",
-    "definitions.",
-    "autostart.",
-    "images.",
-    "volumes.",
-    "attachments.",
+WAITED_FOR = frozenset(
+    {
+        "guests",
+        "disks",
+        "guest_peripherals",
+        "insides",
+        "machines",
+        "power",
+        "definitions",
+        "autostart",
+        "images",
+        "volumes",
+        "attachments",
+    }
 )
 """What may come back by itself. The pool's own folder does not: a full disk stays full."""
 
@@ -60,7 +63,7 @@ class Waiting:
             return call()
         except AWAY:
             patience = self._seconds()
-            if patience <= 0 or name in NOT_WAITED_FOR or not name.startswith(WAITED_FOR):
+            if patience <= 0 or name in NOT_WAITED_FOR or port_of(name) not in WAITED_FOR:
                 raise
         return self._again(call, patience)
 

@@ -1,0 +1,51 @@
+"""Steps are named by bare texts in many places: each must be the call of an outside port."""
+
+import ast
+from abc import ABC
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_type_hints
+
+import worker
+from worker.ports import Outside
+from worker.steps import LOOKS, OUTSIDE
+from worker.wiring.core import CHANGES_GUESTS
+from worker.wiring.waiting import NOT_WAITED_FOR, WAITED_FOR
+
+PORTS: dict[str, type[ABC]] = get_type_hints(Outside)
+
+
+def calls() -> frozenset[str]:
+    """Every call that an outside port promises."""
+    return frozenset(
+        f"{name}.{method}" for name, port in PORTS.items() for method in port.__abstractmethods__
+    )
+
+
+def asked_of() -> Iterator[ast.expr]:
+    """What the worker's code asks of an operation's earlier run: the first argument of each."""
+    (root,) = worker.__path__
+    for path in Path(root).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="earlier" | "reached"), args=[step, *_]):
+                    yield step
+
+
+def test_the_earlier_run_is_asked_only_for_calls_that_there_are() -> None:
+    steps = {one.value for one in asked_of() if isinstance(one, ast.Constant)}
+    assert "disks.unplug" in steps
+    assert steps <= calls()
+
+
+def test_it_is_asked_by_a_plain_text_but_where_one_is_passed_on() -> None:
+    other = [ast.unparse(one) for one in asked_of() if not isinstance(one, ast.Constant)]
+    assert set(other) == {"step"}
+
+
+def test_what_is_said_of_a_call_is_said_of_one_that_there_is() -> None:
+    assert calls() >= LOOKS | NOT_WAITED_FOR
+
+
+def test_what_is_said_of_a_port_is_said_of_an_outside_one() -> None:
+    assert set(OUTSIDE) >= CHANGES_GUESTS | WAITED_FOR
