@@ -194,7 +194,7 @@ def _check_may_begin(operation: Operation, kinds: Mapping[str, Kind], page: Page
         raise OperationExpired(message)
     if operation.instance is None or kinds[operation.method].unblocked:
         return
-    others = page.ports.operations.list(instance=operation.instance, states=UNSETTLED)
+    others = page.ports.operations.list(instance=operation.instance, states=NOT_OVERTAKEN)
     for other in others:
         if other.id != operation.id and _blocks(other, operation, kinds):
             message = (
@@ -204,7 +204,7 @@ def _check_may_begin(operation: Operation, kinds: Mapping[str, Kind], page: Page
             raise OperationBlocked(message)
 
 
-UNSETTLED = (OperationState.STUCK, OperationState.RUNNING)
+NOT_OVERTAKEN = (OperationState.STUCK, OperationState.RUNNING)
 """What must not be overtaken. In one lane nothing else runs, but for a stuck operation that an
 operator has just reopened: it comes to the lane after what was accepted long after it."""
 

@@ -5,7 +5,7 @@ from sqlalchemy import RowMapping
 from tests.chaos.stage import Stage, soon
 from tests.chaos.views import select_all
 from tests.processes import Json
-from worker.handlers.migrate_aliases import METHOD as MIGRATE
+from worker.model.method import Method
 from worker.model.operation import OperationState, StepOutcome
 from worker.model.update import Event
 from worker.persistence.schema import OPERATIONS, STEPS, UPDATES
@@ -73,7 +73,7 @@ def _wanted(operation: Json) -> list[str]:
 
 
 def _without_phases(operation: Json) -> list[str]:
-    if operation["method"] == MIGRATE:
+    if operation["method"] == Method.MIGRATE_ALIASES:
         return [Event.ALIASES_MIGRATED.value]
     mended = [Event.DRIFT_REPAIRED.value]
     ends = {

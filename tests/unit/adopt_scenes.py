@@ -10,7 +10,6 @@ from tests.fakes.world import PLACES, World
 from tests.unit import scenes
 from tests.unit.scenes import INSTANCE, VOLUME, operation, run
 from worker.handlers.adopt_instance import AdoptInstance, adopt_instance
-from worker.handlers.complete_adoption import METHOD
 from worker.handlers.export_instance import ExportInstance, export_instance
 from worker.model.block_device import Bus, DeviceType
 from worker.model.disk import Disk
@@ -18,6 +17,7 @@ from worker.model.guest import GuestInterface
 from worker.model.identity.alias import alias_of
 from worker.model.ids import AttachmentId, PeripheralId
 from worker.model.instance import VmState
+from worker.model.method import Method
 from worker.model.operation import Operation
 from worker.model.source import BlockSource, DiskOptions, FileSource
 from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
@@ -129,7 +129,7 @@ def adopted(vm_state: VmState = VmState.STOPPED) -> World:
 
 
 def marking() -> Operation:
-    return replace(operation(METHOD, number=61, instance_uuid=INSTANCE), own=True)
+    return replace(operation(Method.COMPLETE_ADOPTION, number=61, instance_uuid=INSTANCE), own=True)
 
 
 def _same_ids(world: World) -> None:

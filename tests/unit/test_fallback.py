@@ -24,7 +24,7 @@ from worker.handlers.abandon_operation import AbandonOperation, abandon_operatio
 from worker.handlers.detach_volume import DetachVolume
 from worker.handlers.find_drift import FindDrift, find_drift
 from worker.handlers.get_device_metadata import GetDeviceMetadata, get_device_metadata
-from worker.handlers.look_at_guest import Wanted, look_at_guest
+from worker.handlers.look_at_guest import OwnRequest, look_at_guest
 from worker.handlers.parts.find_device import borne, former_alias, source_of
 from worker.model.block_device import DeviceStatus
 from worker.model.guest import GuestDisk
@@ -45,7 +45,7 @@ def code(ended: Operation) -> str | None:
     return None if ended.fault is None else ended.fault.code
 
 
-def look(world: World) -> tuple[Wanted, ...]:
+def look(world: World) -> tuple[OwnRequest, ...]:
     return look_at_guest(INSTANCE, fakes.ports(world))
 
 

@@ -16,7 +16,7 @@ from worker.errors import (
 )
 from worker.handlers.detach_volume import DetachVolume
 from worker.handlers.heal_ghost import HealGhost
-from worker.handlers.look_at_guest import Wanted, look_at_guest, look_for_ghosts
+from worker.handlers.look_at_guest import OwnRequest, look_at_guest, look_for_ghosts
 from worker.handlers.sync_power_state import SyncPowerState
 from worker.model.block_device import DeviceStatus
 from worker.model.instance import TaskState, VmState
@@ -36,7 +36,7 @@ def refused() -> World:
     return world
 
 
-def look(world: World, *, in_doubt: bool = False) -> tuple[Wanted, ...]:
+def look(world: World, *, in_doubt: bool = False) -> tuple[OwnRequest, ...]:
     ports = fakes.ports(world)
     ghosts = look_for_ghosts(INSTANCE, ports) if in_doubt else ()
     return look_at_guest(INSTANCE, ports) + ghosts

@@ -340,7 +340,7 @@ def test_what_other_hands_give_to_a_guest_that_was_adopted_whole_is_not_ours() -
     assert rows(world) == ()
     assert {one.alias for one in persistent(world).interfaces} == {None}
     kept = specification_plain.json_of(None, adoption)
-    assert specification_plain.adoption_of(kept) == adoption
+    assert specification_plain.adoption_in(kept) == adoption
 
 
 def test_a_host_device_that_another_instance_has_is_skipped_and_told() -> None:
@@ -355,7 +355,7 @@ def test_a_host_device_that_another_instance_has_is_skipped_and_told() -> None:
     kept = world.instances[INSTANCE].adoption
     assert kept is not None
     plain = json.loads(json.dumps(specification_plain.json_of(None, kept)))
-    assert specification_plain.adoption_of(plain) == kept
+    assert specification_plain.adoption_in(plain) == kept
 
 
 def give_theirs(world: World) -> None:

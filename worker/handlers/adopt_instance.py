@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.errors import InstanceNotFound, InstanceTaken, VolumeNotFound
-from worker.handlers.complete_adoption import METHOD
 from worker.model.begun import Begun
 from worker.model.guest import Guest, GuestDisk
 from worker.model.identity.alias import alias_of, config_drive_alias
 from worker.model.ids import InstanceId, OperationId, PeripheralId, VolumeId, new_uuid
 from worker.model.instance import Instance
+from worker.model.method import Method
 from worker.model.moving.adopting import (
     CONFIG_DRIVE_LABEL,
     Facts,
@@ -83,7 +83,7 @@ def _check_not_ours(instance: InstanceId, ports: Ports) -> None:
 def _marking(instance: Instance) -> Operation:
     return Operation(
         id=OperationId(new_uuid()),
-        method=METHOD,
+        method=Method.COMPLETE_ADOPTION,
         arguments={"instance_uuid": instance.uuid},
         lane=instance.uuid,
         instance=instance.uuid,

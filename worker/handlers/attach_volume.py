@@ -14,7 +14,7 @@ from worker.handlers.parts import host_volume
 from worker.handlers.parts.config_drive import renew_after
 from worker.handlers.parts.find_device import check_place, take_back
 from worker.handlers.parts.instance_here import instance_here
-from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.block_device import ATTACH_BEGUN, BlockDevice, DeviceStatus
 from worker.model.disk import disk_of
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
 from worker.model.volume import Attachment, AttachmentStatus
@@ -31,16 +31,12 @@ class AttachVolume:
     attachment_id: AttachmentId | None = None
 
 
-BEGUN = (DeviceStatus.ATTACHING, DeviceStatus.ERROR)
-"""What a row may be when the operation is run again after a crash, or retried."""
-
-
 def attach_volume(request: AttachVolume, ports: Ports) -> BlockDevice:
     """Make the volume visible in the instance, or leave no trace, the reservation included."""
     device = _reserved(request, ports)
     if device.status is DeviceStatus.ATTACHED:
         return device
-    if device.status not in BEGUN:
+    if device.status not in ATTACH_BEGUN:
         device = ports.devices.move(device, DeviceStatus.ATTACHING)
     try:
         return _attach(request, device, ports)

@@ -16,8 +16,6 @@ from worker.model.instance import Instance
 from worker.ports import Ports
 from worker.undo import Undo
 
-METHOD = "complete_adoption"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompleteAdoption:

@@ -23,7 +23,7 @@ from worker.handlers.parts.find_device import (
     persistent_disk,
 )
 from worker.handlers.parts.instance_here import instance_here
-from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.block_device import DETACH_BEGUN, BlockDevice, DeviceStatus
 from worker.model.guest import Guest
 from worker.model.identity.lookup import Found
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
@@ -50,10 +50,6 @@ class _Seen:
     kept: Found | None = None
 
 
-BEGUN = (DeviceStatus.DETACHING, DeviceStatus.ERROR)
-"""What a row may be when the operation is run again after a crash, or retried."""
-
-
 def name_the_row(request: DetachVolume, ports: Ports) -> BlockDeviceId | None:
     """Return the row that the request means: the one it names, or the one that is live now.
 
@@ -77,7 +73,7 @@ def detach_volume(request: DetachVolume, ports: Ports) -> BlockDevice:
         return device
     _check_state(device)
     _check_attachment(request, device)
-    seen = None if device.status in BEGUN else _look_at_guest(device, ports)
+    seen = None if device.status in DETACH_BEGUN else _look_at_guest(device, ports)
     try:
         _detach(request, device, seen, ports)
     except DatabaseUnavailable:
@@ -132,7 +128,7 @@ def _detach(request: DetachVolume, device: BlockDevice, seen: _Seen | None, port
         undo.earlier("disks.unplug", _check_kept, device, ports)
 
         undo.by(_restore_status, device, ports)
-        if device.status not in BEGUN:
+        if device.status not in DETACH_BEGUN:
             ports.devices.move(device, DeviceStatus.DETACHING)
 
         undo.by(_roll_detaching, device, ports)
@@ -162,7 +158,7 @@ def _restore_status(device: BlockDevice, ports: Ports) -> None:
 
 def _former(device: BlockDevice) -> DeviceStatus:
     """Return what the row was before: one that is run again finds it detaching, or stuck."""
-    return DeviceStatus.ATTACHED if device.status in BEGUN else device.status
+    return DeviceStatus.ATTACHED if device.status in DETACH_BEGUN else device.status
 
 
 def _begin_detaching(device: BlockDevice, ports: Ports) -> None:

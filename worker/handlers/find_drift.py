@@ -19,6 +19,7 @@ from worker.model.connection import Connection, ConnectionRecord
 from worker.model.drift import Difference, Drift, DriftKind, Mend, Views, compare
 from worker.model.guest import Guest, InnerDisk
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId
+from worker.model.method import Method
 from worker.model.operation import OperationState
 from worker.model.volume import Attachment, Volume
 from worker.ports import Ports
@@ -36,7 +37,6 @@ class FindDrift:
 
 
 AT_WORK = (OperationState.QUEUED, OperationState.RUNNING)
-REPAIR = "repair_drift"
 
 
 def find_drift(request: FindDrift, ports: Ports) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _of_whole(
 ) -> dict[BlockDeviceId, OperationId | None]:
     """A build, a start or the like is at work on every row; a repair is what looks here."""
     found = ports.operations.list(instance=instance, states=(OperationState.RUNNING,))
-    whole = [one for one in found if one.block_device is None and one.method != REPAIR]
+    whole = [one for one in found if one.block_device is None and one.method != Method.REPAIR_DRIFT]
     return {row.uuid: one.id for one in whole for row in rows}
 
 

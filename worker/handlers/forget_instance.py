@@ -17,8 +17,9 @@ from worker.model.identity.marking import (
 from worker.model.identity.marks import Adoption
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance, TaskState
+from worker.model.method import Method
 from worker.model.moving.peripheral_origin import came_with_guest
-from worker.model.operation import OperationState
+from worker.model.operation import UNSETTLED
 from worker.model.peripheral import Peripheral
 from worker.ports import Ports
 from worker.undo import Undo
@@ -31,9 +32,7 @@ class ForgetInstance:
     instance_uuid: InstanceId
 
 
-UNSETTLED = (OperationState.QUEUED, OperationState.RUNNING, OperationState.STUCK)
-
-ONLY_LOOKS = frozenset({"sync_power_state", "migrate_aliases"})
+ONLY_LOOKS = frozenset({Method.SYNC_POWER_STATE, Method.MIGRATE_ALIASES})
 """What the worker itself begins when a guest stops, or when it starts itself.
 
 A guest is let go just then as a rule; and these leave nothing to be found.

@@ -17,7 +17,7 @@ from worker.handlers.detach_host_device import DetachHostDevice
 from worker.handlers.detach_interface import DetachInterface
 from worker.handlers.detach_volume import DetachVolume
 from worker.handlers.heal_ghost import HealGhost, ghosts_of
-from worker.handlers.migrate_aliases import METHOD, UNSETTLED, MigrateAliases, look_for_aliases
+from worker.handlers.migrate_aliases import MigrateAliases, look_for_aliases
 from worker.handlers.parts.find_device import guest_of, looked_up
 from worker.handlers.parts.find_peripheral import see
 from worker.handlers.resume_instance import ResumeInstance
@@ -27,13 +27,14 @@ from worker.model.guest import Guest
 from worker.model.identity.lookup import disk_by_alias
 from worker.model.ids import DeviceId, InstanceId
 from worker.model.instance import Instance, TaskState, VmState
-from worker.model.operation import OperationState
+from worker.model.method import Method
+from worker.model.operation import UNSETTLED, OperationState
 from worker.model.peripheral import Peripheral, PeripheralKind
 from worker.ports import Ports
 
 LOG = logging.getLogger(__name__)
 
-Wanted = (
+OwnRequest = (
     SyncPowerState
     | ResumeInstance
     | DetachVolume
@@ -50,7 +51,7 @@ ASKED = (GuestBusy.code, HypervisorRefused.code, HypervisorUnavailable.code)
 
 def look_at_guest(
     instance: InstanceId, ports: Ports, *, resume: bool = False, first: bool = False
-) -> tuple[Wanted, ...]:
+) -> tuple[OwnRequest, ...]:
     """Return the worker's own operations that the guest's present state calls for.
 
     They are journaled and run like any other; a guest that is as the rows say needs none. A
@@ -78,8 +79,8 @@ def look_at_guest(
 
 
 def _apart(
-    part: Callable[[], tuple[Wanted, ...]], again: type[Unavailable] = DatabaseUnavailable
-) -> tuple[Wanted, ...] | None:
+    part: Callable[[], tuple[OwnRequest, ...]], again: type[Unavailable] = DatabaseUnavailable
+) -> tuple[OwnRequest, ...] | None:
     """Return what a part of the look calls for, None where it fails; ``again`` fails the look."""
     try:
         return part()
@@ -90,18 +91,18 @@ def _apart(
         return None
 
 
-def _aliases(instance: Instance, guest: Guest, ports: Ports) -> tuple[Wanted, ...]:
+def _aliases(instance: Instance, guest: Guest, ports: Ports) -> tuple[OwnRequest, ...]:
     """Where it cannot be told, the operation is asked for all the same: it tells why."""
     wanted = _apart(partial(look_for_aliases, instance, guest, ports))
     if wanted is not None:
         return wanted
     others = ports.operations.list(instance=instance.uuid, states=UNSETTLED)
-    if any(other.method == METHOD for other in others):
+    if any(other.method == Method.MIGRATE_ALIASES for other in others):
         return ()
     return (MigrateAliases(instance_uuid=instance.uuid),)
 
 
-def _power(instance: Instance, guest: Guest | None, *, resume: bool) -> tuple[Wanted, ...]:
+def _power(instance: Instance, guest: Guest | None, *, resume: bool) -> tuple[OwnRequest, ...]:
     if not _changed(instance, guest):
         return ()
     ran = resume and instance.vm_state is VmState.ACTIVE
@@ -115,7 +116,7 @@ def _changed(instance: Instance, guest: Guest | None) -> bool:
     return instance.vm_state in FOLLOWED and instance.vm_state is not state
 
 
-def look_for_ghosts(instance: InstanceId, ports: Ports) -> tuple[Wanted, ...]:
+def look_for_ghosts(instance: InstanceId, ports: Ports) -> tuple[OwnRequest, ...]:
     """Return what it takes to lay the ghosts of a guest in doubt; QEMU itself is asked.
 
     An alias that looks like ours is no proof: a row of the instance must have given it.
@@ -168,8 +169,8 @@ def _peripherals_let_go(
 
 
 _DETACHES: Mapping[PeripheralKind, tuple[str, type[DetachInterface | DetachHostDevice]]] = {
-    PeripheralKind.INTERFACE: ("detach_interface", DetachInterface),
-    PeripheralKind.HOST_DEVICE: ("detach_host_device", DetachHostDevice),
+    PeripheralKind.INTERFACE: (Method.DETACH_INTERFACE, DetachInterface),
+    PeripheralKind.HOST_DEVICE: (Method.DETACH_HOST_DEVICE, DetachHostDevice),
 }
 
 

@@ -12,13 +12,12 @@ from worker.model.identity.marking import MarkChange
 from worker.model.identity.migrating import Known, Migrated, Result, changes_of, migration_of
 from worker.model.ids import BlockDeviceId, InstanceId
 from worker.model.instance import Instance
-from worker.model.operation import Fault, OperationState
+from worker.model.method import Method
+from worker.model.operation import UNSETTLED, Fault
 from worker.model.update import Event, Update
 from worker.ports import Ports
 
-METHOD = "migrate_aliases"
 TO_DO = (Result.GIVEN, Result.SKIPPED)
-UNSETTLED = (OperationState.QUEUED, OperationState.RUNNING, OperationState.STUCK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +50,7 @@ def look_for_aliases(instance: Instance, guest: Guest, ports: Ports) -> tuple[Mi
     if not _to_do(instance, guest.persistent, ports):
         return ()
     others = ports.operations.list(instance=instance.uuid, states=UNSETTLED)
-    if any(other.method == METHOD for other in others):
+    if any(other.method == Method.MIGRATE_ALIASES for other in others):
         return ()
     return (MigrateAliases(instance_uuid=instance.uuid),)
 

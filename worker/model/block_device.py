@@ -50,6 +50,10 @@ class DeviceStatus(StrEnum):
     ERROR = "error"
 
 
+ATTACH_BEGUN = (DeviceStatus.ATTACHING, DeviceStatus.ERROR)
+DETACH_BEGUN = (DeviceStatus.DETACHING, DeviceStatus.ERROR)
+"""What a row may be when its attach, or detach, is run again after a crash, or retried."""
+
 LEGAL_MOVES: Mapping[DeviceStatus, frozenset[DeviceStatus]] = {
     DeviceStatus.RESERVED: frozenset({DeviceStatus.ATTACHING, DeviceStatus.ERROR}),
     DeviceStatus.ATTACHING: frozenset({DeviceStatus.ATTACHED, DeviceStatus.ERROR}),

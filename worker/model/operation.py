@@ -27,6 +27,10 @@ class OperationState(StrEnum):
         return self not in (OperationState.QUEUED, OperationState.RUNNING)
 
 
+UNSETTLED = (OperationState.QUEUED, OperationState.RUNNING, OperationState.STUCK)
+"""What may still be done for an operation, by the worker or by an operator's retry."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """Why something failed, as far as it may be told: a stable code and a sentence."""

@@ -28,7 +28,7 @@ def json_of(
     return {} if adoption is None else {ADOPTED: asdict(adoption)}
 
 
-def adoption_of(kept: Mapping[str, Any]) -> Adoption | None:
+def adoption_in(kept: Mapping[str, Any]) -> Adoption | None:
     """Read back what an adopted instance was; an older release did not look at its autostart."""
     if ADOPTED not in kept:
         return None
@@ -41,7 +41,7 @@ def adoption_of(kept: Mapping[str, Any]) -> Adoption | None:
     )
 
 
-def specification_of(kept: Mapping[str, Any]) -> Specification | None:
+def specification_in(kept: Mapping[str, Any]) -> Specification | None:
     """Read it back; what an older release did not know has its default."""
     if not kept or ADOPTED in kept:
         return None

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 
 from worker.errors import Unavailable
-from worker.handlers.look_at_guest import Wanted, look_at_guest, look_for_ghosts
+from worker.handlers.look_at_guest import OwnRequest, look_at_guest, look_for_ghosts
 from worker.model.guest import GuestEvent, GuestInDoubt
 from worker.model.ids import InstanceId
 from worker.ports import Ports
@@ -98,7 +98,7 @@ class Looks:
             self._all_resumed()
 
     def _take(
-        self, instance: InstanceId, look: Callable[[InstanceId, Ports], tuple[Wanted, ...]]
+        self, instance: InstanceId, look: Callable[[InstanceId, Ports], tuple[OwnRequest, ...]]
     ) -> None:
         with self._open_call() as ports:
             wanted = look(instance, ports)
@@ -106,5 +106,5 @@ class Looks:
             self._dispatcher.submit_own(_method_of(request), **asdict(request))
 
 
-def _method_of(request: Wanted) -> str:
+def _method_of(request: OwnRequest) -> str:
     return next(name for name, kind in OPERATIONS.items() if kind.request is type(request))

@@ -8,13 +8,12 @@ from contextlib import AbstractContextManager
 from worker.errors import Unavailable
 from worker.model.block_device import BlockDevice
 from worker.model.instance import TaskState
+from worker.model.method import Method
 from worker.model.operation import OperationState
 from worker.ports import Ports
 from worker.rpc.dispatch import Dispatcher
 
 LOG = logging.getLogger(__name__)
-
-METHOD = "return_volume"
 
 
 class MissingVolumes:
@@ -47,7 +46,9 @@ class MissingVolumes:
             missing = [row for row in ports.devices.missing() if not _is_moving(row, ports)]
             wanted = [row for row in missing if not _on_its_way(row, ports)]
         for row in wanted:
-            self._dispatcher.submit_own(METHOD, instance_uuid=row.instance, bdm_uuid=row.uuid)
+            self._dispatcher.submit_own(
+                Method.RETURN_VOLUME, instance_uuid=row.instance, bdm_uuid=row.uuid
+            )
 
     def _run(self) -> None:
         while not self._stopping.is_set():

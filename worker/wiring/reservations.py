@@ -8,12 +8,12 @@ from datetime import timedelta
 
 from worker.errors import Unavailable
 from worker.model.ids import BlockDeviceId
+from worker.model.method import Method
 from worker.ports import Ports
 from worker.rpc.dispatch import Dispatcher
 
 LOG = logging.getLogger(__name__)
 
-METHOD = "release_lapsed_reservation"
 LOOKS_A_TTL = 10
 LONGEST_PAUSE = 60.0
 OFF_PAUSE = 5.0
@@ -56,7 +56,9 @@ class Reservations:
         self._asked &= {row.uuid for row in lapsed}
         for row in lapsed:
             if row.uuid not in self._asked:
-                self._dispatcher.submit_own(METHOD, instance_uuid=row.instance, bdm_uuid=row.uuid)
+                self._dispatcher.submit_own(
+                    Method.RELEASE_LAPSED_RESERVATION, instance_uuid=row.instance, bdm_uuid=row.uuid
+                )
                 self._asked.add(row.uuid)
 
     def _run(self) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, event
 
 from tests.contract.persistence.scenes import HOST, START, SteppedClock, an_operation
 from worker.errors import DatabaseUnavailable, OperationConflict, OperationNotFound
-from worker.execution import UNSETTLED
+from worker.execution import NOT_OVERTAKEN
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, new_uuid
 from worker.model.operation import Fault, Operation, OperationState, StepOutcome
 from worker.model.update import Event, Update
@@ -214,7 +214,7 @@ def test_what_is_unsettled_is_found_without_going_through_all_that_ended(
     engine, asked = make_engine(url), list[str]()
     event.listen(engine, "connect", lambda opened, _: opened.set_trace_callback(asked.append))
     operations = Repositories(Database(engine), HOST, clock).operations
-    operations.list(instance=InstanceId(new_uuid()), states=UNSETTLED)
+    operations.list(instance=InstanceId(new_uuid()), states=NOT_OVERTAKEN)
     with engine.connect() as connection:
         explained = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[-1]}")
         (plan,) = [row.detail for row in explained]

@@ -18,7 +18,7 @@ from worker.model.operation import Operation
 from worker.model.volume import Attachment, Volume, VolumeStatus
 from worker.ports import Ports
 
-BEGUN = (VolumeStatus.RESERVED, VolumeStatus.ATTACHING, VolumeStatus.IN_USE)
+MAY_BE_HELD = (VolumeStatus.RESERVED, VolumeStatus.ATTACHING, VolumeStatus.IN_USE)
 """What a volume may be that has an attachment to this very instance."""
 
 
@@ -96,9 +96,10 @@ def _free_volume(disk: WantedDisk, volume: VolumeId, wanted: Wanted, ports: Port
     """Return the volume; raises VolumeNotFound, VolumeInUse, AttachmentMismatch."""
     found = ports.volumes.show(volume)
     held = _held(disk, volume, wanted, ports)
-    if found.status is VolumeStatus.AVAILABLE or (found.multiattach and found.status in BEGUN):
+    may_be_held = found.status in MAY_BE_HELD
+    if found.status is VolumeStatus.AVAILABLE or (found.multiattach and may_be_held):
         return found
-    if held is None or found.status not in BEGUN:
+    if held is None or not may_be_held:
         message = f"volume {volume} is {found.status}; an available one is meant"
         raise VolumeInUse(message)
     return found

@@ -15,14 +15,11 @@ from worker.errors import (
 from worker.handlers.parts.find_device import guest_of, make_own
 from worker.handlers.parts.find_peripheral import see
 from worker.handlers.parts.instance_here import instance_here
-from worker.model.block_device import DeviceStatus
+from worker.model.block_device import DETACH_BEGUN, DeviceStatus
 from worker.model.ids import InstanceId, PeripheralId
 from worker.model.peripheral import Peripheral
 from worker.ports import Ports
 from worker.undo import Undo
-
-BEGUN = (DeviceStatus.DETACHING, DeviceStatus.ERROR)
-"""What a row may be when the operation is run again after a crash, or retried."""
 
 Fits = Callable[[Peripheral], bool]
 """Whether a row stands for what a request names."""
@@ -72,7 +69,7 @@ def plug_out(row: Peripheral, ports: Ports) -> Peripheral:
     if row.status is DeviceStatus.ATTACHING:
         message = f"{row.kind} {row.uuid} is attaching; its attach has not ended"
         raise DeviceWrongState(message)
-    if row.status not in BEGUN:
+    if row.status not in DETACH_BEGUN:
         _look_at_guest(row, ports)
     try:
         _detach(row, ports)
@@ -101,7 +98,7 @@ def _detach(row: Peripheral, ports: Ports) -> None:
         undo.earlier("guest_peripherals.unplug", _check_kept, row, ports)
 
         undo.by(_restore_status, row, ports)
-        if row.status not in BEGUN:
+        if row.status not in DETACH_BEGUN:
             ports.peripherals.move(row, DeviceStatus.DETACHING)
 
         alias = _borne(row, ports)
@@ -118,7 +115,7 @@ def _detach(row: Peripheral, ports: Ports) -> None:
 
 def _restore_status(row: Peripheral, ports: Ports) -> None:
     """One that is run again finds it detaching, or stuck."""
-    former = DeviceStatus.ATTACHED if row.status in BEGUN else row.status
+    former = DeviceStatus.ATTACHED if row.status in DETACH_BEGUN else row.status
     ports.peripherals.save(replace(row, status=former))
 
 

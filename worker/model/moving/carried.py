@@ -25,7 +25,7 @@ from worker.model.peripheral import Peripheral
 from worker.model.places.address import parse_address
 from worker.model.source import DiskFormat
 from worker.model.specification import Interface, InterfaceKind, LocalDisk
-from worker.model.specification_plain import adoption_of, json_of, specification_of
+from worker.model.specification_plain import adoption_in, json_of, specification_in
 
 FORMAT = "blockworker instance 1"
 
@@ -138,8 +138,8 @@ def _instance(kept: Mapping[str, Any], host: str) -> Instance:
         task_state=TaskState.IMPORTING,
         project_id=_maybe(kept["project_id"]),
         user_id=_maybe(kept["user_id"]),
-        specification=specification_of(kept["specification"]),
-        adoption=adoption_of(kept["specification"]),
+        specification=specification_in(kept["specification"]),
+        adoption=adoption_in(kept["specification"]),
     )
 
 

@@ -19,7 +19,7 @@ from worker.persistence.prepared import Query
 from worker.persistence.records.block_devices import adding
 from worker.persistence.records.peripherals import adding as adding_peripheral
 from worker.persistence.records.sharing_places import locking, no_disk_at
-from worker.persistence.records.specification_json import adoption_of, json_of, specification_of
+from worker.persistence.records.specification_json import adoption_in, json_of, specification_in
 from worker.persistence.schema import INSTANCES as TABLE
 from worker.persistence.unit_of_work import UnitOfWork
 from worker.ports import Instances
@@ -169,6 +169,6 @@ def instance_of(row: Any) -> Instance:  # noqa: ANN401 - a row of the table
         task_state=task_state_of(row.task_state),
         project_id=row.project_id,
         user_id=row.user_id,
-        specification=specification_of(row.specification),
-        adoption=adoption_of(row.specification),
+        specification=specification_in(row.specification),
+        adoption=adoption_in(row.specification),
     )
