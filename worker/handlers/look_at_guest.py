@@ -1,8 +1,9 @@
 """See what became of a guest while nobody was told, and ask for what it takes to follow."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
+from typing import assert_never
 
 from worker.errors import (
     DatabaseUnavailable,
@@ -160,18 +161,29 @@ def _peripherals_let_go(
 ) -> tuple[DetachInterface | DetachHostDevice, ...]:
     """Return how to finish with what a guest gave up after it had refused to."""
     rows = ports.peripherals.of_instance(instance.uuid)
-    wanted = ((row, _DETACHES[row.kind]) for row in rows if row.status is DeviceStatus.ATTACHED)
+    attached = (row for row in rows if row.status is DeviceStatus.ATTACHED)
+    wanted = ((row, *_finishing(row)) for row in attached)
     return tuple(
-        request(instance_uuid=row.instance, peripheral_uuid=row.uuid)
-        for row, (method, request) in wanted
+        request
+        for row, method, request in wanted
         if _failed_last(row.uuid, method, ports) and not _may_have(row, guest, ports)
     )
 
 
-_DETACHES: Mapping[PeripheralKind, tuple[str, type[DetachInterface | DetachHostDevice]]] = {
-    PeripheralKind.INTERFACE: (Method.DETACH_INTERFACE, DetachInterface),
-    PeripheralKind.HOST_DEVICE: (Method.DETACH_HOST_DEVICE, DetachHostDevice),
-}
+def _finishing(row: Peripheral) -> tuple[Method, DetachInterface | DetachHostDevice]:
+    match row.kind:
+        case PeripheralKind.INTERFACE:
+            return (
+                Method.DETACH_INTERFACE,
+                DetachInterface(instance_uuid=row.instance, peripheral_uuid=row.uuid),
+            )
+        case PeripheralKind.HOST_DEVICE:
+            return (
+                Method.DETACH_HOST_DEVICE,
+                DetachHostDevice(instance_uuid=row.instance, peripheral_uuid=row.uuid),
+            )
+        case _:
+            assert_never(row.kind)
 
 
 def _may_have(row: Peripheral, guest: Guest | None, ports: Ports) -> bool:

@@ -5,8 +5,8 @@ counted and named in the log, for it is a guest that other hands have made, or m
 """
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
+from typing import assert_never
 
 from worker.errors import DomainNotFound, HypervisorRefused, InstanceNotFound
 from worker.handlers.parts.local_file import files_of
@@ -39,12 +39,6 @@ from worker.model.source import HostVolume
 from worker.ports import Ports
 
 LOG = logging.getLogger(__name__)
-
-_KINDS: Mapping[type[GuestDevice], DeviceKind] = {
-    GuestDisk: DeviceKind.DISK,
-    GuestInterface: DeviceKind.INTERFACE,
-    GuestHostDevice: DeviceKind.HOST_DEVICE,
-}
 
 
 def live_disk(
@@ -123,13 +117,25 @@ def take_back(row: BlockDevice, ports: Ports) -> None:
 def note(row: DeviceRow, found: Found | Doubt | None, ports: Ports) -> None:
     """Count what was found without its alias, and say so."""
     if isinstance(found, Found) and not found.by_alias:
-        ports.tally.found_by_facts(_KINDS[type(found.device)])
+        ports.tally.found_by_facts(_kind_of(found.device))
         LOG.warning(
             "device found without its alias: instance=%s alias=%s found=%s",
             row.instance,
             row.alias,
             found.device,
         )
+
+
+def _kind_of(device: GuestDevice) -> DeviceKind:
+    match device:
+        case GuestDisk():
+            return DeviceKind.DISK
+        case GuestInterface():
+            return DeviceKind.INTERFACE
+        case GuestHostDevice():
+            return DeviceKind.HOST_DEVICE
+        case _:
+            assert_never(device)
 
 
 def _sought(

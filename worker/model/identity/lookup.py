@@ -22,20 +22,6 @@ class DeviceKind(StrEnum):
     HOST_DEVICE = "host_device"
 
 
-PAIRS: Mapping[DeviceKind, tuple[frozenset[str], ...]] = {
-    DeviceKind.DISK: (frozenset({"serial", "source"}), frozenset({"source", "target"})),
-    DeviceKind.INTERFACE: (frozenset({"mac", "address"}),),
-    DeviceKind.HOST_DEVICE: (frozenset({"source", "address"}),),
-}
-"""The facts that suffice together."""
-
-NAMING: Mapping[DeviceKind, frozenset[str]] = {
-    DeviceKind.DISK: frozenset({"serial"}),
-    DeviceKind.INTERFACE: frozenset({"mac"}),
-    DeviceKind.HOST_DEVICE: frozenset({"source"}),
-}
-"""The facts that no two devices of a guest should share: one alone is no find, but a doubt."""
-
 SHARED = frozenset({"mac"})
 """Those that two devices share all the same: no doubt where one of them fits."""
 
@@ -167,10 +153,36 @@ def _of_kind(layout: Layout, kind: DeviceKind) -> Sequence[GuestDevice]:
             assert_never(kind)
 
 
+def _pairs(kind: DeviceKind) -> tuple[frozenset[str], ...]:
+    """Return the facts that suffice together."""
+    match kind:
+        case DeviceKind.DISK:
+            return (frozenset({"serial", "source"}), frozenset({"source", "target"}))
+        case DeviceKind.INTERFACE:
+            return (frozenset({"mac", "address"}),)
+        case DeviceKind.HOST_DEVICE:
+            return (frozenset({"source", "address"}),)
+        case _:
+            assert_never(kind)
+
+
+def _naming(kind: DeviceKind) -> frozenset[str]:
+    """Return the facts that no two devices of a guest should share: one alone is a doubt."""
+    match kind:
+        case DeviceKind.DISK:
+            return frozenset({"serial"})
+        case DeviceKind.INTERFACE:
+            return frozenset({"mac"})
+        case DeviceKind.HOST_DEVICE:
+            return frozenset({"source"})
+        case _:
+            assert_never(kind)
+
+
 def _by_facts(all_devices: Sequence[GuestDevice], sought: Sought) -> Found | Doubt | None:
     devices = [device for device in all_devices if _free(device, sought)]
     fitting = [device for device in devices if _fits(device, sought)]
-    telling = NAMING[sought.kind] - (SHARED if fitting else frozenset())
+    telling = _naming(sought.kind) - (SHARED if fitting else frozenset())
     rest = (device for device in devices if device not in fitting)
     doubtful = [device for device in rest if _may_be(device, sought, telling)]
     if not fitting and not doubtful:
@@ -205,7 +217,7 @@ def _free(device: GuestDevice, sought: Sought) -> bool:
 
 def _fits(device: GuestDevice, sought: Sought) -> bool:
     agreeing = _agreeing(device, sought)
-    return any(pair <= agreeing for pair in PAIRS[sought.kind])
+    return any(pair <= agreeing for pair in _pairs(sought.kind))
 
 
 def _agreeing(device: GuestDevice, sought: Sought) -> set[str]:
