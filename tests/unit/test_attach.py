@@ -198,6 +198,17 @@ def test_a_device_that_is_too_small_is_never_shown_and_all_is_taken_back(
     assert world == before
 
 
+def test_an_attachment_that_nobody_named_stays_when_the_attach_fails(world: World) -> None:
+    """A volume that is being moved has two to one instance, of which one is for another host."""
+    others = replace(hold(world), id=AttachmentId("attachment-of-another-host"))
+    world.attachments = {others.id: others} | dict(world.attachments)
+    world.sizes[VOLUME] = GIB - 1
+
+    failed(run(world, asked(attachment_id=GIVEN)), WrongDevice)
+
+    assert world.attachments == {others.id: others}
+
+
 def test_a_device_that_has_grown_is_fine(world: World) -> None:
     world.sizes[VOLUME] = 2 * GIB
 

@@ -1,5 +1,7 @@
 """Building and destroying an instance, where the matrix of failing calls does not reach."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +24,7 @@ from tests.unit.build_scenes import (
     half_built,
     with_an_attachment,
 )
-from tests.unit.scenes import INSTANCE, VOLUME, Refusing, Trouble, operation, run
+from tests.unit.scenes import INSTANCE, VOLUME, Crash, Refusing, Trouble, operation, run
 from worker.errors import DatabaseUnavailable
 from worker.handlers.build_instance import BuildInstance
 from worker.handlers.destroy_instance import DestroyInstance, destroy_instance
@@ -46,6 +48,12 @@ OTHER = InstanceId("6f9a5bd0-5d50-4f3c-9c35-1a7c61d2e009")
 
 def destroy(found: World, *watches: Any) -> Operation:  # noqa: ANN401
     return run(found, operation("destroy_instance", number=60, instance_uuid=INSTANCE), *watches)
+
+
+def dying(call: str) -> Callable[[str], AbstractContextManager[None]]:
+    """Return a watch under which the worker dies before it makes that call."""
+    trouble, harmless = Trouble(at=0, error=lambda _: Crash()), Trouble()
+    return lambda name: (trouble if name == call else harmless)(name)
 
 
 def with_image(**fields: Any) -> World:  # noqa: ANN401
@@ -171,6 +179,7 @@ class TestRefused:
         assert {step.name for step in ended.steps} <= HARMLESS
 
 
+OTHERS = AttachmentId("attachment-of-another-host")
 RESERVED_DISK = {"source_type": "volume", "volume_id": VOLUME, "attachment_id": GIVEN}
 
 
@@ -191,6 +200,29 @@ class TestAttachmentOfTheCaller:
         ended = build(found, arguments(block_devices=[RESERVED_DISK]), Refusing("machines.define"))
         assert ended.state is OperationState.FAILED
         assert found == empty()
+
+    def test_another_one_of_the_instance_stays_when_the_build_fails(self) -> None:
+        """A volume that is being moved has two, of which one is for another host."""
+        found = with_an_attachment()
+        found.attachments = {OTHERS: replace(found.attachments[GIVEN], id=OTHERS)} | dict(
+            found.attachments
+        )
+        ended = build(found, arguments(block_devices=[RESERVED_DISK]), Refusing("machines.define"))
+        assert ended.state is OperationState.FAILED
+        assert list(found.attachments) == [OTHERS]
+
+    def test_one_that_is_anothers_after_a_crash_is_neither_used_nor_deleted(self) -> None:
+        found = with_an_attachment()
+        wanted = arguments(block_devices=[RESERVED_DISK])
+        with pytest.raises(Crash):
+            build(found, wanted, dying("attachments.connect"))
+        held = replace(found.attachments[GIVEN], instance=OTHER)
+        found.attachments[GIVEN] = held
+        ended = build(found, wanted)
+        assert ended.fault is not None
+        assert ended.fault.code == "attachment.mismatch"
+        assert found.attachments == {GIVEN: held}
+        assert (found.rows, found.instances, found.guests) == ({}, {}, {})
 
     def test_it_stays_with_one_that_was_refused(self) -> None:
         found = with_an_attachment()

@@ -3,14 +3,17 @@
 from dataclasses import dataclass, replace
 
 from worker.errors import (
-    AttachmentMismatch,
-    AttachmentNotFound,
     DatabaseUnavailable,
     DeviceWrongState,
     LeftBehind,
     NoVolume,
 )
 from worker.handlers.parts import host_volume
+from worker.handlers.parts.attachment_of import (
+    attachment_of,
+    connection_of,
+    delete_attachment,
+)
 from worker.handlers.parts.config_drive import renew_after
 from worker.handlers.parts.find_device import check_place, take_back
 from worker.handlers.parts.instance_here import instance_here
@@ -76,16 +79,14 @@ def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDe
             # An earlier run was on its way back: the guest may yet let go of what it still has.
             take_back(device, ports)
 
-        undo.by(_delete_attachment, request, device, ports)
-        attachment = _attachment(request, device, ports)
+        undo.by(delete_attachment, device, request.attachment_id, ports)
+        attachment = attachment_of(device, request.attachment_id, ports)
         if _completed_before(attachment, ports):
             undo.commit_point()
         device = replace(device, attachment=attachment.id)
         ports.devices.save(device)
 
-        connection = attachment.connection or ports.attachments.connect(
-            attachment.id, ports.connector.properties()
-        )
+        connection = connection_of(attachment, ports)
         device = replace(device, connection=connection.without_secrets())
         ports.devices.save(device)
 
@@ -108,18 +109,6 @@ def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDe
         return device
 
 
-def _attachment(request: AttachVolume, device: BlockDevice, ports: Ports) -> Attachment:
-    """Return the caller's attachment, or the one there is, or a new one."""
-    if request.attachment_id is None:
-        found = ports.attachments.find(device.its_volume, device.instance)
-        return found or ports.attachments.create(device.its_volume, device.instance)
-    given = ports.attachments.get(request.attachment_id)
-    if not _fits(given, device):
-        message = f"attachment {given.id} is for volume {given.volume} on instance {given.instance}"
-        raise AttachmentMismatch(message)
-    return given
-
-
 def _completed_before(attachment: Attachment, ports: Ports) -> bool:
     """An earlier run may have come to its commit point without having written it down.
 
@@ -128,31 +117,6 @@ def _completed_before(attachment: Attachment, ports: Ports) -> bool:
     reached = ports.progress.reached
     completed = attachment.status is AttachmentStatus.ATTACHED and reached("attachments.complete")
     return completed and not reached("disks.unplug")
-
-
-def _fits(attachment: Attachment, device: BlockDevice) -> bool:
-    return (attachment.volume, attachment.instance) == (device.volume, device.instance)
-
-
-def _delete_attachment(request: AttachVolume, device: BlockDevice, ports: Ports) -> None:
-    """Delete the attachment, looked up anew: a creation that timed out may have happened.
-
-    One that the caller named and that turns out to be another's is left alone.
-    """
-    attachment = _known_attachment(request, device, ports)
-    if attachment is not None and _fits(attachment, device):
-        ports.attachments.delete(attachment.id)
-
-
-def _known_attachment(
-    request: AttachVolume, device: BlockDevice, ports: Ports
-) -> Attachment | None:
-    if request.attachment_id is None:
-        return ports.attachments.find(device.its_volume, device.instance)
-    try:
-        return ports.attachments.get(request.attachment_id)
-    except AttachmentNotFound:
-        return None
 
 
 def _disconnect(device: BlockDevice, ports: Ports) -> None:

@@ -10,6 +10,11 @@ from worker.errors import (
     LeftBehind,
     LocalDiskUnavailable,
 )
+from worker.handlers.parts.attachment_of import (
+    attachment_of,
+    connection_of,
+    delete_attachment,
+)
 from worker.handlers.parts.config_drive import write_config_drive
 from worker.handlers.parts.plan_instance import decided, operation_of, taken_up
 from worker.handlers.parts.reach_volume import Way, let_go, reach
@@ -17,13 +22,12 @@ from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.build.machine import OnHost, machine_of, specification_of
 from worker.model.build.plan import interfaces_of
 from worker.model.build.wanted import Wanted
-from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
+from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
 from worker.model.instance import Instance, VmState
 from worker.model.machine import Kernel
 from worker.model.peripheral import Peripheral
 from worker.model.source import HostVolume
 from worker.model.specification import LocalDisk
-from worker.model.volume import Attachment
 from worker.ports import Ports
 from worker.undo import Undo
 
@@ -67,7 +71,7 @@ def _build(
         undo.earlier("power.start", ports.power.cut, instance.uuid)
 
         undo.by(_remove_rows, instance, rows, ports)
-        undo.by(_delete_attachments, rows, ports)
+        undo.by(_delete_attachments, request, rows, ports)
         ways = _ways(request, rows, ports)
 
         undo.by(_disconnect_volumes, rows, ports)
@@ -166,36 +170,23 @@ def _ways(
 
 
 def _way(request: BuildInstance, row: BlockDevice, ports: Ports) -> tuple[BlockDevice, Way]:
-    attachment = _attachment(request, row, ports)
+    attachment = attachment_of(row, _named(request, row), ports)
     row = replace(row, attachment=attachment.id)
     ports.devices.save(row)
-    connection = attachment.connection or ports.attachments.connect(
-        attachment.id, ports.connector.properties()
-    )
+    connection = connection_of(attachment, ports)
     size = ports.volumes.show(row.its_volume).size
     return row, Way(connection=connection, size=size)
 
 
-def _given(request: BuildInstance, volume: VolumeId) -> AttachmentId | None:
-    given = (disk for disk in request.block_devices if disk.volume_id == volume)
-    return next(given).attachment_id
+def _named(request: BuildInstance, row: BlockDevice) -> AttachmentId | None:
+    """Return the attachment that the caller has made for the volume."""
+    wanted = (disk for disk in request.block_devices if disk.volume_id == row.volume)
+    return next(wanted).attachment_id
 
 
-def _attachment(request: BuildInstance, row: BlockDevice, ports: Ports) -> Attachment:
-    """Return the caller's attachment, or the one there is, or a new one."""
-    given = _given(request, row.its_volume)
-    if given is not None:
-        return ports.attachments.get(given)
-    found = ports.attachments.find(row.its_volume, row.instance)
-    return found or ports.attachments.create(row.its_volume, row.instance)
-
-
-def _delete_attachments(rows: Sequence[BlockDevice], ports: Ports) -> None:
-    """Delete each attachment, looked up anew: a creation that timed out may have happened."""
+def _delete_attachments(request: BuildInstance, rows: Sequence[BlockDevice], ports: Ports) -> None:
     for row in _volumes(rows):
-        found = ports.attachments.find(row.its_volume, row.instance)
-        if found is not None:
-            ports.attachments.delete(found.id)
+        delete_attachment(row, _named(request, row), ports)
 
 
 def _connected(

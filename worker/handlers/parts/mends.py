@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from worker.errors import WrongDevice
 from worker.handlers.parts import host_volume
+from worker.handlers.parts.attachment_of import attachment_of, connection_of
 from worker.handlers.parts.config_drive import renew_after
 from worker.handlers.parts.find_device import make_own, persistent_disk
 from worker.handlers.parts.local_file import file_of
@@ -18,11 +19,8 @@ from worker.ports import Ports
 
 def _complete(row: BlockDevice, _views: Views, ports: Ports) -> None:
     """The host is connected as the row says; a volume service that says otherwise is refused."""
-    found = ports.attachments.find(row.its_volume, row.instance)
-    attachment = found or ports.attachments.create(row.its_volume, row.instance)
-    connection = attachment.connection or ports.attachments.connect(
-        attachment.id, ports.connector.properties()
-    )
+    attachment = attachment_of(row, None, ports)
+    connection = connection_of(attachment, ports)
     if row.connection is not None and connection.without_secrets() != row.connection:
         message = f"attachment {attachment.id} leads elsewhere than the one that the host uses"
         raise WrongDevice(message)

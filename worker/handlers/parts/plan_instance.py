@@ -1,12 +1,12 @@
 """Decide on a new instance: everything that can be refused is refused here, and nothing is made."""
 
 from worker.errors import (
-    AttachmentMismatch,
     InstanceNotFound,
     InstanceTaken,
     InstanceWrongState,
     VolumeInUse,
 )
+from worker.handlers.parts.attachment_of import held
 from worker.model.build.checks import check_wanted
 from worker.model.build.disks import Facts, is_of, root_row, wanted_disks
 from worker.model.build.machine import sketch_of
@@ -15,7 +15,7 @@ from worker.model.build.wanted import Wanted, WantedDisk
 from worker.model.ids import VolumeId
 from worker.model.instance import Instance, TaskState, VmState
 from worker.model.operation import Operation
-from worker.model.volume import Attachment, Volume, VolumeStatus
+from worker.model.volume import Volume, VolumeStatus
 from worker.ports import Ports
 
 MAY_BE_HELD = (VolumeStatus.RESERVED, VolumeStatus.ATTACHING, VolumeStatus.IN_USE)
@@ -93,26 +93,16 @@ def _facts(wanted: Wanted, ports: Ports) -> Facts:
 
 
 def _free_volume(disk: WantedDisk, volume: VolumeId, wanted: Wanted, ports: Ports) -> Volume:
-    """Return the volume; raises VolumeNotFound, VolumeInUse, AttachmentMismatch."""
+    """Return the volume; raises VolumeNotFound, VolumeInUse, and what ``held`` does."""
     found = ports.volumes.show(volume)
-    held = _held(disk, volume, wanted, ports)
+    attachment = held(disk.attachment_id, volume, wanted.instance_uuid, ports)
     may_be_held = found.status in MAY_BE_HELD
     if found.status is VolumeStatus.AVAILABLE or (found.multiattach and may_be_held):
         return found
-    if held is None or not may_be_held:
+    if attachment is None or not may_be_held:
         message = f"volume {volume} is {found.status}; an available one is meant"
         raise VolumeInUse(message)
     return found
-
-
-def _held(disk: WantedDisk, volume: VolumeId, wanted: Wanted, ports: Ports) -> Attachment | None:
-    if disk.attachment_id is None:
-        return ports.attachments.find(volume, wanted.instance_uuid)
-    given = ports.attachments.get(disk.attachment_id)
-    if (given.volume, given.instance) != (volume, wanted.instance_uuid):
-        message = f"attachment {given.id} is for volume {given.volume} on instance {given.instance}"
-        raise AttachmentMismatch(message)
-    return given
 
 
 def _with_sizes(plan: Plan, wanted: Wanted, facts: Facts, ports: Ports) -> Plan:

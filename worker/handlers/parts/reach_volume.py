@@ -13,6 +13,7 @@ from worker.errors import (
     WrongDevice,
 )
 from worker.handlers.parts import host_volume
+from worker.handlers.parts.attachment_of import checked, connection_of
 from worker.model.block_device import BlockDevice
 from worker.model.connection import Connection
 from worker.model.source import HostVolume
@@ -71,22 +72,13 @@ class Ways:
     def _asked(self, device: BlockDevice) -> Way:
         attachment = self._attachment(device)
         size = self._ports.volumes.show(device.its_volume).size
-        connection = attachment.connection or self._ports.attachments.connect(
-            attachment.id, self._ports.connector.properties()
-        )
-        return Way(connection=connection, size=size)
+        return Way(connection=connection_of(attachment, self._ports), size=size)
 
     def _attachment(self, device: BlockDevice) -> Attachment:
         if device.attachment is None:
             message = f"block device {device.uuid} has no attachment"
             raise AttachmentNotFound(message)
-        found = self._ports.attachments.get(device.attachment)
-        if (found.volume, found.instance) != (device.volume, device.instance):
-            message = (
-                f"attachment {found.id} is for volume {found.volume} on instance {found.instance}"
-            )
-            raise AttachmentMismatch(message)
-        return found
+        return checked(device.attachment, device.its_volume, device.instance, self._ports)
 
 
 def reach(device: BlockDevice, way: Way, ports: Ports) -> tuple[BlockDevice, HostVolume]:
