@@ -17,6 +17,7 @@ from worker.handlers.parts.attachment_of import (
 from worker.handlers.parts.config_drive import renew_after
 from worker.handlers.parts.find_device import check_place, take_back
 from worker.handlers.parts.instance_here import instance_here
+from worker.handlers.parts.reach_volume import let_go
 from worker.model.block_device import ATTACH_BEGUN, BlockDevice, DeviceStatus
 from worker.model.disk import disk_of
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
@@ -72,7 +73,7 @@ def _reserved(request: AttachVolume, ports: Ports) -> BlockDevice:
 
 def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDevice:
     with Undo(ports.progress) as undo:
-        undo.earlier("connector.connect", _disconnect, device, ports)
+        undo.earlier("connector.connect", let_go, device, ports)
         undo.earlier("disks.attach", take_back, device, ports)
         unplugged = ports.progress.reached("disks.unplug")
         if unplugged and not ports.progress.past_commit_point:
@@ -90,7 +91,7 @@ def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDe
         device = replace(device, connection=connection.without_secrets())
         ports.devices.save(device)
 
-        undo.by(_disconnect, device, ports)
+        undo.by(let_go, device, ports)
         volume = host_volume.connect(device, connection, ports)
         recorded = ports.volumes.show(device.its_volume).size
         host_volume.check_size(device, volume, recorded, ports)
@@ -117,9 +118,3 @@ def _completed_before(attachment: Attachment, ports: Ports) -> bool:
     reached = ports.progress.reached
     completed = attachment.status is AttachmentStatus.ATTACHED and reached("attachments.complete")
     return completed and not reached("disks.unplug")
-
-
-def _disconnect(device: BlockDevice, ports: Ports) -> None:
-    connection = ports.connections.get(device.uuid)
-    if connection is not None:
-        host_volume.disconnect(device.uuid, device.its_volume, connection, ports)
