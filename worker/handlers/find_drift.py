@@ -11,7 +11,6 @@ from worker.errors import (
     VolumeNotFound,
     WorkerError,
 )
-from worker.handlers.look_at_guest import ASKED, DETACH
 from worker.handlers.parts.find_device import former_alias, guest_of, note
 from worker.handlers.parts.local_file import files_of
 from worker.model.block_device import BlockDevice, DeviceStatus
@@ -20,7 +19,7 @@ from worker.model.drift import Difference, Drift, DriftKind, Mend, Views, compar
 from worker.model.guest import Guest, InnerDisk
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId
 from worker.model.method import Method
-from worker.model.operation import OperationState
+from worker.model.operation import OperationState, kept_by_guest
 from worker.model.volume import Attachment, Volume
 from worker.ports import Ports
 
@@ -235,7 +234,4 @@ def _was_refused(row: BlockDevice, ports: Ports) -> bool:
     """A guest that lets go after it had refused is followed by the worker itself."""
     if row.status is not DeviceStatus.ATTACHED:
         return False
-    last = ports.operations.last_for(row.uuid, DETACH)
-    if last is None or last.state is not OperationState.FAILED:
-        return False
-    return last.fault is not None and last.fault.code in ASKED
+    return kept_by_guest(ports.operations.last_for(row.uuid, Method.DETACH_VOLUME))

@@ -8,9 +8,7 @@ from typing import assert_never
 from worker.errors import (
     DatabaseUnavailable,
     DeviceAmbiguous,
-    GuestBusy,
     HypervisorRefused,
-    HypervisorUnavailable,
     InstanceNotFound,
     Unavailable,
 )
@@ -26,10 +24,10 @@ from worker.handlers.sync_power_state import FOLLOWED, SyncPowerState
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.guest import Guest
 from worker.model.identity.lookup import disk_by_alias
-from worker.model.ids import DeviceId, InstanceId
+from worker.model.ids import InstanceId
 from worker.model.instance import Instance, TaskState, VmState
 from worker.model.method import Method
-from worker.model.operation import UNSETTLED, OperationState
+from worker.model.operation import UNSETTLED, kept_by_guest
 from worker.model.peripheral import Peripheral, PeripheralKind
 from worker.ports import Ports
 
@@ -44,10 +42,6 @@ OwnRequest = (
     | HealGhost
     | MigrateAliases
 )
-
-DETACH = "detach_volume"
-ASKED = (GuestBusy.code, HypervisorRefused.code, HypervisorUnavailable.code)
-"""What a detach ends with whose guest was asked, or may have been, and kept the device so far."""
 
 
 def look_at_guest(
@@ -143,7 +137,7 @@ def _let_go(instance: Instance, guest: Guest | None, ports: Ports) -> tuple[Bloc
         for row in ports.devices.of_instance(instance.uuid)
         if row.status is DeviceStatus.ATTACHED
         and disk_by_alias(live, row.alias) is None
-        and _failed_last(row.uuid, DETACH, ports)
+        and kept_by_guest(ports.operations.last_for(row.uuid, Method.DETACH_VOLUME))
         and not _kept(row, guest, ports)
     )
 
@@ -166,7 +160,8 @@ def _peripherals_let_go(
     return tuple(
         request
         for row, method, request in wanted
-        if _failed_last(row.uuid, method, ports) and not _may_have(row, guest, ports)
+        if kept_by_guest(ports.operations.last_for(row.uuid, method))
+        and not _may_have(row, guest, ports)
     )
 
 
@@ -192,16 +187,6 @@ def _may_have(row: Peripheral, guest: Guest | None, ports: Ports) -> bool:
         return see(row, guest, ports).shown
     except (DeviceAmbiguous, HypervisorRefused):
         return True
-
-
-def _failed_last(row: DeviceId, method: str, ports: Ports) -> bool:
-    last = ports.operations.last_for(row, method)
-    return (
-        last is not None
-        and last.state is OperationState.FAILED
-        and last.fault is not None
-        and last.fault.code in ASKED
-    )
 
 
 def _finish(row: BlockDevice) -> DetachVolume:

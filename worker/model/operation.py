@@ -6,7 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from worker.errors import WorkerError, told
+from worker.errors import (
+    GuestBusy,
+    HypervisorRefused,
+    HypervisorUnavailable,
+    WorkerError,
+    told,
+)
 from worker.model.ids import DeviceId, InstanceId, OperationId
 from worker.model.secret import shown
 
@@ -124,6 +130,17 @@ class Operation:
             "fault": None if self.fault is None else _fault(self.fault),
             "steps": [_step(step) for step in self.steps],
         }
+
+
+ASKED = (GuestBusy.code, HypervisorRefused.code, HypervisorUnavailable.code)
+"""What a detach ends with whose guest was asked, or may have been, and kept the device so far."""
+
+
+def kept_by_guest(detach: Operation | None) -> bool:
+    """Tell of the last detach of a device whether its guest kept it, and may let go of it yet."""
+    if detach is None or detach.state is not OperationState.FAILED:
+        return False
+    return detach.fault is not None and detach.fault.code in ASKED
 
 
 def end_line(ended: Operation, seconds: float) -> str:
