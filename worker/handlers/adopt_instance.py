@@ -20,7 +20,7 @@ from worker.model.moving.adopting import (
     disks_of,
     plan,
 )
-from worker.model.operation import Operation
+from worker.model.operation import Operation, lane_of
 from worker.model.peripheral_rows import Taken, rows_of_layout
 from worker.model.volume import Attachment, Volume
 from worker.ports import Ports
@@ -81,11 +81,12 @@ def _check_not_ours(instance: InstanceId, ports: Ports) -> None:
 
 
 def _marking(instance: Instance) -> Operation:
+    arguments = {"instance_uuid": instance.uuid}
     return Operation(
         id=OperationId(new_uuid()),
         method=Method.COMPLETE_ADOPTION,
-        arguments={"instance_uuid": instance.uuid},
-        lane=instance.uuid,
+        arguments=arguments,
+        lane=lane_of(arguments),
         instance=instance.uuid,
         own=True,
     )

@@ -132,6 +132,11 @@ class Operation:
         }
 
 
+def lane_of(arguments: Mapping[str, Any]) -> str:
+    """Return which others an operation keeps its turn with: its instance's, else its volume's."""
+    return arguments.get("instance_uuid") or f"volume:{arguments['volume_id']}"
+
+
 ASKED = (GuestBusy.code, HypervisorRefused.code, HypervisorUnavailable.code)
 """What a detach ends with whose guest was asked, or may have been, and kept the device so far."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from worker.errors import MethodUnknown
 from worker.execution import Kind
 from worker.model.ids import OperationId, new_uuid
-from worker.model.operation import Operation
+from worker.model.operation import Operation, lane_of
 from worker.model.plain import plain
 from worker.model.secret import SEALED, Secret
 from worker.ports import Ports, Seals
@@ -64,13 +64,12 @@ def _operation(
     **more: Any,  # noqa: ANN401
 ) -> Operation:
     arguments = plain(request)
-    instance = arguments.get("instance_uuid")
     return Operation(
         id=id_,
         method=method,
         arguments=arguments,
-        lane=instance or f"volume:{arguments['volume_id']}",
-        instance=instance,
+        lane=lane_of(arguments),
+        instance=arguments.get("instance_uuid"),
         block_device=arguments.get(kind.row),
         **more,
     )
