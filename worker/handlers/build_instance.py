@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from worker.errors import (
-    DatabaseUnavailable,
-    DomainNotFound,
-    HypervisorRefused,
-    LeftBehind,
-    LocalDiskUnavailable,
-)
+from worker.errors import DatabaseUnavailable, LeftBehind
 from worker.handlers.parts.attachment_of import (
     attachment_of,
     connection_of,
     delete_attachment,
 )
+from worker.handlers.parts.built_machine import kernel_of, undefine_ours
 from worker.handlers.parts.config_drive import write_config_drive
+from worker.handlers.parts.local_file import delete_local_disks, made_local_disks
 from worker.handlers.parts.plan_instance import decided, operation_of, taken_up
 from worker.handlers.parts.reach_volume import Way, let_go, reach
 from worker.model.block_device import BlockDevice, DeviceStatus
@@ -24,10 +20,8 @@ from worker.model.build.plan import interfaces_of
 from worker.model.build.wanted import Wanted
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
 from worker.model.instance import Instance, VmState
-from worker.model.machine import Kernel
 from worker.model.peripheral import Peripheral
 from worker.model.source import HostVolume
-from worker.model.specification import LocalDisk
 from worker.ports import Ports
 from worker.undo import Undo
 
@@ -65,9 +59,9 @@ def _build(
 ) -> None:
     with Undo(ports.progress) as undo:
         undo.earlier("connector.connect", _disconnect_volumes, rows, ports)
-        undo.earlier("local_disks.console", _delete_local_disks, instance, ports)
+        undo.earlier("local_disks.console", delete_local_disks, instance, ports)
         undo.earlier("config_drives.write", ports.config_drives.delete, instance.uuid)
-        undo.earlier("machines.define", _undefine_ours, instance, rows, ports)
+        undo.earlier("machines.define", undefine_ours, instance, rows, ports)
         undo.earlier("power.start", ports.power.cut, instance.uuid)
 
         undo.by(_remove_rows, instance, rows, ports)
@@ -77,15 +71,15 @@ def _build(
         undo.by(_disconnect_volumes, rows, ports)
         found = _connected(ways, ports)
 
-        undo.by(_delete_local_disks, instance, ports)
+        undo.by(delete_local_disks, instance, ports)
         console = ports.local_disks.console(instance.uuid)
-        found |= _made(instance, ports)
+        found |= made_local_disks(instance, ports)
 
         undo.by(ports.config_drives.delete, instance.uuid)
         config = write_config_drive(instance, ports)
 
-        undo.by(_undefine_ours, instance, rows, ports)
-        kernel = _kernel(instance, ports)
+        undo.by(undefine_ours, instance, rows, ports)
+        kernel = kernel_of(instance, ports)
         parts = OnHost(disks=found, config=config, kernel=kernel, console=console)
         ports.machines.define(machine_of(instance, rows, _interfaces(instance, ports), parts))
 
@@ -140,24 +134,6 @@ def _remove_rows(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) 
     ports.instances.remove(instance.uuid)
 
 
-def _undefine_ours(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
-    """Undefine the domain that bears our aliases.
-
-    Another of the uuid was defined by other hands since the build was checked, and is theirs.
-    """
-    try:
-        guest = ports.guests.describe(instance.uuid)
-    except DomainNotFound:
-        return
-    borne = {disk.alias for layout in guest.layouts for disk in layout.disks}
-    ours = [row.alias for row in rows if row.alias in borne]
-    if ours and len(ours) == len(rows):
-        ports.machines.undefine(instance.uuid)
-    elif ours:
-        message = f"domain {guest.name} bears only {', '.join(ours)} of the disks of its instance"
-        raise HypervisorRefused(message)
-
-
 def _volumes(rows: Sequence[BlockDevice]) -> list[BlockDevice]:
     return [row for row in rows if not row.local]
 
@@ -198,37 +174,3 @@ def _connected(
 def _disconnect_volumes(rows: Sequence[BlockDevice], ports: Ports) -> None:
     for row in _volumes(rows):
         let_go(row, ports)
-
-
-def _made(instance: Instance, ports: Ports) -> dict[BlockDeviceId, HostVolume]:
-    """Make the local disks; return where they are."""
-    disks = specification_of(instance).disks
-    return {disk.uuid: _made_disk(instance.uuid, disk, ports) for disk in disks}
-
-
-def _made_disk(instance: InstanceId, disk: LocalDisk, ports: Ports) -> HostVolume:
-    image = None if disk.image is None else ports.images.fetch(disk.image)
-    ports.local_disks.create(instance, disk, image)
-    found = ports.local_disks.find(instance, disk)
-    if found is None:
-        message = f"local disk {disk.uuid} is gone as soon as it was made"
-        raise LocalDiskUnavailable(message)
-    return found
-
-
-def _delete_local_disks(instance: Instance, ports: Ports) -> None:
-    for disk in specification_of(instance).disks:
-        ports.local_disks.delete(instance.uuid, disk.uuid)
-    ports.local_disks.clear(instance.uuid)
-
-
-def _kernel(instance: Instance, ports: Ports) -> Kernel | None:
-    kept = specification_of(instance)
-    if kept.kernel is None:
-        return None
-    ramdisk = None if kept.ramdisk is None else ports.images.fetch(kept.ramdisk).path
-    return Kernel(
-        kernel=ports.images.fetch(kept.kernel).path,
-        ramdisk=ramdisk,
-        command_line=kept.command_line,
-    )

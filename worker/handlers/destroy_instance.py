@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from worker.errors import InstanceWrongState, OperationWrongState, VolumeInUse
 from worker.handlers.abandon_operation import PhasesOf, give_up
 from worker.handlers.parts import host_volume
+from worker.handlers.parts.local_file import delete_local_disks
 from worker.handlers.parts.row_of import row_of
 from worker.model.block_device import BlockDevice
 from worker.model.ids import InstanceId
@@ -45,9 +46,7 @@ def destroy_instance(request: DestroyInstance, ports: Ports, *, phases_of: Phase
     _delete_volumes(rows, ports)
     if instance.specification is not None:
         ports.config_drives.delete(instance.uuid)
-        for disk in instance.specification.disks:
-            ports.local_disks.delete(instance.uuid, disk.uuid)
-        ports.local_disks.clear(instance.uuid)
+        delete_local_disks(instance, ports)
 
     _give_up_stuck(instance, ports, phases_of)
     for row in rows:
