@@ -9,13 +9,15 @@ import pytest
 
 from tests import fakes
 from tests.fakes.database import FakeOperations
-from tests.fakes.images import FakeLocalDisks
+from tests.fakes.images import FakeLocalDisks, copy_path
 from tests.fakes.world import FakeGuest, World
 from tests.unit import build_scenes, scenes
 from tests.unit.build_scenes import (
     DATA_VOLUME,
     GIVEN,
     IMAGE,
+    KERNEL,
+    RAMDISK,
     arguments,
     build,
     built,
@@ -81,6 +83,11 @@ def test_an_image_that_is_a_cd_is_booted_from() -> None:
     assert build(found, arguments(image_ref=build_scenes.ISO, root_gb=None)).fault is None
     root = next(disk for disk in found.guests[INSTANCE].live.values() if disk.boot_order == 1)
     assert (root.device_type, root.options.read_only) == ("cdrom", True)
+
+
+def test_a_guest_with_a_kernel_of_its_own_starts_with_both_files() -> None:
+    beside = built().guests[INSTANCE].beside
+    assert (beside.kernel, beside.ramdisk) == (copy_path(KERNEL), copy_path(RAMDISK))
 
 
 def test_a_kernel_without_a_ramdisk_and_no_config_drive() -> None:
