@@ -133,6 +133,18 @@ class InstanceWrongState(Conflict):
     code = "instance.wrong_state"
 
 
+class InstanceRescued(Conflict):
+    """The instance is in rescue, which this is not to be done in."""
+
+    code = "instance.rescued"
+
+
+class NotRescuable(Conflict):
+    """The instance cannot be rescued as it is, or not by that image."""
+
+    code = "instance.not_rescuable"
+
+
 class DomainTaken(Conflict):
     """The hypervisor has a domain of that name or uuid, and it is not ours."""
 

@@ -38,6 +38,7 @@ LOOKS = frozenset(
         "insides.in_doubt",
         "insides.doubt",
         "machines.check",
+        "rescues.check",
         "power.wait_off",
         "definitions.read",
         "definitions.layout",

@@ -25,6 +25,7 @@ from tests.fakes.moving import (
     FakeOwnOperations,
 )
 from tests.fakes.peripherals import FakeGuestPeripherals
+from tests.fakes.rescues import FakeRescues
 from tests.fakes.volume_service import (
     FakeAttachments,
     FakeConnector,
@@ -82,6 +83,7 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         insides=FakeGuestInsides(world),
         machines=FakeMachines(world),
         power=FakePower(world),
+        rescues=FakeRescues(world),
         definitions=FakeDefinitions(world),
         autostart=FakeAutostart(world),
         host_files=FakeHostFiles(world),

@@ -25,8 +25,8 @@ def copy_path(image: ImageId, cache: str = "/cache") -> str:
     return f"{cache}/{image}"
 
 
-def drive_path(instance: InstanceId) -> str:
-    return f"/config/{instance}"
+def drive_path(instance: InstanceId, *, rescue: bool = False) -> str:
+    return f"/config-rescue/{instance}" if rescue else f"/config/{instance}"
 
 
 class FakeImages(Images):
@@ -132,18 +132,24 @@ class FakeConfigDrives(ConfigDrives):
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def write(self, instance: InstanceId, files: Mapping[str, bytes]) -> HostVolume:
-        self.world.config_drives[instance] = dict(files)
-        return self._volume(instance)
+    def write(
+        self, instance: InstanceId, files: Mapping[str, bytes], *, rescue: bool = False
+    ) -> HostVolume:
+        self._drives(rescue=rescue)[instance] = dict(files)
+        return _drive(instance, rescue=rescue)
 
-    def find(self, instance: InstanceId) -> HostVolume | None:
-        return self._volume(instance) if instance in self.world.config_drives else None
+    def find(self, instance: InstanceId, *, rescue: bool = False) -> HostVolume | None:
+        there = instance in self._drives(rescue=rescue)
+        return _drive(instance, rescue=rescue) if there else None
 
-    def delete(self, instance: InstanceId) -> None:
-        self.world.check_not_open(drive_path(instance))
-        self.world.config_drives.pop(instance, None)
+    def delete(self, instance: InstanceId, *, rescue: bool = False) -> None:
+        self.world.check_not_open(drive_path(instance, rescue=rescue))
+        self._drives(rescue=rescue).pop(instance, None)
 
-    @staticmethod
-    def _volume(instance: InstanceId) -> HostVolume:
-        source = FileSource(path=drive_path(instance))
-        return HostVolume(source=source, options=DiskOptions(read_only=True))
+    def _drives(self, *, rescue: bool) -> dict[InstanceId, dict[str, bytes]]:
+        return self.world.rescue_drives if rescue else self.world.config_drives
+
+
+def _drive(instance: InstanceId, *, rescue: bool) -> HostVolume:
+    source = FileSource(path=drive_path(instance, rescue=rescue))
+    return HostVolume(source=source, options=DiskOptions(read_only=True))

@@ -120,7 +120,7 @@ class FakePower(Power):
             raise DomainNotFound(message)
         guest.autostart = False
         if not guest.running:
-            self._check_sources(guest)
+            check_sources(self.world, guest.persistent, guest.beside)
             guest.vm_state = VmState.ACTIVE
             guest.live = dict(guest.persistent)
             guest.live_peripherals = dict(guest.persistent_peripherals)
@@ -149,17 +149,15 @@ class FakePower(Power):
         guest.ghosts = set()
         guest.peripheral_ghosts = set()
 
-    def _check_sources(self, guest: FakeGuest) -> None:
-        missing = [
-            disk.alias
-            for disk in guest.persistent.values()
-            if not self.world.has_source(disk.source.name)
-        ]
-        sources = [disk.source.name for disk in guest.persistent.values()]
-        bases = [self.world.bases[path] for path in sources if path in self.world.bases]
-        named = [guest.beside.kernel, guest.beside.ramdisk, *bases]
-        copies = {copy_path(image, self.world.cache) for image in self.world.cached}
-        missing += [path for path in named if path is not None and path not in copies]
-        if missing:
-            message = f"cannot open the files of {missing}"
-            raise HypervisorRefused(message)
+
+def check_sources(world: World, disks: Mapping[str, Disk], beside: Beside) -> None:
+    """Refuse to start with a file that is not there."""
+    missing = [disk.alias for disk in disks.values() if not world.has_source(disk.source.name)]
+    sources = [disk.source.name for disk in disks.values()]
+    bases = [world.bases[path] for path in sources if path in world.bases]
+    named = [beside.kernel, beside.ramdisk, *bases]
+    copies = {copy_path(image, world.cache) for image in world.cached}
+    missing += [path for path in named if path is not None and path not in copies]
+    if missing:
+        message = f"cannot open the files of {missing}"
+        raise HypervisorRefused(message)

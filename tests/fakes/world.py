@@ -62,7 +62,8 @@ class FakeGuest:
     peripherals beside them. ``asked``
     counts how often it was asked to power itself off, which a ``deaf`` one does not do. ``empty``
     is its layout without disks, for one that was defined by us. ``beside`` are the other files that
-    it names; ``kept`` is what its hypervisor keeps of it beside its text.
+    it names; ``kept`` is what its hypervisor keeps of it beside its text. ``kind`` is what it runs
+    on.
     """
 
     name: str
@@ -78,6 +79,7 @@ class FakeGuest:
     deaf: bool = False
     transient: bool = False
     autostart: bool = False
+    kind: str = "qemu"
     asked: int = field(default=0, compare=False)
     empty: Layout | None = None
     beside: Beside = field(default_factory=Beside)
@@ -118,6 +120,7 @@ class World:
     cache: str = field(default="/cache", compare=False)
     documents: dict[InstanceId, dict[str, Any]] = field(default_factory=dict, compare=False)
     config_drives: dict[InstanceId, dict[str, bytes]] = field(default_factory=dict)
+    rescue_drives: dict[InstanceId, dict[str, bytes]] = field(default_factory=dict)
     consoles: set[InstanceId] = field(default_factory=set)
     labels: dict[str, str] = field(default_factory=dict)
     other_files: set[str] = field(default_factory=set)
@@ -181,6 +184,8 @@ class World:
             return path in self.files
         if folder == "/config":
             return InstanceId(name) in self.config_drives
+        if folder == "/config-rescue":
+            return InstanceId(name) in self.rescue_drives
         known = VolumeId(name) in self.volumes
         return VolumeId(name) in self.connected if folder == "/dev" and known else True
 

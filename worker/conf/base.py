@@ -85,4 +85,34 @@ OPTIONS = [
         " keeps it for ever. Nothing is released before what was queued for this host is in the"
         " journal.",
     ),
+    cfg.StrOpt(
+        "rescue_image",
+        help="Image that an instance is rescued with when the request names none; without it the"
+        " image that the instance was made of.",
+    ),
+    cfg.StrOpt(
+        "rescue_kernel",
+        help="Image of a kernel that rescue_image is started with; without it the guest's firmware"
+        " boots the rescue disk.",
+    ),
+    cfg.StrOpt(
+        "rescue_ramdisk",
+        help="Image of the ramdisk for rescue_kernel.",
+    ),
+    cfg.FloatOpt(
+        "rescue_timeout",
+        default=0.0,
+        min=0.0,
+        mutable=True,
+        help="Seconds after which an instance in rescue is unrescued by the worker itself; 0 leaves"
+        " it in rescue.",
+    ),
+    cfg.BoolOpt(
+        "allow_block_operations_in_rescue",
+        default=False,
+        mutable=True,
+        help="Let disks, interfaces and host devices be attached and detached while an instance is"
+        " in rescue, in the rescue guest and in its next start alike. Without it such a request is"
+        " refused with instance.rescued.",
+    ),
 ]

@@ -16,6 +16,7 @@ from worker.ports import ConfigDrives
 
 LABEL = "config-2"
 FILE = "config-drive.iso"
+RESCUE_FILE = "config-drive.rescue.iso"
 
 _READABLE_FILE = 0o100444
 _READABLE_FOLDER = 0o040555
@@ -33,31 +34,33 @@ class IsoConfigDrives(ConfigDrives):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def write(self, instance: InstanceId, files: Mapping[str, bytes]) -> HostVolume:
+    def write(
+        self, instance: InstanceId, files: Mapping[str, bytes], *, rescue: bool = False
+    ) -> HostVolume:
         """Make the drive of these files, by path, or make it anew; raises NoRoom, DiskFailed."""
-        path = self._path(instance)
+        path = self._path(instance, rescue=rescue)
         _check_names(files)
         image = _image_of(files)
         with filesystem(path), appearing(path) as temporary:
             temporary.write_bytes(image)
         return _volume(path)
 
-    def find(self, instance: InstanceId) -> HostVolume | None:
+    def find(self, instance: InstanceId, *, rescue: bool = False) -> HostVolume | None:
         """Return where the drive is, None where there is none."""
-        path = self._path(instance)
+        path = self._path(instance, rescue=rescue)
         with filesystem(path):
             return _volume(path) if path.exists() else None
 
-    def delete(self, instance: InstanceId) -> None:
+    def delete(self, instance: InstanceId, *, rescue: bool = False) -> None:
         """Delete the drive, and the instance's folder with the last file in it."""
-        path = self._path(instance)
+        path = self._path(instance, rescue=rescue)
         with filesystem(path):
             remove(path)
 
-    def _path(self, instance: InstanceId) -> Path:
+    def _path(self, instance: InstanceId, *, rescue: bool) -> Path:
         if not is_plain(instance):
             raise SpecificationInvalid(f"{instance!r} is no id")
-        return self._folder / instance / FILE
+        return self._folder / instance / (RESCUE_FILE if rescue else FILE)
 
 
 def _volume(path: Path) -> HostVolume:

@@ -15,9 +15,16 @@ from worker.model.instance import Instance
 META_DATA = "openstack/latest/meta_data.json"
 
 
-def config_drive_files(instance: Instance, rows: Sequence[BlockDevice]) -> Mapping[str, bytes]:
-    """Return the drive's files, by path; ``rows`` are the instance's live ones."""
+def config_drive_files(
+    instance: Instance, rows: Sequence[BlockDevice], *, password: str | None = None
+) -> Mapping[str, bytes]:
+    """Return the drive's files, by path; ``rows`` are the instance's live ones.
+
+    The ``password`` is for the administrator of what the guest boots.
+    """
     said = _meta_data(instance) | {"devices": device_metadata(rows, {})}
+    if password is not None:
+        said["admin_pass"] = password
     return {META_DATA: json.dumps(said, sort_keys=True).encode()}
 
 

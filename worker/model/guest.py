@@ -100,7 +100,8 @@ class Layout:
 
     ``taken`` holds the address of every device, disk or not; ``places`` the addresses, free or
     not, that the controllers offer to a disk of each bus. A bus without a controller is absent.
-    ``others`` are the aliases of what is none of these devices: controllers, consoles.
+    ``others`` are the aliases of what is none of these devices: controllers, consoles. ``machine``
+    is the name that the hypervisor has for the kind of machine (``pc-q35-7.2``).
     """
 
     disks: tuple[GuestDisk, ...]
@@ -109,6 +110,7 @@ class Layout:
     others: frozenset[str] = frozenset()
     taken: frozenset[Address]
     places: Mapping[Bus, tuple[Address, ...]]
+    machine: str = ""
 
     @property
     def devices(self) -> tuple[GuestDevice, ...]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from worker.errors import InstanceWrongState
+from worker.errors import InstanceRescued, InstanceWrongState
 from worker.model.identity.marks import Adoption
 from worker.model.ids import InstanceId
+from worker.model.rescue.words import Rescue
 from worker.model.specification import Specification
 
 
@@ -36,6 +37,8 @@ class TaskState(StrEnum):
     POWERING_OFF = "powering-off"
     REBOOTING = "rebooting"
     REBOOTING_HARD = "rebooting_hard"
+    RESCUING = "rescuing"
+    UNRESCUING = "unrescuing"
 
     DELETING = "deleting"
     """Things of it are gone already."""
@@ -67,6 +70,8 @@ class PowerChange(StrEnum):
     STOP = "stop"
     SOFT_REBOOT = "soft reboot"
     HARD_REBOOT = "hard reboot"
+    RESCUE = "rescue"
+    UNRESCUE = "unrescue"
 
 
 _AT_REST = frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED, VmState.ERROR})
@@ -76,6 +81,8 @@ TAKEN_FROM: Mapping[PowerChange, frozenset[VmState]] = {
     PowerChange.STOP: _AT_REST,
     PowerChange.SOFT_REBOOT: frozenset({VmState.ACTIVE}),
     PowerChange.HARD_REBOOT: _AT_REST,
+    PowerChange.RESCUE: _AT_REST - {VmState.PAUSED},
+    PowerChange.UNRESCUE: frozenset({VmState.RESCUED}),
 }
 """From which state each is taken; what asks for what is there already is done at once."""
 
@@ -85,7 +92,8 @@ class Instance:
     """One row of ``instances``; ``specification`` is frozen when the row is made.
 
     An adopted one has none, for its domain was made by other hands: ``adoption``, frozen too, says
-    what its disks were before.
+    what its disks were before. ``rescue`` is there from before its guest is taken off until it runs
+    as it did.
     """
 
     uuid: InstanceId
@@ -97,6 +105,7 @@ class Instance:
     user_id: str | None = None
     specification: Specification | None = None
     adoption: Adoption | None = None
+    rescue: Rescue | None = None
 
     def public(self) -> dict[str, Any]:
         """Return the fields that may leave the worker."""
@@ -108,10 +117,17 @@ class Instance:
             "task_state": None if self.task_state is None else self.task_state.value,
             "project_id": self.project_id,
             "user_id": self.user_id,
+            "rescue": None if self.rescue is None else self.rescue.public(),
         }
 
     def check_takes(self, change: PowerChange) -> None:
-        """Raise InstanceWrongState unless the change can be made from its present state."""
+        """Raise InstanceWrongState unless the change can be made from its present state.
+
+        InstanceRescued where an unrescue would help.
+        """
+        if self.vm_state is VmState.RESCUED and change is not PowerChange.UNRESCUE:
+            message = f"instance {self.uuid} is in rescue, and takes no {change}; unrescue it first"
+            raise InstanceRescued(message)
         if self.vm_state not in TAKEN_FROM[change]:
             message = f"instance {self.uuid} is {self.vm_state}, and takes no {change} now"
             raise InstanceWrongState(message)

@@ -40,6 +40,12 @@ class Event(StrEnum):
     DESTROY_START = "instance.destroy.start"
     DESTROY_END = "instance.destroy.end"
     DESTROY_ERROR = "instance.destroy.error"
+    RESCUE_START = "instance.rescue.start"
+    RESCUE_END = "instance.rescue.end"
+    RESCUE_ERROR = "instance.rescue.error"
+    UNRESCUE_START = "instance.unrescue.start"
+    UNRESCUE_END = "instance.unrescue.end"
+    UNRESCUE_ERROR = "instance.unrescue.error"
     INTERFACE_ATTACH_START = "instance.interface_attach.start"
     INTERFACE_ATTACH_END = "instance.interface_attach.end"
     INTERFACE_ATTACH_ERROR = "instance.interface_attach.error"
@@ -115,6 +121,10 @@ START_PHASES = Phases(start=Event.START_START, end=Event.START_END, error=Event.
 STOP_PHASES = Phases(start=Event.STOP_START, end=Event.STOP_END, error=Event.STOP_ERROR)
 REBOOT_PHASES = Phases(start=Event.REBOOT_START, end=Event.REBOOT_END, error=Event.REBOOT_ERROR)
 DESTROY_PHASES = Phases(start=Event.DESTROY_START, end=Event.DESTROY_END, error=Event.DESTROY_ERROR)
+RESCUE_PHASES = Phases(start=Event.RESCUE_START, end=Event.RESCUE_END, error=Event.RESCUE_ERROR)
+UNRESCUE_PHASES = Phases(
+    start=Event.UNRESCUE_START, end=Event.UNRESCUE_END, error=Event.UNRESCUE_ERROR
+)
 ADOPT_PHASES = Phases(start=Event.ADOPT_START, end=Event.ADOPT_END, error=Event.ADOPT_ERROR)
 FORGET_PHASES = Phases(start=Event.FORGET_START, end=Event.FORGET_END, error=Event.FORGET_ERROR)
 RELEASE_PHASES = Phases(start=Event.RELEASE_START, end=Event.RELEASE_END, error=Event.RELEASE_ERROR)

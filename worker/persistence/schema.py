@@ -62,6 +62,8 @@ INSTANCES = _table(
     Column("update_sequence", BigInteger, nullable=False, server_default=text("0")),
     # What another host needs to import it, of one that was released.
     Column("document", Json),
+    # What an instance in rescue was booted with, and how it was before.
+    Column("rescue", Json),
     Column("created_at", Utc),
     Column("updated_at", Utc),
     Column("deleted_at", Utc),

@@ -5,8 +5,9 @@ before it acts: called again after it has happened, it does nothing and answers 
 undoes accepts that there is nothing to undo. Errors are those of ``worker.errors``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from worker.model.rescue.words import RescueSettings
 from worker.model.source import DiskFormat
 from worker.ports.clock import Clock
 from worker.ports.hypervisor import (
@@ -29,6 +30,7 @@ from worker.ports.journal import (
 )
 from worker.ports.moving import Autostart, Definitions, HostFiles, Moves, OwnOperations
 from worker.ports.records import BlockDevices, Connections, Instances, Peripherals
+from worker.ports.rescue import Rescues
 from worker.ports.tally import Tally
 from worker.ports.volumes import Attachments, Connector, PoolRecords, PoolVolumes, Sharing, Volumes
 
@@ -62,6 +64,7 @@ __all__ = [
     "Ports",
     "Power",
     "Progress",
+    "Rescues",
     "Seals",
     "Sharing",
     "StuckOperations",
@@ -81,6 +84,7 @@ class Outside:
     insides: GuestInsides
     machines: Machines
     power: Power
+    rescues: Rescues
     definitions: Definitions
     autostart: Autostart
     host_files: HostFiles
@@ -98,13 +102,15 @@ class Ports(Outside):
     """All of the world that one request may touch: the outside, the journal and what is beside it.
 
     ``shutdown_timeout`` is how many seconds a guest gets to power itself off; local disks of new
-    instances are made in the ``local_disk_format``.
+    instances are made in the ``local_disk_format``; ``rescue`` is what the operator has chosen for
+    rescues.
     """
 
     host: str
     max_disk_devices: int
     shutdown_timeout: float = 60.0
     local_disk_format: DiskFormat = DiskFormat.QCOW2
+    rescue: RescueSettings = field(default_factory=RescueSettings)
     sharing: Sharing
     devices: BlockDevices
     peripherals: Peripherals

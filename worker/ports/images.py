@@ -81,19 +81,24 @@ class LocalDisks(ABC):
 
 
 class ConfigDrives(ABC):
-    """The config drives of this host's instances: files that a guest reads at boot."""
+    """The config drives of this host's instances: files that a guest reads at boot.
+
+    An instance in ``rescue`` may have another one, beside its own.
+    """
 
     @abstractmethod
-    def write(self, instance: InstanceId, files: Mapping[str, bytes]) -> HostVolume:
+    def write(
+        self, instance: InstanceId, files: Mapping[str, bytes], *, rescue: bool = False
+    ) -> HostVolume:
         """Make the drive of these files, by path, or make it anew, and return where it is.
 
         A running guest keeps what it has open; the new one is seen at its next start.
         """
 
     @abstractmethod
-    def find(self, instance: InstanceId) -> HostVolume | None:
+    def find(self, instance: InstanceId, *, rescue: bool = False) -> HostVolume | None:
         """Return where the drive is, None where there is none."""
 
     @abstractmethod
-    def delete(self, instance: InstanceId) -> None:
+    def delete(self, instance: InstanceId, *, rescue: bool = False) -> None:
         """Delete the drive; one that is not there is fine."""

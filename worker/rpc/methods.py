@@ -59,6 +59,7 @@ from worker.handlers.release_lapsed_reservation import (
     release_lapsed_reservation,
 )
 from worker.handlers.repair_drift import RepairDrift, repair_drift
+from worker.handlers.rescue_instance import RescueInstance, rescue_instance
 from worker.handlers.reserve_block_device_name import (
     ReserveBlockDeviceName,
     reserve_block_device_name,
@@ -69,6 +70,7 @@ from worker.handlers.return_volume import ReturnVolume, return_volume
 from worker.handlers.start_instance import StartInstance, start_instance
 from worker.handlers.stop_instance import StopInstance, stop_instance
 from worker.handlers.sync_power_state import SyncPowerState, sync_power_state
+from worker.handlers.unrescue_instance import UnrescueInstance, unrescue_instance
 from worker.model.instance import TaskState
 from worker.model.peripheral import row_made_by
 from worker.model.update import (
@@ -85,8 +87,10 @@ from worker.model.update import (
     INTERFACE_DETACH_PHASES,
     REBOOT_PHASES,
     RELEASE_PHASES,
+    RESCUE_PHASES,
     START_PHASES,
     STOP_PHASES,
+    UNRESCUE_PHASES,
     Phases,
 )
 from worker.ports import Ports
@@ -124,6 +128,14 @@ def _powering_off(_arguments: Mapping[str, Any]) -> TaskState:
 
 def _rebooting(arguments: Mapping[str, Any]) -> TaskState:
     return TaskState.REBOOTING_HARD if arguments.get("hard") else TaskState.REBOOTING
+
+
+def _rescuing(_arguments: Mapping[str, Any]) -> TaskState:
+    return TaskState.RESCUING
+
+
+def _unrescuing(_arguments: Mapping[str, Any]) -> TaskState:
+    return TaskState.UNRESCUING
 
 
 CALLS: Mapping[str, Call] = {
@@ -204,6 +216,15 @@ OPERATIONS: Mapping[str, Kind] = {
     ),
     "reboot_instance": _whole(
         request=RebootInstance, handler=reboot_instance, phases=REBOOT_PHASES, task=_rebooting
+    ),
+    "rescue_instance": _whole(
+        request=RescueInstance, handler=rescue_instance, phases=RESCUE_PHASES, task=_rescuing
+    ),
+    "unrescue_instance": _whole(
+        request=UnrescueInstance,
+        handler=unrescue_instance,
+        phases=UNRESCUE_PHASES,
+        task=_unrescuing,
     ),
     "resume_instance": _whole(
         request=ResumeInstance,

@@ -34,7 +34,7 @@ class LibvirtPower(Power):
             take_off_autostart(domain)
             if domain.isActive():
                 return
-            _check_no_saved_state(domain)
+            check_no_saved_state(domain)
             try:
                 domain.create()
             except libvirt.libvirtError as error:
@@ -90,7 +90,7 @@ class LibvirtPower(Power):
                     raise
 
 
-def _check_no_saved_state(domain: libvirt.virDomain) -> None:
+def check_no_saved_state(domain: libvirt.virDomain) -> None:
     """What libvirt saved names the disks where they were then: another volume's by now, maybe."""
     if domain.hasManagedSaveImage():
         message = (

@@ -37,7 +37,7 @@ from worker.watchman import Watchman
 from worker.wiring.boots import Boots
 from worker.wiring.looks import Looks
 from worker.wiring.outside import make_outside
-from worker.wiring.settings import PRIVATE, known_uri, make_database, state_path
+from worker.wiring.settings import PRIVATE, known_uri, make_database, rescue_settings, state_path
 from worker.wiring.waiting import Waiting
 
 LOG = logging.getLogger(__name__)
@@ -190,6 +190,7 @@ class Core:
             max_disk_devices=self._conf.max_disk_devices,
             shutdown_timeout=self._conf.hypervisor.shutdown_timeout,
             local_disk_format=DiskFormat(self._conf.image.local_disks),
+            rescue=rescue_settings(self._conf),
             **wrapped(self.outside, around),
             sharing=PatientSharing(self._sharing, lambda: late_at - time.monotonic()),
             devices=repositories.devices,

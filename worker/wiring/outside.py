@@ -18,6 +18,7 @@ from worker.virt.machines import LibvirtMachines
 from worker.virt.peripherals import LibvirtGuestPeripherals
 from worker.virt.power import LibvirtPower
 from worker.virt.qemu.insides import LibvirtGuestInsides
+from worker.virt.rescues import LibvirtRescues
 from worker.volume.brick import BrickConnector
 from worker.volume.pool.attachments import PoolAttachments
 from worker.volume.pool.status import PoolStatus
@@ -51,6 +52,7 @@ def make_outside(
         ),
         machines=LibvirtMachines(connection),
         power=LibvirtPower(connection),
+        rescues=LibvirtRescues(connection),
         definitions=LibvirtDefinitions(connection),
         autostart=LibvirtAutostart(connection),
         host_files=LocalHostFiles(),

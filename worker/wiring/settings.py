@@ -5,6 +5,8 @@ from pathlib import Path
 from oslo_config import cfg
 
 from worker.errors import Invalid
+from worker.model.ids import ImageId
+from worker.model.rescue.words import RescueSettings
 from worker.persistence import migrate
 from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
@@ -104,3 +106,17 @@ def health_address(conf: cfg.ConfigOpts) -> Path | tuple[str, int] | None:
         )
         raise Invalid(message)
     return host.strip("[]"), int(port)
+
+
+def rescue_settings(conf: cfg.ConfigOpts) -> RescueSettings:
+    """Return what the operator has chosen for rescues, as it is now."""
+    return RescueSettings(
+        image=_image(conf.rescue_image),
+        kernel=_image(conf.rescue_kernel),
+        ramdisk=_image(conf.rescue_ramdisk),
+        device_operations=bool(conf.allow_block_operations_in_rescue),
+    )
+
+
+def _image(text: str | None) -> ImageId | None:
+    return ImageId(text) if text else None

@@ -11,10 +11,24 @@ from worker.ports import Ports
 
 def write_config_drive(instance: Instance, ports: Ports) -> HostVolume | None:
     """Write the drive of an instance that has one, before there is a guest."""
-    if instance.specification is None or not instance.specification.config_drive:
+    if not has_config_drive(instance):
         return None
     rows = ports.devices.of_instance(instance.uuid)
     return ports.config_drives.write(instance.uuid, config_drive_files(instance, rows))
+
+
+def write_rescue_drive(instance: Instance, password: str | None, ports: Ports) -> HostVolume | None:
+    """Write the drive that an instance has in rescue; None where it keeps its own, or has none."""
+    if password is None or not has_config_drive(instance):
+        return None
+    rows = ports.devices.of_instance(instance.uuid)
+    files = config_drive_files(instance, rows, password=password)
+    return ports.config_drives.write(instance.uuid, files, rescue=True)
+
+
+def has_config_drive(instance: Instance) -> bool:
+    """Tell whether this worker made the instance with a config drive."""
+    return instance.specification is not None and instance.specification.config_drive
 
 
 def renew_after(device: BlockDevice, ports: Ports) -> None:

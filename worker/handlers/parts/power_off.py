@@ -8,13 +8,19 @@ from worker.ports import Ports
 def power_off(guest: Guest, ports: Ports, *, clean: bool, seconds: float) -> None:
     """Have the guest off: asked once if ``clean``, its power cut if it runs on after that time.
 
-    There is no way back to a guest that was asked or cut, so this is a commit point. It is asked
-    at most once, however often the operation is run: the second time might be another guest's,
-    started in between. One that is paused hears nothing, and is not asked.
+    There is no way back to a guest that was asked or cut, so this is a commit point.
     """
-    if guest.live is None:
-        return
-    ports.progress.pass_commit_point()
+    if guest.live is not None:
+        ports.progress.pass_commit_point()
+        have_off(guest, ports, clean=clean, seconds=seconds)
+
+
+def have_off(guest: Guest, ports: Ports, *, clean: bool, seconds: float) -> None:
+    """Do the same for one that is started again if what follows fails.
+
+    It is asked at most once, however often the operation is run: the second time might be another
+    guest's, started in between. One that is paused hears nothing, and is not asked.
+    """
     if not (clean and _asked_off(guest, ports, seconds)):
         ports.power.cut(guest.instance)
 

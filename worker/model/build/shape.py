@@ -8,6 +8,7 @@ from worker.model.block_device import Bus, DeviceType
 from worker.model.build.checks import refuse
 from worker.model.build.wanted import Wanted, WantedDisk
 from worker.model.image import Image
+from worker.model.places.fits import FITS
 from worker.model.places.names import parse_bus
 from worker.model.specification import Firmware, Shape
 
@@ -26,13 +27,6 @@ HONOURED = (
     "ramdisk_id",
 )
 """The properties of the root's image that decide something; docs/instances.md says what."""
-
-ALLOWED = {
-    DeviceType.DISK: frozenset({Bus.VIRTIO, Bus.SCSI, Bus.SATA, Bus.USB, Bus.IDE}),
-    DeviceType.CDROM: frozenset({Bus.SCSI, Bus.SATA, Bus.USB, Bus.IDE}),
-    DeviceType.FLOPPY: frozenset({Bus.FDC}),
-}
-"""The buses on which QEMU has such a device; a machine may lack some of them."""
 
 _MACHINE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DISCARD = ("unmap", "ignore")
@@ -79,7 +73,7 @@ def bus_of(disk: WantedDisk, kind: DeviceType, properties: Mapping[str, str], sh
     together. Whether the machine has the bus shows when a place on it is looked for.
     """
     bus = parse_bus(disk.disk_bus) if disk.disk_bus else default_bus(kind, properties, shape)
-    if bus not in ALLOWED[kind]:
+    if bus not in FITS.get(kind, {}):
         message = f"a {kind} cannot be on bus {bus}"
         raise DeviceTypeUnsupported(message)
     return bus

@@ -75,6 +75,7 @@ def empty_layout(shape: Shape, interfaces: int) -> Layout:
         disks=(),
         taken=frozenset({*made, *built_in, *interface_addresses(shape, interfaces)}),
         places=places(shape),
+        machine=shape.machine_type,
     )
 
 

@@ -34,6 +34,14 @@ def letters(index: int) -> str:
     return text
 
 
+def _index(text: str) -> int:
+    """Read a disk's letters back."""
+    index = 0
+    for letter in text:
+        index = index * 26 + ascii_lowercase.index(letter) + 1
+    return index - 1
+
+
 def names(bus: Bus) -> Iterator[str]:
     """Yield the names of a bus in order: vda, vdb and so on."""
     return (PREFIXES[bus] + letters(index) for index in count())
@@ -75,6 +83,13 @@ def choose_target(bus: Bus, wanted: str | None, taken: Iterable[str]) -> str:
         message = f"device name /dev/{target} is taken on this instance"
         raise DeviceNameTaken(message)
     return target
+
+
+def last_target(bus: Bus, taken: Iterable[str]) -> str:
+    """Return the name behind every one that is taken with the prefix of the bus."""
+    found = (_NAME.fullmatch(name) for name in taken)
+    used = (each["letters"] for each in found if each and each["prefix"] == PREFIXES[bus])
+    return PREFIXES[bus] + letters(max(map(_index, used), default=-1) + 1)
 
 
 def check_limits(bus: Bus, buses_in_use: Iterable[str], max_disk_devices: int) -> None:

@@ -3,8 +3,8 @@
 A disk gets a name, an address and, on scsi, a unit; a peripheral gets an address.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from worker.errors import BusUnsupported, NoFreePort
@@ -13,7 +13,7 @@ from worker.model.guest import Guest
 from worker.model.host_device import HostDevice, HostDeviceKind
 from worker.model.peripheral import Peripheral, Plugged
 from worker.model.places.address import Address, DriveAddress, first_free
-from worker.model.places.names import check_limits, choose_target
+from worker.model.places.names import check_limits, choose_target, last_target
 from worker.model.specification import Interface
 
 HOT_PLUGGED = frozenset({Bus.VIRTIO, Bus.SCSI, Bus.USB})
@@ -51,6 +51,30 @@ def place(  # noqa: PLR0913 - what a place depends on
     return Placement(device_name=f"/dev/{target}", address=address, unit=unit)
 
 
+def place_last(
+    guest: Guest, rows: Sequence[BlockDevice], peripherals: Sequence[Peripheral], bus: Bus
+) -> Placement:
+    """Choose the place of a disk that the guest finds after all others, when it starts next.
+
+    A gap between disks is passed over as long as there is a place behind them. A controller that a
+    machine can always be given is taken to be there. Raises BusUnsupported, TooManyDevices,
+    NoFreePort.
+    """
+    off = replace(guest, live=None)
+    offered = _offered(off, bus)
+    check_limits(bus, _buses_in_use(off, rows), -1)
+    behind = _behind(off, rows, bus, offered)
+    free = first_free(behind, _taken(off, rows, peripherals)) or first_free(
+        offered, _taken(off, rows, peripherals)
+    )
+    if free is None:
+        message = f"instance {guest.instance} has no free place for a disk on bus {bus}"
+        raise NoFreePort(message)
+    unit = free.unit if bus is Bus.SCSI and isinstance(free, DriveAddress) else None
+    target = last_target(bus, _names_in_use(off, rows))
+    return Placement(device_name=f"/dev/{target}", address=free, unit=unit)
+
+
 def place_peripheral(
     guest: Guest, rows: Sequence[BlockDevice], peripherals: Sequence[Peripheral], what: Plugged
 ) -> Address:
@@ -74,6 +98,41 @@ def _bus_of(what: Plugged) -> Bus:
             return Bus.VIRTIO
         case _:
             assert_never(what)
+
+
+ADDED: Mapping[Bus, tuple[Address, ...]] = {
+    Bus.SATA: tuple(DriveAddress(kind="sata", unit=unit) for unit in range(6)),
+    Bus.SCSI: tuple(DriveAddress(kind="scsi", unit=unit) for unit in range(256)),
+    Bus.FDC: tuple(DriveAddress(kind="fdc", unit=unit) for unit in range(2)),
+}
+"""The places on a controller that a machine without one of its kind can be given for a while."""
+
+
+def _offered(guest: Guest, bus: Bus) -> tuple[Address, ...]:
+    (layout,) = guest.layouts
+    offered = layout.places.get(bus, ADDED.get(bus))
+    if offered is None:
+        message = f"instance {guest.instance} has no controller for bus {bus}"
+        raise BusUnsupported(message)
+    return offered
+
+
+def _behind(
+    guest: Guest, rows: Sequence[BlockDevice], bus: Bus, offered: Sequence[Address]
+) -> Sequence[Address]:
+    """Return the places behind the last disk of the bus."""
+    (layout,) = guest.layouts
+    shown = {disk.address for disk in layout.disks if disk.bus == bus}
+    used = {*shown, *(row.address for row in rows if row.bus is bus)}
+    last = max((number for number, place in enumerate(offered) if place in used), default=-1)
+    return offered[last + 1 :]
+
+
+def _taken(
+    guest: Guest, rows: Sequence[BlockDevice], peripherals: Sequence[Peripheral]
+) -> set[Address]:
+    shown = {address for layout in guest.layouts for address in layout.taken}
+    return shown | _reserved([*rows, *peripherals])
 
 
 def _check_controller(guest: Guest, bus: Bus) -> None:

@@ -14,6 +14,8 @@ from worker.model.block_device import BlockDevice
 from worker.model.ids import InstanceId
 from worker.model.instance import Instance, TaskState, VmState, task_state_of
 from worker.model.peripheral import Peripheral
+from worker.model.rescue.plain import json_of as json_of_rescue
+from worker.model.rescue.plain import rescue_of
 from worker.persistence.journal.telling import highest
 from worker.persistence.prepared import Query
 from worker.persistence.records.block_devices import adding
@@ -156,6 +158,7 @@ def _values(instance: Instance) -> dict[str, Any]:
         "task_state": instance.task_state,
         "project_id": instance.project_id,
         "user_id": instance.user_id,
+        "rescue": None if instance.rescue is None else json_of_rescue(instance.rescue),
     }
 
 
@@ -171,4 +174,5 @@ def instance_of(row: Any) -> Instance:  # noqa: ANN401 - a row of the table
         user_id=row.user_id,
         specification=specification_in(row.specification),
         adoption=adoption_in(row.specification),
+        rescue=None if row.rescue is None else rescue_of(row.rescue),
     )

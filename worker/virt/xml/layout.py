@@ -37,6 +37,7 @@ def read_layout(xml: str) -> Layout:
         others=frozenset(_other_aliases(devices)),
         taken=frozenset(found for device in devices if (found := _address_of(device)) is not None),
         places=places(devices, _machine(devices)),
+        machine=_machine(devices),
     )
 
 

@@ -1,0 +1,71 @@
+"""Decide on a rescue: everything that can be refused is refused here, and nothing is made."""
+
+from worker.errors import NotRescuable
+from worker.handlers.parts.config_drive import has_config_drive
+from worker.handlers.parts.instance_here import instance_here
+from worker.model.build.machine import NOWHERE
+from worker.model.ids import ImageId, InstanceId, OperationId
+from worker.model.image import Image
+from worker.model.instance import Instance, PowerChange
+from worker.model.machine import Kernel
+from worker.model.rescue.plan import Known, image_for, layout_of, planned, sized
+from worker.model.rescue.words import Rescue
+from worker.ports import Ports
+
+
+def rescuable(uuid: InstanceId, ports: Ports) -> Instance:
+    """Return the instance if it is in a state to be rescued in.
+
+    Raises InstanceNotFound, InstanceRescued, InstanceWrongState.
+    """
+    instance = instance_here(uuid, ports)
+    instance.check_takes(PowerChange.RESCUE)
+    return instance
+
+
+def sketched(
+    instance: Instance, wanted: ImageId | None, operation: OperationId, ports: Ports
+) -> tuple[Rescue, Image]:
+    """Return the rescue as far as it can be told without the image's content.
+
+    Raises ImageNotFound, ImagesUnavailable, NotRescuable, BusUnsupported, DeviceTypeUnsupported,
+    TooManyDevices, NoFreePort, and MachineUnsupported for what the hypervisor refuses.
+    """
+    image = ports.images.show(image_for(wanted, instance, ports.rescue))
+    known = Known(
+        operation=operation,
+        instance=instance,
+        guest=ports.guests.describe(instance.uuid),
+        rows=ports.devices.of_instance(instance.uuid),
+        peripherals=ports.peripherals.of_instance(instance.uuid),
+        image=image,
+        settings=ports.rescue,
+        local_format=ports.local_disk_format,
+    )
+    rescue = planned(known)
+    kernel = None if rescue.kernel is None else Kernel(kernel=NOWHERE.source.name)
+    ports.rescues.check(instance.uuid, layout_of(rescue, instance, NOWHERE, kernel=kernel))
+    return rescue, image
+
+
+def with_content(rescue: Rescue, image: Image, ports: Ports) -> Rescue:
+    """Return it with its size, once each image is on this host, inspected, and there is room.
+
+    Raises ImageRefused, ImageNotFound, ImagesUnavailable, NoRoom.
+    """
+    for other in (rescue.kernel, rescue.ramdisk):
+        if other is not None:
+            ports.images.fetch(other)
+    found = sized(rescue, ports.images.fetch(rescue.image), image)
+    ports.local_disks.check_room(found.disk.size)
+    return found
+
+
+def check_password_can_be_told(instance: Instance) -> None:
+    """Raise NotRescuable for an instance without a config drive of ours to put it on."""
+    if not has_config_drive(instance):
+        message = (
+            f"instance {instance.uuid} has no config drive to put a rescue password on; ask without"
+            " one"
+        )
+        raise NotRescuable(message)

@@ -1,0 +1,69 @@
+"""The guest of an instance in rescue, and the files of this host that it is made of."""
+
+from worker.errors import LocalDiskUnavailable
+from worker.model.instance import Instance
+from worker.model.machine import Kernel
+from worker.model.rescue.plan import layout_of
+from worker.model.rescue.words import Rescue, RescueLayout
+from worker.model.source import HostVolume
+from worker.ports import Ports
+
+
+def rescue_of(instance: Instance) -> Rescue:
+    """Return the rescue that was decided for an instance."""
+    if instance.rescue is None:
+        message = f"no rescue of instance {instance.uuid} was decided"
+        raise AssertionError(message)
+    return instance.rescue
+
+
+def make_disk(instance: Instance, ports: Ports) -> None:
+    """Make the rescue disk of its image; one that is there is kept."""
+    disk = rescue_of(instance).disk
+    image = ports.images.fetch(rescue_of(instance).image)
+    ports.local_disks.create(instance.uuid, disk, image)
+
+
+def rescue_layout(instance: Instance, ports: Ports) -> RescueLayout:
+    """Return the layout with each part where it is; raises LocalDiskUnavailable for the disk."""
+    rescue = rescue_of(instance)
+    config = ports.config_drives.find(instance.uuid, rescue=True) if rescue.config_drive else None
+    return layout_of(
+        rescue,
+        instance,
+        _disk(instance, ports),
+        config=None if config is None else config.source,
+        kernel=_kernel(rescue, ports),
+    )
+
+
+def run_in_rescue(instance: Instance, layout: RescueLayout, ports: Ports) -> None:
+    """Have the guest run in rescue; one that does is fine."""
+    ports.rescues.start(instance.uuid, layout)
+
+
+def delete_files(instance: Instance, ports: Ports) -> None:
+    """Delete what was made for the rescue alone; what is not there is fine."""
+    ports.local_disks.delete(instance.uuid, rescue_of(instance).disk.uuid)
+    ports.config_drives.delete(instance.uuid, rescue=True)
+    ports.local_disks.tidy(instance.uuid)
+
+
+def _disk(instance: Instance, ports: Ports) -> HostVolume:
+    disk = rescue_of(instance).disk
+    found = ports.local_disks.find(instance.uuid, disk)
+    if found is None:
+        message = f"the rescue disk {disk.uuid} of instance {instance.uuid} is not on this host"
+        raise LocalDiskUnavailable(message)
+    return found
+
+
+def _kernel(rescue: Rescue, ports: Ports) -> Kernel | None:
+    if rescue.kernel is None:
+        return None
+    ramdisk = None if rescue.ramdisk is None else ports.images.fetch(rescue.ramdisk).path
+    return Kernel(
+        kernel=ports.images.fetch(rescue.kernel).path,
+        ramdisk=ramdisk,
+        command_line=rescue.command_line,
+    )

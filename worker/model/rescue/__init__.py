@@ -1,0 +1,1 @@
+"""A guest booted from a transient disk, while its own disks stay where they are."""
