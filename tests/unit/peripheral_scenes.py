@@ -92,6 +92,15 @@ def of_other_hands() -> World:
     return world
 
 
+def given_before_our_alias() -> World:
+    """The guest with the stick, made anew by other hands: its alias is not ours."""
+    world = given()
+    guest = world.guests[INSTANCE]
+    guest.live_peripherals = _renamed(guest.live_peripherals, ("hostdev0",))
+    guest.persistent_peripherals = _renamed(guest.persistent_peripherals, ("",))
+    return world
+
+
 def _renamed(
     shown: dict[str, ShownPeripheral], aliases: tuple[str, ...]
 ) -> dict[str, ShownPeripheral]:

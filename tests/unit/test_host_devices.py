@@ -15,6 +15,7 @@ from tests.unit.scenes import INSTANCE, OTHER_INSTANCE, run
 from tests.unit.test_interfaces import finish, refused
 from worker.model.block_device import DeviceStatus
 from worker.model.identity.alias import alias_of
+from worker.model.identity.lookup import DeviceKind
 from worker.model.ids import OperationId
 from worker.model.places.address import PciAddress, UsbAddress
 
@@ -127,6 +128,14 @@ def test_it_is_taken_back_by_its_name_or_its_row(named: dict[str, object]) -> No
     guest = world.guests[INSTANCE]
     assert (guest.live_peripherals, guest.persistent_peripherals) == ({}, {})
     assert world.peripherals == {}
+
+
+def test_one_without_our_alias_is_found_by_its_name_and_its_place_and_counted() -> None:
+    world = peripheral_scenes.given_before_our_alias()
+    ask(world, host_device=STICK)
+    guest = world.guests[INSTANCE]
+    assert (guest.live_peripherals, guest.persistent_peripherals) == ({}, {})
+    assert set(world.found_by_facts) == {DeviceKind.HOST_DEVICE}
 
 
 def test_an_interface_is_no_host_device() -> None:

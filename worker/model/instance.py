@@ -58,11 +58,6 @@ class TaskState(StrEnum):
         return unknown
 
 
-def task_state_of(text: str | None) -> TaskState | None:
-    """Read what is being done with an instance."""
-    return None if text is None else TaskState(text)
-
-
 class PowerChange(StrEnum):
     """What can be asked of an instance's power."""
 

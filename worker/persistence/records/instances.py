@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from worker.errors import InstanceNotFound, InstanceTaken
 from worker.model.block_device import BlockDevice
 from worker.model.ids import InstanceId
-from worker.model.instance import Instance, TaskState, VmState, task_state_of
+from worker.model.instance import Instance, TaskState, VmState
 from worker.model.peripheral import Peripheral
 from worker.model.rescue.plain import json_of as json_of_rescue
 from worker.model.rescue.plain import rescue_of
@@ -169,7 +169,7 @@ def instance_of(row: Any) -> Instance:  # noqa: ANN401 - a row of the table
         host=row.host,
         name=row.name,
         vm_state=VmState(row.vm_state),
-        task_state=task_state_of(row.task_state),
+        task_state=None if row.task_state is None else TaskState(row.task_state),
         project_id=row.project_id,
         user_id=row.user_id,
         specification=specification_in(row.specification),
