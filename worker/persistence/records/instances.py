@@ -16,12 +16,12 @@ from worker.model.instance import Instance, TaskState, VmState
 from worker.model.peripheral import Peripheral
 from worker.model.rescue.plain import json_of as json_of_rescue
 from worker.model.rescue.plain import rescue_of
+from worker.model.specification_plain import adoption_in, json_of, specification_in
 from worker.persistence.journal.telling import highest
 from worker.persistence.prepared import Query
 from worker.persistence.records.block_devices import adding
 from worker.persistence.records.peripherals import adding as adding_peripheral
 from worker.persistence.records.sharing_places import locking, no_disk_at
-from worker.persistence.records.specification_json import adoption_in, json_of, specification_in
 from worker.persistence.schema import INSTANCES as TABLE
 from worker.persistence.unit_of_work import UnitOfWork
 from worker.ports import Instances
