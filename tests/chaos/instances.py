@@ -32,7 +32,7 @@ def unbuilt(stage: Stage) -> Case:
     instance, volume = new_uuid(), new_uuid()
     stage.run("create_volume", volume_id=volume, size=SIZE)
     stage.built.add(instance)
-    console = GuestConsole(_folder(stage, instance) / "console.log")
+    console = GuestConsole(folder(stage, instance) / "console.log")
     # There is no handle on a domain that comes and goes.
     domain = cast("libvirt.virDomain", None)
     name = f"test-{instance[:8]}"
@@ -92,7 +92,7 @@ def away(_case: Case) -> Views:
 
 def differences(stage: Stage, case: Case, wanted: Views) -> list[str]:
     """Look at all views; return where they are not what is wanted."""
-    found = _rows(stage, case) | _domain(stage, case)
+    found = rows(stage, case) | _domain(stage, case)
     return [
         f"{name}: {found[name]!r}, not {value!r}"
         for name, value in wanted.items()
@@ -122,11 +122,13 @@ def _put_image(folder: Path) -> None:
     (folder / f"{IMAGE}.json").write_text(json.dumps({"disk_format": "raw"}))
 
 
-def _folder(stage: Stage, instance: str) -> Path:
+def folder(stage: Stage, instance: str) -> Path:
+    """Return where the instance's files are, or would be."""
     return stage.served.state / "instances" / instance
 
 
-def _rows(stage: Stage, case: Case) -> Views:
+def rows(stage: Stage, case: Case) -> Views:
+    """Return what the database has of it."""
     uuid = case.guest.uuid
     there = select_all(stage, INSTANCES, INSTANCES.c.uuid == uuid)
     live = [row for row in there if row["deleted"] == 0]
@@ -143,9 +145,9 @@ def _rows(stage: Stage, case: Case) -> Views:
 
 
 def _domain(stage: Stage, case: Case) -> Views:
-    folder = _folder(stage, case.guest.uuid)
+    place = folder(stage, case.guest.uuid)
     # The console's file is the hypervisor's, who makes it when it likes.
-    files = [path for path in folder.glob("*") if path.name != "console.log"]
+    files = [path for path in place.glob("*") if path.name != "console.log"]
     connection = libvirt.open(stage.uri)
     try:
         known = {domain.UUIDString(): domain for domain in connection.listAllDomains()}
@@ -154,7 +156,7 @@ def _domain(stage: Stage, case: Case) -> Views:
         return {
             "live XML": _compared(stage, domain.XMLDesc(0)) if domain and runs else None,
             "persistent XML": _compared(stage, domain.XMLDesc(_INACTIVE)) if domain else None,
-            "files": len(files) if folder.exists() else None,
+            "files": len(files) if place.exists() else None,
         }
     finally:
         connection.close()

@@ -225,7 +225,7 @@ def _rows(stage: Stage, case: Case) -> list[RowMapping]:
     if "port_id" in case.row:
         return views.select_all(stage, PERIPHERALS, PERIPHERALS.c.port_id == case.row["port_id"])
     of_it = BLOCK_DEVICES.c.instance_uuid == case.guest.uuid
-    which = BLOCK_DEVICES.c.uuid == case.row["uuid"] if case.row else of_it
+    which = BLOCK_DEVICES.c.uuid == case.row["uuid"] if "uuid" in case.row else of_it
     return views.select_all(stage, BLOCK_DEVICES, which)
 
 

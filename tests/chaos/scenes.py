@@ -7,11 +7,12 @@ from typing import Any
 
 import libvirt
 
-from tests.chaos import built_moves, instances, moves, peripherals
+from tests.chaos import built_moves, instances, moves, peripherals, rescue_views, rescues
 from tests.chaos.stage import Case, Stage
 from tests.chaos.views import Views, attached, differences, gone, select_all
 from tests.guests import BOOT_TIMEOUT
 from worker.execution import Kind
+from worker.model.rescue.words import Mode
 from worker.model.update import Event
 from worker.persistence.schema import BLOCK_DEVICES, UPDATES
 from worker.rpc.methods import OPERATIONS
@@ -253,6 +254,41 @@ SCENES = (
         after=instances.away,
         differences=instances.differences,
         clear=instances.clear,
+    ),
+    *(
+        Scene(
+            name=f"rescue {what}",
+            method="rescue_instance",
+            prepare=partial(rescues.at_rest, running=running, speaks=image == rescues.SPEAKING),
+            arguments=partial(rescues.rescuing, image=image),
+            before=rescue_views.as_before,
+            after=partial(rescue_views.rescued, mode=mode),
+            differences=rescue_views.differences,
+            clear=rescues.clear,
+        )
+        for what, running, image, mode in (
+            ("a running guest", True, rescues.STABLE_USB, Mode.STABLE),
+            ("a stopped guest", False, rescues.STABLE_VIRTIO, Mode.STABLE),
+            ("a running guest the legacy way", True, rescues.LEGACY, Mode.LEGACY),
+            ("a guest that is asked to shut down", True, rescues.SPEAKING, Mode.STABLE),
+        )
+    ),
+    *(
+        Scene(
+            name=f"unrescue a guest that {what}",
+            method="unrescue_instance",
+            prepare=partial(rescues.in_rescue, running=running, speaks=speaks),
+            arguments=rescues.unrescuing,
+            before=rescue_views.rescued,
+            after=rescue_views.as_before,
+            differences=rescue_views.differences,
+            clear=rescues.clear,
+        )
+        for what, running, speaks in (
+            ("ran", True, False),
+            ("was stopped", False, False),
+            ("is asked to shut down", True, True),
+        )
     ),
     Scene(
         name="forget an adopted guest",

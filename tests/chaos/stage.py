@@ -38,7 +38,10 @@ class Case:
 
 @dataclass(kw_only=True)
 class Stage:
-    """Guests are used again from case to case, one that runs and one that is stopped."""
+    """Guests are used again from case to case, one that runs and one that is stopped.
+
+    ``kept`` are other cases that are used again, by what their scenes call them.
+    """
 
     uri: str
     folder: Path
@@ -52,6 +55,7 @@ class Stage:
     orders: Orders = field(init=False)
     engine: Engine = field(init=False)
     built: set[str] = field(default_factory=set)
+    kept: dict[str, Case] = field(default_factory=dict)
     _guests: dict[bool, Guest] = field(default_factory=dict)
     _renewed: int = 0
 
@@ -84,6 +88,7 @@ class Stage:
         self.close()
         remove_guests(self.uri, {*self.built, *(guest.uuid for guest in self._guests.values())})
         self.built.clear()
+        self.kept.clear()
         self._guests.clear()
         self._renewed += 1
         self.open()
