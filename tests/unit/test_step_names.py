@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_type_hints
 
+import pytest
+
 import worker
+from worker.errors import HypervisorUnavailable
 from worker.ports import Outside
 from worker.steps import LOOKS, OUTSIDE
 from worker.wiring.core import CHANGES_GUESTS
-from worker.wiring.waiting import NOT_WAITED_FOR, WAITED_FOR
+from worker.wiring.waiting import NOT_WAITED_FOR, OF_THIS_HOST, Waiting
 
 PORTS: dict[str, type[ABC]] = get_type_hints(Outside)
 
@@ -48,4 +51,22 @@ def test_what_is_said_of_a_call_is_said_of_one_that_there_is() -> None:
 
 
 def test_what_is_said_of_a_port_is_said_of_an_outside_one() -> None:
-    assert set(OUTSIDE) >= CHANGES_GUESTS | WAITED_FOR
+    assert set(OUTSIDE) >= CHANGES_GUESTS | OF_THIS_HOST
+
+
+@pytest.mark.parametrize("port", OUTSIDE)
+def test_what_is_away_is_asked_again_but_for_what_is_of_this_host(port: str) -> None:
+    answers = iter([HypervisorUnavailable("away"), None])
+
+    def call() -> bool:
+        error = next(answers)
+        if error is not None:
+            raise error
+        return True
+
+    waiting = Waiting(lambda: 60.0, rest=lambda _seconds: None)
+    if port in OF_THIS_HOST:
+        with pytest.raises(HypervisorUnavailable):
+            waiting.call(f"{port}.call", call)
+    else:
+        assert waiting.call(f"{port}.call", call)

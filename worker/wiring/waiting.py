@@ -18,22 +18,8 @@ ResultT = TypeVar("ResultT")
 
 AWAY = (HypervisorUnavailable, ImagesUnavailable, VolumeServiceUnavailable)
 
-WAITED_FOR = frozenset(
-    {
-        "guests",
-        "disks",
-        "guest_peripherals",
-        "insides",
-        "machines",
-        "power",
-        "definitions",
-        "autostart",
-        "images",
-        "volumes",
-        "attachments",
-    }
-)
-"""What may come back by itself. The pool's own folder does not: a full disk stays full."""
+OF_THIS_HOST = frozenset({"host_files", "local_disks", "config_drives", "pool", "connector"})
+"""The ports behind which nothing comes back by itself: a full disk stays full."""
 
 NOT_WAITED_FOR = frozenset({"volumes.begin_detaching", "volumes.roll_detaching", "power.ask_off"})
 """What only spares others a surprise, a detach goes on without it; and what is asked once."""
@@ -63,7 +49,7 @@ class Waiting:
             return call()
         except AWAY:
             patience = self._seconds()
-            if patience <= 0 or name in NOT_WAITED_FOR or port_of(name) not in WAITED_FOR:
+            if patience <= 0 or name in NOT_WAITED_FOR or port_of(name) in OF_THIS_HOST:
                 raise
         return self._again(call, patience)
 
