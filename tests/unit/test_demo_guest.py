@@ -27,6 +27,19 @@ def test_the_newest_whole_report_counts(tmp_path: Path) -> None:
     assert GuestConsole(log).disks() == {"vdb": GuestReport(device="vdb", size=1024, serial="s")}
 
 
+def test_a_report_tells_where_a_disk_is_and_what_was_booted(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    where = b'"serial": "s", "path": "pci0000:00/virtio0"'
+    told = _line(1, "vda").replace(b'"serial": "s"', where)
+    log.write_bytes(told.replace(b"}}\r\n", b'}, "command_line": "quiet medium=root"}\r\n'))
+
+    report = GuestConsole(log).last()
+
+    assert report is not None
+    assert report.disks["vda"].path == "pci0000:00/virtio0"
+    assert report.command_line == "quiet medium=root"
+
+
 def test_a_report_tells_of_interfaces_too(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(_line(1, "vda"))

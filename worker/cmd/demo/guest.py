@@ -30,7 +30,8 @@ class GuestReport:
     """A disk as the guest sees it.
 
     The size is in bytes. The serial is empty where the guest sees none; of a virtio disk's it sees
-    the first 20 characters. Vendor and model are what the device says of itself.
+    the first 20 characters. Vendor and model are what the device says of itself. The path is the
+    one of sysfs: each bus from the root's to the disk's, and the address on it.
     """
 
     device: str
@@ -38,19 +39,22 @@ class GuestReport:
     serial: str
     vendor: str = ""
     model: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleReport:
     """All that the guest sees at one moment, ``uptime`` seconds after it booted.
 
-    Disks and interfaces by the guest's names for them; of an interface it tells the MAC.
+    Disks and interfaces by the guest's names for them; of an interface it tells the MAC. The
+    command line is its kernel's, and so tells what it was booted from.
     """
 
     sequence: int
     uptime: float
     disks: Mapping[str, GuestReport]
     interfaces: Mapping[str, str]
+    command_line: str = ""
 
 
 class GuestSilent(Exception):
@@ -136,12 +140,17 @@ def _parse(line: bytes) -> ConsoleReport | None:
                 serial=disk["serial"],
                 vendor=disk.get("vendor", ""),
                 model=disk.get("model", ""),
+                path=disk.get("path", ""),
             )
             for name, disk in told["disks"].items()
         }
         interfaces = {name: str(mac) for name, mac in told["interfaces"].items()}
         return ConsoleReport(
-            sequence=told["sequence"], uptime=told["uptime"], disks=disks, interfaces=interfaces
+            sequence=told["sequence"],
+            uptime=told["uptime"],
+            disks=disks,
+            interfaces=interfaces,
+            command_line=told.get("command_line", ""),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -21,13 +21,15 @@ _CLOUD_MODULES = (
     "virtio_scsi",
     "virtio_net",
     "sd_mod",
+    "sr_mod",
+    "ata_piix",
     "evdev",
     "button",
 )
 # Debian's cloud kernel leaves out what no cloud has; the full one has these buses too.
 _MODULES = {
     "cloud-amd64": _CLOUD_MODULES,
-    "amd64": (*_CLOUD_MODULES, "ahci", "ata_piix", "sr_mod", "xhci_pci", "usb_storage"),
+    "amd64": (*_CLOUD_MODULES, "ahci", "xhci_pci", "usb_storage"),
 }
 _TIMEOUT = 300.0
 _LAST_LINES = 3
@@ -57,7 +59,7 @@ class KernelPackage:
 def build_guest_image(cache: Path, flavour: str = "cloud-amd64") -> GuestImage:
     """Return the guest's image from ``cache``, built there first if it is missing.
 
-    The flavour is Debian's: ``cloud-amd64`` (small; virtio and scsi) or ``amd64`` (with SATA, IDE
+    The flavour is Debian's: ``cloud-amd64`` (small; virtio, scsi, IDE) or ``amd64`` (with SATA
     and USB). Packages are downloaded with apt, not installed. What is in the cache is used as it
     is, without a look at apt, until the guest's own files change; delete it for a newer kernel.
     Builders may run side by side. Raises ``GuestImageUnavailable``.

@@ -21,6 +21,9 @@ while read -r module; do
     insmod "/modules/$module"
 done </modules/order
 acpid -c /etc/acpi -l /dev/null -p /acpid.pid
+# Which kernel this is: whoever wrote the line can tell the media apart.
+read -r line </proc/cmdline
+line=${line//[\\\"]/}
 
 look() {
     seen=
@@ -58,13 +61,23 @@ maker_of() {
     vendor=${vendor//[\\\"]/} model=${model//[\\\"]/}
 }
 
+# Which bus it is on, and where: ends in 0000:01:00.0/virtio0, or in target0:0:0/0:0:0:3.
+path_of() {
+    path=
+    cd -P "$1" 2>/dev/null && path=${PWD#/sys/devices/}
+    cd /
+    path=${path%%/block/*}
+}
+
 describe() {
     disks= comma=
     for entry in $seen; do
         name=${entry%%:*} size=${entry#*:}
         serial_of "/sys/block/$name"
         maker_of "/sys/block/$name"
+        path_of "/sys/block/$name"
         said="\"serial\": \"$serial\", \"vendor\": \"$vendor\", \"model\": \"$model\""
+        said="$said, \"path\": \"$path\""
         disks="$disks$comma\"$name\": {\"size\": $((${size%%:*} * 512)), $said}"
         comma=", "
     done
@@ -86,7 +99,7 @@ while :; do
     if [ $rest -eq 0 ]; then
         read -r uptime idle </proc/uptime
         sequence=$((sequence + 1)) rest=10
-        news="\"disks\": {$disks}, \"interfaces\": {$interfaces}"
+        news="\"disks\": {$disks}, \"interfaces\": {$interfaces}, \"command_line\": \"$line\""
         echo "BLOCKWORKER-SEES {\"sequence\": $sequence, \"uptime\": $uptime, $news}"
     fi
     rest=$((rest - 1))
