@@ -292,6 +292,9 @@ class FakeInstances(Instances):
     def list(self) -> tuple[Instance, ...]:
         return tuple(sorted(self.world.seen().instances.values(), key=lambda found: found.name))
 
+    def in_rescue(self) -> tuple[Instance, ...]:
+        return tuple(found for found in self.list() if found.rescue is not None)
+
     def insert(
         self,
         instance: Instance,

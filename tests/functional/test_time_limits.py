@@ -4,9 +4,11 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from tests.functional.builders import put_image
 from tests.functional.rigs import MakeRig
 from tests.guests import GuestMaker
 from tests.outages import Hold, Side
@@ -115,3 +117,21 @@ def test_a_reservation_that_nobody_came_for_is_released(
     assert rig.call("list_block_devices", instance_uuid=guest.uuid) == []
     asked = rig.call("list_operations", instance_uuid=guest.uuid)
     assert [operation["method"] for operation in asked] == ["release_lapsed_reservation"]
+
+
+def test_a_rescue_that_lasts_too_long_is_ended_and_the_guest_is_as_it_was(
+    make_rig: MakeRig, make_guest: GuestMaker, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.write_bytes(b"\0" * MIB)
+    images = tmp_path / "images"
+    images.mkdir()
+    put_image(images, "rescue", empty, "raw", properties={"hw_rescue_bus": "virtio"})
+    rig = make_rig(rescue_timeout=0.5, hypervisor__shutdown_timeout=0.5, image__folder=str(images))
+    guest = make_guest(booted=False)
+    rig.call("adopt_instance", domain=guest.uuid)
+    rig.run("rescue_instance", instance_uuid=guest.uuid, rescue_image_ref="rescue")
+    told = rig.wait_for_event("instance.unrescue.end")["payload"]
+    assert (told["instance_uuid"], told["vm_state"]) == (guest.uuid, "stopped")
+    assert rig.call("get_operation", operation_id=told["operation_id"])["own"]
+    assert not guest.runs

@@ -131,5 +131,6 @@ def test_what_says_that_it_may_change_is_asked_when_it_is_used() -> None:
         "operation_timeout",
         "outage_patience",
         "reservation_ttl",
+        "rescue_timeout",
         "interval",
     }

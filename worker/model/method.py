@@ -15,3 +15,4 @@ class Method(StrEnum):
     REPAIR_DRIFT = "repair_drift"
     RETURN_VOLUME = "return_volume"
     SYNC_POWER_STATE = "sync_power_state"
+    UNRESCUE_INSTANCE = "unrescue_instance"

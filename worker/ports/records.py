@@ -160,6 +160,10 @@ class Instances(ABC):
         """Return the instances of this host, by name."""
 
     @abstractmethod
+    def in_rescue(self) -> tuple[Instance, ...]:
+        """Return those that are in rescue, or on their way there or back."""
+
+    @abstractmethod
     def insert(
         self,
         instance: Instance,

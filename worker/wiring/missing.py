@@ -1,22 +1,18 @@
 """Finds volumes that were missing when their guest started, and sees whether they are back."""
 
-import logging
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from worker.errors import Unavailable
 from worker.model.block_device import BlockDevice
-from worker.model.instance import TaskState
+from worker.model.instance import TaskState, VmState
 from worker.model.method import Method
 from worker.model.operation import OperationState
 from worker.ports import Ports
 from worker.rpc.dispatch import Dispatcher
+from worker.wiring.sweep import Sweep
 
-LOG = logging.getLogger(__name__)
 
-
-class MissingVolumes:
+class MissingVolumes(Sweep):
     """Looks at the start, and now and then; one try at a time for each volume."""
 
     def __init__(
@@ -26,45 +22,32 @@ class MissingVolumes:
         interval: Callable[[], float],
     ) -> None:
         """``interval`` in seconds is asked before each pause."""
+        super().__init__("missing volumes")
         self._open_call = open_call
         self._dispatcher = dispatcher
         self._interval = interval
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="missing-volumes", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._stopping.set()
 
     def look(self) -> None:
         """Have each missing volume tried, in its instance's lane; raises Unavailable."""
         with self._open_call() as ports:
-            missing = [row for row in ports.devices.missing() if not _is_moving(row, ports)]
+            missing = [row for row in ports.devices.missing() if not _waits(row, ports)]
             wanted = [row for row in missing if not _on_its_way(row, ports)]
         for row in wanted:
             self._dispatcher.submit_own(
                 Method.RETURN_VOLUME, instance_uuid=row.instance, bdm_uuid=row.uuid
             )
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.look()
-            except Unavailable as error:
-                LOG.warning("missing volumes not looked at: error=%s", error)
-            except Exception:
-                LOG.exception("missing volumes not looked at")
-            self._stopping.wait(self._interval())
+    def pause(self) -> float:
+        """Return the seconds until the next look."""
+        return self._interval()
 
 
-def _is_moving(row: BlockDevice, ports: Ports) -> bool:
-    """Tell whether the row waits for an import, here or on another host, and for nothing else."""
+def _waits(row: BlockDevice, ports: Ports) -> bool:
+    """Tell whether the row waits for an import, here or on another host, or for an unrescue."""
     instance = ports.moves.find(row.instance)
-    return instance is None or instance.task_state in (TaskState.RELEASED, TaskState.IMPORTING)
+    if instance is None or instance.vm_state is VmState.RESCUED:
+        return True
+    return instance.task_state in (TaskState.RELEASED, TaskState.IMPORTING)
 
 
 def _on_its_way(row: BlockDevice, ports: Ports) -> bool:

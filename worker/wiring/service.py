@@ -25,6 +25,7 @@ from worker.steps import Watcher
 from worker.wiring.core import CALL_SECONDS, Core, SystemClock
 from worker.wiring.health import Ends, Health, note_drift
 from worker.wiring.holder import owner
+from worker.wiring.late_rescues import LateRescues
 from worker.wiring.missing import MissingVolumes
 from worker.wiring.places import socket_path
 from worker.wiring.reservations import Reservations
@@ -149,7 +150,8 @@ class Worker:
             core.dispatcher,
             lambda: self._conf.hypervisor.missing_volume_interval,
         )
-        for sweep in (reservations, missing):
+        late = LateRescues(core.open_call, core.dispatcher, lambda: self._conf.rescue_timeout)
+        for sweep in (reservations, missing, late):
             stack.callback(sweep.stop)
             sweep.start()
         stack.callback(self._leave, local, self._health)

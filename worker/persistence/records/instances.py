@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Select, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.errors import InstanceNotFound, InstanceTaken
@@ -28,6 +28,7 @@ from worker.ports import Instances
 
 _OF_HOST = select(TABLE).where(TABLE.c.host == bindparam("worker"), TABLE.c.deleted == 0)
 _GET = Query(_OF_HOST.where(TABLE.c.uuid == bindparam("which")))
+_IN_RESCUE = _OF_HOST.where(TABLE.c.rescue.is_not(None))
 _INSERT = insert(TABLE)
 _SAVE = update(TABLE).where(
     TABLE.c.uuid == bindparam("which"),
@@ -62,9 +63,11 @@ class SqlInstances(Instances):
 
     def list(self) -> tuple[Instance, ...]:
         """Return the instances of this host, by name."""
-        which = {"worker": self._unit.host}
-        rows = self._unit.read(lambda connection: connection.execute(_OF_HOST, which).all())
-        return tuple(sorted((instance_of(row) for row in rows), key=lambda one: one.name))
+        return tuple(sorted(self._all(_OF_HOST), key=lambda one: one.name))
+
+    def in_rescue(self) -> tuple[Instance, ...]:
+        """Return those that are in rescue, or on their way there or back."""
+        return self._all(_IN_RESCUE)
 
     def insert(
         self,
@@ -115,6 +118,11 @@ class SqlInstances(Instances):
         """Delete the row (softly), with the next commit; one that is gone is fine."""
         which = {"which": instance, "worker": self._unit.host, "at": self._unit.clock.now()}
         self._unit.append(partial(_remove, which))
+
+    def _all(self, query: Select[Any]) -> tuple[Instance, ...]:
+        which = {"worker": self._unit.host}
+        rows = self._unit.read(lambda connection: connection.execute(query, which).all())
+        return tuple(instance_of(row) for row in rows)
 
 
 def instance_values(instance: Instance, now: datetime) -> dict[str, Any]:
