@@ -126,6 +126,7 @@ class Trouble:
         self._orders = orders
         self._lock = threading.Lock()
         self._made: Counter[str | None] = Counter()
+        self._counting: Plan | None = None
 
     def over(self, operation: Operation) -> Watch:
         """Return the watch over the calls of that operation."""
@@ -146,10 +147,10 @@ class Trouble:
     def _counted(self, plan: Plan | None, operation: OperationId, name: str) -> list[Place]:
         """Return which place this is, by its name and as any call; none where nobody counts."""
         with self._lock:
-            if plan is None:
+            if plan != self._counting:
+                self._counting = plan
                 self._made.clear()
-                return []
-            if plan.operation not in {None, operation}:
+            if plan is None or plan.operation not in {None, operation}:
                 return []
             found = [Place(name=each, before=self._made[each]) for each in (name, None)]
             self._made.update((name, None))

@@ -87,6 +87,15 @@ def test_calls_of_another_operation_neither_count_nor_meet_with_trouble(tmp_path
     assert made(trouble.over(ASKED), "guests.describe") == ["error at guests.describe"]
 
 
+def test_new_orders_count_anew_with_no_call_in_between(tmp_path: Path) -> None:
+    orders, at = Orders(tmp_path), Place(name="guests.describe")
+    trouble, another = Trouble(orders), operation("stop_instance", number=2)
+    for asked in (ASKED, another):
+        orders.give(Plan(at=at, kind=Kind.ERROR_BEFORE, operation=asked.id))
+        assert made(trouble.over(asked), "guests.describe") == ["error at guests.describe"]
+        orders.withdraw()
+
+
 def test_a_place_without_a_name_is_the_n_th_call_of_all_operations(tmp_path: Path) -> None:
     orders = Orders(tmp_path)
     orders.give(Plan(at=Place(before=1), kind=Kind.ERROR_BEFORE))
