@@ -7,13 +7,16 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.bench import aliases, backlog, bare, cycles, idle_bus, instances, real_guest
+from tests.bench import aliases, backlog, bare, cycles, idle_bus, instances, real_guest, rescue
 from tests.bench.figures import Figure
 from tests.services_rabbitmq import private_rabbitmq
 from worker.cmd.output import table
 from worker.rpc.bus import BusSettings
 
 COLUMNS = ("what", "p50", "p99", "unit", "samples", "asked", "reached")
+
+RESCUES = 30
+"""Cycles of it at most: one takes seconds, and ends two guests."""
 
 Part = Callable[[argparse.Namespace], list[Figure]]
 
@@ -43,6 +46,7 @@ def _instances(arguments: argparse.Namespace) -> list[Figure]:
 PARTS: Mapping[str, Part] = {
     "idle_bus": lambda _arguments: idle_bus.measure(seconds=5),
     "real_guest": lambda arguments: real_guest.measure(arguments.cycles),
+    "rescue": lambda arguments: rescue.measure(min(arguments.cycles, RESCUES)),
     "rabbitmq": _rabbitmq,
     "backlog": _backlog,
     "instances": _instances,

@@ -155,6 +155,7 @@ def test_an_operation_is_shown_with_its_steps() -> None:
     assert (first["number"], first["name"]) == (1, "attachments.find")
     assert (first["outcome"], first["fault"]["code"]) == ("failed", "volume_service.unavailable")
     assert found["started_at"] < first["started_at"] < found["ended_at"]
+    assert found["seconds_without_guest"] is None
 
 
 def test_an_operation_that_waits_has_no_times_and_no_fault(ports: Ports) -> None:

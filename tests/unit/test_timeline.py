@@ -37,3 +37,8 @@ def test_the_shortest_and_the_unended_step_have_a_mark() -> None:
 def test_a_failed_step_says_its_code() -> None:
     failed = step(1, 0, 0.0, outcome="failed", fault={"code": "hypervisor.unavailable"})
     assert "hypervisor.unavailable" in timeline([failed])
+
+
+def test_a_time_without_a_guest_stands_below_the_steps() -> None:
+    assert timeline([step(1, 0, 1.0)], 1.25).endswith("\n\nwithout a running guest: 1.250 s")
+    assert "without" not in timeline([step(1, 0, 1.0)])

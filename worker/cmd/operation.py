@@ -51,11 +51,11 @@ def show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_fields(found, as_json=True)
         return asking.DONE
-    steps = found.pop("steps")
+    steps, off = found.pop("steps"), found.pop("seconds_without_guest", None)
     print_fields(found, as_json=False)
     if steps:
         print()
-        print(timeline(steps))
+        print(timeline(steps, off))
     return asking.DONE
 
 
@@ -81,10 +81,10 @@ def _print_end(found: Mapping[str, Any], message: str, *, as_json: bool) -> None
     print(f"operation {found['operation_id']} ({found['method']}) {found['state']}: {message}")
 
 
-def timeline(steps: Sequence[Mapping[str, Any]]) -> str:
+def timeline(steps: Sequence[Mapping[str, Any]], off: float | None = None) -> str:
     """Lay the steps out from the begin of the first, each with a bar where and as long as it ran.
 
-    A pause between two, or a death, shows as a gap.
+    A pause between two, or a death, shows as a gap. ``off`` is for how many seconds no guest ran.
     """
     spans = [_span(step) for step in steps]
     first = spans[0][0]
@@ -101,7 +101,8 @@ def timeline(steps: Sequence[Mapping[str, Any]]) -> str:
         }
         for step, (begin, end) in zip(steps, spans, strict=True)
     ]
-    return table(rows, ("number", "attempt", "name", "at_ms", "ms", "outcome", "time"))
+    laid = table(rows, ("number", "attempt", "name", "at_ms", "ms", "outcome", "time"))
+    return laid if off is None else f"{laid}\n\nwithout a running guest: {off:.3f} s"
 
 
 def _span(step: Mapping[str, Any]) -> tuple[float, float]:

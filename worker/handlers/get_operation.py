@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from worker.model.downtime import seconds_without_guest
 from worker.model.ids import OperationId
 from worker.ports import Ports
 
@@ -15,5 +16,6 @@ class GetOperation:
 
 
 def get_operation(request: GetOperation, ports: Ports) -> dict[str, Any]:
-    """Return the operation with its steps."""
-    return ports.operations.get(request.operation_id).public()
+    """Return the operation with its steps, and how long it left its guest off between two."""
+    found = ports.operations.get(request.operation_id)
+    return found.public() | {"seconds_without_guest": seconds_without_guest(found.steps)}
