@@ -77,6 +77,7 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
     return Ports(
         host="host-1",
         max_disk_devices=-1,
+        rescue=world.settings,
         guests=FakeGuests(world),
         disks=FakeGuestDisks(world),
         guest_peripherals=FakeGuestPeripherals(world),

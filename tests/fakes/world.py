@@ -32,6 +32,7 @@ from worker.model.moving.beside import Beside
 from worker.model.operation import Operation, Step
 from worker.model.peripheral import Peripheral
 from worker.model.places.address import Address, DriveAddress, PciAddress, UsbAddress
+from worker.model.rescue.words import RescueSettings
 from worker.model.specification import LocalDisk
 from worker.model.update import Update
 from worker.model.volume import Attachment, Volume
@@ -59,11 +60,10 @@ class FakeGuest:
     """A domain: disks and peripherals by alias, in the running guest and in the persistent XML.
 
     ``ghosts`` are the aliases of disks that the guest has and its hypervisor denies, with those of
-    peripherals beside them. ``asked``
-    counts how often it was asked to power itself off, which a ``deaf`` one does not do. ``empty``
-    is its layout without disks, for one that was defined by us. ``beside`` are the other files that
-    it names; ``kept`` is what its hypervisor keeps of it beside its text. ``kind`` is what it runs
-    on.
+    peripherals beside them. ``asked`` counts how often it was asked to power itself off, which a
+    ``deaf`` one does not do; a ``slow`` one is ``leaving`` until it is waited for. ``empty`` is its
+    layout without disks, for one that was defined by us. ``beside`` are the other files that it
+    names; ``kept`` is what its hypervisor keeps of it beside its text. ``kind`` is what it runs on.
     """
 
     name: str
@@ -77,6 +77,8 @@ class FakeGuest:
     doubted: bool = field(default=False, compare=False)
     busy: bool = False
     deaf: bool = False
+    slow: bool = False
+    leaving: bool = False
     transient: bool = False
     autostart: bool = False
     kind: str = "qemu"
@@ -140,6 +142,7 @@ class World:
     harm: list[str] = field(default_factory=list, compare=False)
     found_by_facts: list[DeviceKind] = field(default_factory=list, compare=False)
     now: datetime = field(default=datetime(2026, 1, 1, tzinfo=UTC), compare=False)
+    settings: RescueSettings = field(default_factory=RescueSettings, compare=False)
 
     def append(self, write: "Write") -> None:
         """Keep the write of a row for the next commit; reads see it before."""

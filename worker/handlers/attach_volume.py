@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from worker.errors import (
+    AddressTaken,
     DatabaseUnavailable,
     DeviceWrongState,
     LeftBehind,
@@ -16,11 +17,14 @@ from worker.handlers.parts.attachment_of import (
 )
 from worker.handlers.parts.config_drive import renew_after
 from worker.handlers.parts.find_device import check_place, take_back
-from worker.handlers.parts.instance_here import instance_here
+from worker.handlers.parts.in_rescue import keep_in_rescue
+from worker.handlers.parts.instance_here import changeable_instance
 from worker.handlers.parts.reach_volume import let_go
 from worker.model.block_device import ATTACH_BEGUN, BlockDevice, DeviceStatus
 from worker.model.disk import disk_of
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
+from worker.model.instance import Instance
+from worker.model.rescue.meanwhile import is_in_the_way
 from worker.model.volume import Attachment, AttachmentStatus
 from worker.ports import Ports
 from worker.undo import Undo
@@ -37,13 +41,14 @@ class AttachVolume:
 
 def attach_volume(request: AttachVolume, ports: Ports) -> BlockDevice:
     """Make the volume visible in the instance, or leave no trace, the reservation included."""
-    device = _reserved(request, ports)
+    instance = changeable_instance(request.instance_uuid, ports)
+    device = _reserved(request, instance, ports)
     if device.status is DeviceStatus.ATTACHED:
         return device
     if device.status not in ATTACH_BEGUN:
         device = ports.devices.move(device, DeviceStatus.ATTACHING)
     try:
-        return _attach(request, device, ports)
+        return _attach(request, instance, device, ports)
     except DatabaseUnavailable:
         raise
     except LeftBehind:
@@ -56,8 +61,7 @@ def attach_volume(request: AttachVolume, ports: Ports) -> BlockDevice:
         raise
 
 
-def _reserved(request: AttachVolume, ports: Ports) -> BlockDevice:
-    instance_here(request.instance_uuid, ports)
+def _reserved(request: AttachVolume, instance: Instance, ports: Ports) -> BlockDevice:
     device = ports.devices.get(request.bdm_uuid)
     if device.local:
         message = f"block device {device.uuid} is a local disk; reserve one for a volume"
@@ -68,10 +72,15 @@ def _reserved(request: AttachVolume, ports: Ports) -> BlockDevice:
     if device.deleted:
         message = f"block device {device.uuid} was released or removed; reserve anew"
         raise DeviceWrongState(message)
+    if device.status is DeviceStatus.RESERVED and is_in_the_way(device, instance.rescue):
+        message = f"the rescue has the place of {device.device_name}; reserve anew, or unrescue"
+        raise AddressTaken(message)
     return device
 
 
-def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDevice:
+def _attach(
+    request: AttachVolume, instance: Instance, device: BlockDevice, ports: Ports
+) -> BlockDevice:
     with Undo(ports.progress) as undo:
         undo.earlier("connector.connect", let_go, device, ports)
         undo.earlier("disks.attach", take_back, device, ports)
@@ -106,6 +115,7 @@ def _attach(request: AttachVolume, device: BlockDevice, ports: Ports) -> BlockDe
 
         device = replace(device, status=DeviceStatus.ATTACHED)
         ports.devices.save(device)
+        keep_in_rescue(instance, device, ports)
         renew_after(device, ports)
         return device
 

@@ -22,11 +22,13 @@ from worker.handlers.parts.find_device import (
     make_own,
     persistent_disk,
 )
-from worker.handlers.parts.instance_here import instance_here
+from worker.handlers.parts.instance_here import changeable_instance
 from worker.model.block_device import DETACH_BEGUN, BlockDevice, DeviceStatus
 from worker.model.guest import Guest
 from worker.model.identity.lookup import Found
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
+from worker.model.instance import Instance
+from worker.model.rescue.meanwhile import keeps
 from worker.ports import Ports
 from worker.undo import Undo
 
@@ -67,13 +69,13 @@ def detach_volume(request: DetachVolume, ports: Ports) -> BlockDevice:
     A device that is gone already is a success. A guest that refuses leaves all as it was. One
     that bears no alias of ours is found by two facts that agree, or refused before all else.
     """
-    instance_here(request.instance_uuid, ports)
+    instance = changeable_instance(request.instance_uuid, ports)
     device = _meant(request, ports)
     if device.deleted:
         return device
     _check_state(device)
     _check_attachment(request, device)
-    seen = None if device.status in DETACH_BEGUN else _look_at_guest(device, ports)
+    seen = None if device.status in DETACH_BEGUN else _look_at_guest(device, instance, ports)
     try:
         _detach(request, device, seen, ports)
     except DatabaseUnavailable:
@@ -188,15 +190,17 @@ def _unplug_once_more(device: BlockDevice, ports: Ports) -> None:
         ports.disks.unplug(device.instance, alias)
 
 
-def _look_at_guest(device: BlockDevice, ports: Ports) -> _Seen:
+def _look_at_guest(device: BlockDevice, instance: Instance, ports: Ports) -> _Seen:
     """Refuse what is another's disk; doubt a running guest that is said not to have its own.
 
     Its QEMU may have it all the same, and then nothing else would take it out. A guest that let go
-    after it had refused is no such case: that detach is the worker's own.
+    after it had refused is no such case: that detach is the worker's own. Nor is one in a rescue
+    that leaves the disk out.
     """
     guest = guest_of(device.instance, ports)
     seen = _see(device, guest, ports)
-    denied = guest is not None and guest.live is not None and seen.alias is None
+    runs = guest is not None and guest.live is not None
+    denied = runs and seen.alias is None and keeps(instance.rescue, device.target)
     asked = ports.progress.operation
     if denied and device.status is DeviceStatus.ATTACHED and asked is not None and not asked.own:
         ports.insides.doubt(device.instance)

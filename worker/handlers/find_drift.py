@@ -11,7 +11,8 @@ from worker.errors import (
     VolumeNotFound,
     WorkerError,
 )
-from worker.handlers.parts.find_device import former_alias, guest_of, note
+from worker.handlers.parts.config_drive import rowless_aliases
+from worker.handlers.parts.find_device import former_alias, guest_and_rescue, note
 from worker.handlers.parts.local_file import files_of
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection, ConnectionRecord
@@ -20,6 +21,7 @@ from worker.model.guest import Guest, InnerDisk
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId
 from worker.model.method import Method
 from worker.model.operation import OperationState, kept_by_guest
+from worker.model.rescue.words import Rescue, rescue_alias
 from worker.model.volume import Attachment, Volume
 from worker.ports import Ports
 
@@ -72,10 +74,10 @@ def look(instance: InstanceId, ports: Ports, *, qemu: bool) -> Views:
     What changes while it is being read counts as being worked on.
     """
     rows, before = ports.devices.of_instance(instance), _operations(instance, ports, AT_WORK)
-    guest = guest_of(instance, ports)
+    guest, rescue = guest_and_rescue(instance, ports)
     every = ports.connections.list()
     records = {record.device: record for record in every if record.instance == instance}
-    inner = _inner(guest, ports, qemu=qemu)
+    inner = _inner(guest, rescue, ports, qemu=qemu)
     attachments = _attachments(instance, rows, ports)
     named = [ports.devices.bearing(instance, alias) for alias in _aliases(guest, inner)]
     named += [ports.devices.look(device) for device in records]
@@ -104,15 +106,22 @@ def look(instance: InstanceId, ports: Ports, *, qemu: bool) -> Views:
         | _changed(instance, rows, ports),
         stuck=_operations(instance, ports, (OperationState.STUCK,)),
         refused=frozenset(row.uuid for row in rows if _was_refused(row, ports)),
+        rescue=rescue,
+        rowless=rowless_aliases(instance, ports),
     )
 
 
-def _inner(guest: Guest | None, ports: Ports, *, qemu: bool) -> tuple[InnerDisk, ...] | None:
+def _inner(
+    guest: Guest | None, rescue: Rescue | None, ports: Ports, *, qemu: bool
+) -> tuple[InnerDisk, ...] | None:
     """Ask QEMU itself, where that is wanted or the hypervisor died under the guest."""
     if guest is None or guest.live is None:
         return None
     asked = qemu or ports.insides.in_doubt(guest.instance)
-    return ports.insides.disks(guest.instance) if asked else None
+    if not asked:
+        return None
+    own = None if rescue is None else rescue_alias(guest.instance)
+    return tuple(disk for disk in ports.insides.disks(guest.instance) if disk.alias != own)
 
 
 def _wanted(request: FindDrift, ports: Ports) -> tuple[InstanceId, ...]:

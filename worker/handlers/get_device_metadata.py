@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.errors import DeviceAmbiguous
-from worker.handlers.parts.find_device import guest_of, looked_up
+from worker.handlers.parts.find_device import guest_and_rescue, looked_up
 from worker.model.block_device import BlockDevice
 from worker.model.device_metadata import device_metadata, tagged
 from worker.model.guest import Guest
 from worker.model.identity.lookup import Doubt, Found, Why
 from worker.model.ids import BlockDeviceId, InstanceId
 from worker.model.places.address import Address
+from worker.model.rescue.meanwhile import leaves_alone, rows_in
 from worker.ports import Ports
 
 
@@ -23,10 +24,17 @@ class GetDeviceMetadata:
 
 
 def get_device_metadata(request: GetDeviceMetadata, ports: Ports) -> list[dict[str, Any]]:
-    """Return the tagged disks, by the layout of the running guest."""
-    instance = ports.instances.get(request.instance_uuid)
-    rows, guest = ports.devices.of_instance(instance.uuid), guest_of(instance.uuid, ports)
-    return device_metadata(rows, {} if guest is None else _shown(rows, guest, ports))
+    """Return the tagged disks, by the layout of the running guest.
+
+    In rescue those that the guest has, where it has them.
+    """
+    uuid = ports.instances.get(request.instance_uuid).uuid
+    rows, (guest, rescue) = ports.devices.of_instance(uuid), guest_and_rescue(uuid, ports)
+    shown = {} if guest is None else _shown(rows, guest, ports)
+    if rescue is None:
+        return device_metadata(rows, shown)
+    unmoved = {row.uuid for row in rows if leaves_alone(rescue, row.target)}
+    return device_metadata(rows_in(rescue, rows), {row: shown[row] for row in unmoved & set(shown)})
 
 
 def _shown(

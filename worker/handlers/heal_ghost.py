@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from worker.errors import DatabaseUnavailable, GuestBusy, HypervisorRefused
+from worker.handlers.parts.instance_here import check_changeable
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.identity.lookup import disk_by_alias
 from worker.model.ids import InstanceId
@@ -24,6 +25,7 @@ def heal_ghost(request: HealGhost, ports: Ports) -> BlockDevice | None:
     One whose row says attached is adopted: the guest keeps what it uses, a detach finds it in
     QEMU, and from the next cold start the hypervisor has it again.
     """
+    check_changeable(ports.instances.get(request.instance_uuid), ports)
     row = ports.devices.bearing(request.instance_uuid, request.alias)
     if not ports.progress.reached("insides.remove"):
         if request.alias not in ghosts_of(request.instance_uuid, ports):

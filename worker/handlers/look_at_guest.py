@@ -19,6 +19,7 @@ from worker.handlers.heal_ghost import HealGhost, ghosts_of
 from worker.handlers.migrate_aliases import MigrateAliases, look_for_aliases
 from worker.handlers.parts.find_device import guest_of, looked_up
 from worker.handlers.parts.find_peripheral import see
+from worker.handlers.parts.instance_here import is_changeable
 from worker.handlers.resume_instance import ResumeInstance
 from worker.handlers.sync_power_state import FOLLOWED, SyncPowerState
 from worker.model.block_device import BlockDevice, DeviceStatus
@@ -29,6 +30,7 @@ from worker.model.instance import Instance, TaskState, VmState
 from worker.model.method import Method
 from worker.model.operation import UNSETTLED, kept_by_guest
 from worker.model.peripheral import Peripheral, PeripheralKind
+from worker.model.rescue.meanwhile import keeps
 from worker.ports import Ports
 
 LOG = logging.getLogger(__name__)
@@ -68,9 +70,16 @@ def look_at_guest(
     # What is brought back is looked at again, for its start is an event.
     resumed = ResumeInstance(instance_uuid=instance) in power
     again = DatabaseUnavailable if resumed else Unavailable
-    disks = _apart(partial(_disks_let_go, found, guest, ports), again)
-    peripherals = _apart(partial(_peripherals_let_go, found, guest, ports), again)
-    return aliases + power + (disks or ()) + (peripherals or ())
+    devices = _devices_let_go(found, guest, ports, again) if is_changeable(found, ports) else ()
+    return aliases + power + devices
+
+
+def _devices_let_go(
+    instance: Instance, guest: Guest | None, ports: Ports, again: type[Unavailable]
+) -> tuple[OwnRequest, ...]:
+    disks = _apart(partial(_disks_let_go, instance, guest, ports), again)
+    peripherals = _apart(partial(_peripherals_let_go, instance, guest, ports), again)
+    return (disks or ()) + (peripherals or ())
 
 
 def _apart(
@@ -98,12 +107,16 @@ def _aliases(instance: Instance, guest: Guest, ports: Ports) -> tuple[OwnRequest
 
 
 def _power(instance: Instance, guest: Guest | None, *, resume: bool) -> tuple[OwnRequest, ...]:
-    if not _changed(instance, guest):
-        return ()
-    ran = resume and instance.vm_state is VmState.ACTIVE
+    ran = resume and (instance.vm_state is VmState.ACTIVE or _was_in_rescue(instance))
     if ran and guest is not None and guest.live is None:
         return (ResumeInstance(instance_uuid=instance.uuid),)
+    if not _changed(instance, guest):
+        return ()
     return (SyncPowerState(instance_uuid=instance.uuid),)
+
+
+def _was_in_rescue(instance: Instance) -> bool:
+    return instance.vm_state is VmState.RESCUED and instance.rescue is not None
 
 
 def _changed(instance: Instance, guest: Guest | None) -> bool:
@@ -114,8 +127,14 @@ def _changed(instance: Instance, guest: Guest | None) -> bool:
 def look_for_ghosts(instance: InstanceId, ports: Ports) -> tuple[OwnRequest, ...]:
     """Return what it takes to lay the ghosts of a guest in doubt; QEMU itself is asked.
 
-    An alias that looks like ours is no proof: a row of the instance must have given it.
+    An alias that looks like ours is no proof: a row of the instance must have given it. In a rescue
+    in which no device may change they are left to its end, for they end with QEMU.
     """
+    try:
+        if not is_changeable(ports.instances.get(instance), ports):
+            return ()
+    except InstanceNotFound:
+        return ()
     return tuple(
         HealGhost(instance_uuid=instance, alias=alias)
         for alias in ghosts_of(instance, ports)
@@ -136,6 +155,7 @@ def _let_go(instance: Instance, guest: Guest | None, ports: Ports) -> tuple[Bloc
         row
         for row in ports.devices.of_instance(instance.uuid)
         if row.status is DeviceStatus.ATTACHED
+        and keeps(instance.rescue, row.target)
         and disk_by_alias(live, row.alias) is None
         and kept_by_guest(ports.operations.last_for(row.uuid, Method.DETACH_VOLUME))
         and not _kept(row, guest, ports)

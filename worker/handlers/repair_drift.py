@@ -1,6 +1,7 @@
 """Mend what differs between the views of one instance's disks, where that is safe."""
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from worker.errors import (
@@ -8,12 +9,14 @@ from worker.errors import (
     DatabaseUnavailable,
     GuestBusy,
     HypervisorRefused,
+    InstanceNotFound,
     LeftBehind,
     LocalDiskUnavailable,
     Unavailable,
     WorkerError,
 )
 from worker.handlers.find_drift import check_known, look
+from worker.handlers.parts.instance_here import check_changeable
 from worker.handlers.parts.mends import MENDS
 from worker.model.block_device import BlockDevice
 from worker.model.drift import Difference, DriftKind, Views, compare
@@ -54,12 +57,19 @@ def repair_drift(request: RepairDrift, ports: Ports) -> None:
     refused does not keep the others from being made; then LeftBehind names it.
     """
     check_known(request.instance_uuid, ports)
+    _check_changeable(request.instance_uuid, ports)
     course = _Course()
     left = _mend_all(request, course, ports)
     if ports.progress.past_commit_point:
         _tell(request, course, ports)
     if left:
         raise LeftBehind(_not_mended(left, course))
+
+
+def _check_changeable(instance: InstanceId, ports: Ports) -> None:
+    """What was left by an instance that is no more is mended all the same."""
+    with suppress(InstanceNotFound):
+        check_changeable(ports.instances.get(instance), ports)
 
 
 def _mend_all(request: RepairDrift, course: _Course, ports: Ports) -> list[Difference]:

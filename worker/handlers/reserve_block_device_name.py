@@ -14,15 +14,17 @@ from worker.errors import (
     VolumeAlreadyAttached,
     VolumeInUse,
 )
-from worker.handlers.parts.instance_here import instance_here
+from worker.handlers.parts.instance_here import changeable_instance
 from worker.model.block_device import BlockDevice, Bus, DeviceType
 from worker.model.guest import Guest
 from worker.model.identity.alias import alias_of
 from worker.model.identity.serials import serial_for_kind
 from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
+from worker.model.instance import Instance
 from worker.model.places import lun
 from worker.model.places.names import parse_bus
 from worker.model.places.placement import place
+from worker.model.rescue.meanwhile import with_places_taken
 from worker.model.tags import check_tag
 from worker.model.update import Event, Update
 from worker.model.volume import Volume, VolumeStatus
@@ -60,8 +62,9 @@ def reserve_block_device_name(request: ReserveBlockDeviceName, ports: Ports) -> 
     bus = parse_bus(request.disk_bus or _BUSES[kind])
     lun.check_bus(kind, bus)
     check_tag(request.tag)
-    instance_here(request.instance_uuid, ports).check_built()
-    device = _earlier(request, ports) or _new(request, bus, ports)
+    instance = changeable_instance(request.instance_uuid, ports)
+    instance.check_built()
+    device = _earlier(request, ports) or _new(request, bus, instance, ports)
     return device.public()
 
 
@@ -99,10 +102,12 @@ def _check_volume(volume: Volume, request: ReserveBlockDeviceName) -> None:
         raise VolumeInUse(message)
 
 
-def _new(request: ReserveBlockDeviceName, bus: Bus, ports: Ports) -> BlockDevice:
+def _new(
+    request: ReserveBlockDeviceName, bus: Bus, instance: Instance, ports: Ports
+) -> BlockDevice:
     """Reserve; a conflict may be with the same request, come twice at the same moment."""
     try:
-        return _reserve(request, bus, ports)
+        return _reserve(request, bus, instance, ports)
     except Conflict:
         earlier = _earlier(request, ports)
         if earlier is None:
@@ -110,11 +115,13 @@ def _new(request: ReserveBlockDeviceName, bus: Bus, ports: Ports) -> BlockDevice
         return earlier
 
 
-def _reserve(request: ReserveBlockDeviceName, bus: Bus, ports: Ports) -> BlockDevice:
+def _reserve(
+    request: ReserveBlockDeviceName, bus: Bus, instance: Instance, ports: Ports
+) -> BlockDevice:
     _check_free(request, ports.devices.of_instance(request.instance_uuid))
     volume = ports.volumes.show(request.volume_id)
     _check_volume(volume, request)
-    guest = ports.guests.describe(request.instance_uuid)
+    guest = with_places_taken(ports.guests.describe(instance.uuid), instance.rescue)
     for _ in range(RACES):
         device = _planned(request, bus, volume, guest, ports)
         with suppress(DeviceNameTaken, AddressTaken):

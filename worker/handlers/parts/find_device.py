@@ -35,6 +35,9 @@ from worker.model.identity.marking import MarkChange, marks_of
 from worker.model.identity.sought import sought_disk
 from worker.model.ids import InstanceId
 from worker.model.peripheral import DeviceRow
+from worker.model.rescue.meanwhile import as_rows_say
+from worker.model.rescue.plan import in_rescue
+from worker.model.rescue.words import Rescue
 from worker.model.source import HostVolume
 from worker.ports import Ports
 
@@ -88,11 +91,21 @@ def borne(found: Found) -> str:
 
 
 def guest_of(instance: InstanceId, ports: Ports) -> Guest | None:
-    """Return the guest; None where the hypervisor knows no such domain, yet or any more."""
+    """Return the guest; None where the hypervisor knows no such domain, yet or any more.
+
+    What a rescue does to the disks of a running guest is left out, for the rows know nothing of it.
+    """
+    return guest_and_rescue(instance, ports)[0]
+
+
+def guest_and_rescue(instance: InstanceId, ports: Ports) -> tuple[Guest | None, Rescue | None]:
+    """Return the guest as ``guest_of`` does, and the rescue in which it runs now."""
     try:
-        return ports.guests.describe(instance)
+        guest = ports.guests.describe(instance)
     except DomainNotFound:
-        return None
+        return None, None
+    rescue = _rescue(instance, ports) if in_rescue(guest) else None
+    return as_rows_say(guest, rescue), rescue
 
 
 def make_own(row: DeviceRow, found: Found | None, ports: Ports) -> None:
@@ -159,6 +172,13 @@ def former_alias(row: BlockDevice, ports: Ports) -> str | None:
         return None
     former = None if adoption is None else adoption.marks_of(row.uuid)
     return None if former is None else former.alias
+
+
+def _rescue(instance: InstanceId, ports: Ports) -> Rescue | None:
+    try:
+        return ports.instances.get(instance).rescue
+    except InstanceNotFound:
+        return None
 
 
 def source_of(row: BlockDevice, ports: Ports) -> str | None:

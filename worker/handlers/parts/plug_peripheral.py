@@ -5,13 +5,14 @@ from dataclasses import replace
 
 from worker.errors import AddressTaken, DatabaseUnavailable, DeviceWrongState, LeftBehind
 from worker.handlers.parts.find_peripheral import see
-from worker.handlers.parts.instance_here import instance_here
+from worker.handlers.parts.instance_here import changeable_instance
 from worker.model.block_device import DeviceStatus
 from worker.model.guest import Guest
 from worker.model.identity.alias import alias_of
 from worker.model.ids import InstanceId, PeripheralId
 from worker.model.peripheral import Peripheral, Plugged, row_made_by
 from worker.model.places.placement import place_peripheral
+from worker.model.rescue.meanwhile import with_places_taken
 from worker.model.specification import Interface
 from worker.ports import Ports
 from worker.undo import Undo
@@ -22,13 +23,15 @@ RACES = 20
 
 def plug_in(instance: InstanceId, what: Plugged, ports: Ports) -> Peripheral:
     """Make it visible in the instance, or leave no trace, its row included."""
-    instance_here(instance, ports).check_built()
+    found = changeable_instance(instance, ports)
+    found.check_built()
     uuid = _uuid(ports)
     row = ports.peripherals.look(uuid)
     if row is not None and row.status is DeviceStatus.ATTACHED:
         return row
     if row is None:
-        row = _added(uuid, what, ports.guests.describe(instance), ports)
+        guest = with_places_taken(ports.guests.describe(instance), found.rescue)
+        row = _added(uuid, what, guest, ports)
     elif row.deleted:
         message = f"{row.kind} {row.uuid} was removed before it was attached"
         raise DeviceWrongState(message)

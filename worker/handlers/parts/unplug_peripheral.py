@@ -14,7 +14,7 @@ from worker.errors import (
 )
 from worker.handlers.parts.find_device import guest_of, make_own
 from worker.handlers.parts.find_peripheral import see
-from worker.handlers.parts.instance_here import instance_here
+from worker.handlers.parts.instance_here import changeable_instance
 from worker.model.block_device import DETACH_BEGUN, DeviceStatus
 from worker.model.ids import InstanceId, PeripheralId
 from worker.model.peripheral import Peripheral
@@ -40,10 +40,10 @@ def meant_row(
     """Return the row that a request means.
 
     Raises InstanceNotFound and InstanceWrongState where the instance is not, or not wholly, this
-    host's; PeripheralNotFound, DeviceWrongState, and DeviceSuperseded where it is gone and another
-    row stands for the same.
+    host's; InstanceRescued, PeripheralNotFound, DeviceWrongState, and DeviceSuperseded where it is
+    gone and another row stands for the same.
     """
-    instance_here(instance, ports)
+    changeable_instance(instance, ports)
     row = None if uuid is None else ports.peripherals.look(uuid)
     if row is None:
         message = f"instance {instance} has no such interface or host device"

@@ -70,9 +70,9 @@ def _foreign_disks(views: Views) -> set[str]:
     for layout in (live_of(views), persistent_of(views)):
         for disk in () if layout is None else layout.disks:
             removed = [row for row in views.removed if row.alias == disk.alias]
-            ours = disk.alias in lives or disk in shown
+            ours = disk.alias in lives | views.rowless or disk in shown
             if not ours and not any(has_disk(row, layout, views) for row in removed):
                 found.add(disk.target)
-    known = lives | {row.alias for row in views.removed if is_ghost_of(row, views)}
+    known = lives | views.rowless | {row.alias for row in views.removed if is_ghost_of(row, views)}
     inner = {disk.alias for disk in views.inner or () if is_ghost(views, disk.alias)}
     return found | (inner - known)

@@ -4,21 +4,23 @@ from collections.abc import Iterator
 
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.drift.sight import (
+    in_another_file,
     in_its_place,
     in_live,
     in_persistent,
     is_ghost,
+    is_left_out,
     live_of,
     persistent_of,
     qemu_has,
     said_of,
-    shown_as,
     unlike,
 )
 from worker.model.drift.words import Difference, DriftKind, Mend, Views
 from worker.model.guest import GuestDevice, Layout
 from worker.model.identity.lookup import Doubt, Found, Why, disk_by_alias
 from worker.model.places.placement import HOT_PLUGGED
+from worker.model.rescue.meanwhile import leaves_alone
 from worker.model.volume import AttachmentStatus, VolumeStatus
 
 AWAY = "the volume could not be reached when the guest started; it is tried again by itself"
@@ -140,7 +142,7 @@ def _guest(row: BlockDevice, views: Views, outside: tuple[Difference, ...]) -> I
         )
         yield _difference(DriftKind.GHOST, row, views, Mend(why_not=why_not))
     mend, live = _plug(row, views, outside), views.guest.live
-    if not ghost:
+    if not ghost and not is_left_out(row, views):
         yield from _layout(row, views, DriftKind.LIVE_MISSING, mend)
     yield from _layout(row, views, DriftKind.PERSISTENT_MISSING, mend)
     shown = disk_by_alias(live, row.alias) is not None
@@ -208,34 +210,27 @@ def _plug(row: BlockDevice, views: Views, outside: tuple[Difference, ...]) -> Me
 
 def _why_not_plugged(row: BlockDevice, views: Views, outside: tuple[Difference, ...]) -> str | None:
     hopeless = next((other for other in outside if not other.safe), None)
-    live = live_of(views)
     if hopeless is not None:
         return f"{hopeless.kind} goes first: {hopeless.mend.why_not}"
     if is_ghost(views, row.alias):
         return "QEMU has the disk, which its hypervisor denies"
+    if not leaves_alone(views.rescue, row.target):
+        return "the rescue has the disk elsewhere, or not at all; unrescue the instance first"
     seen = [_seen(row, views, missing) for missing in DIFFERS]
     said = (_wrong(row, layout, found) for layout, found in seen if layout is not None)
-    wrong = next(filter(None, said), None) or _elsewhere(row, views)
+    wrong = next(filter(None, said), None) or in_another_file(row, views)
     if wrong is not None:
         return wrong
+    return _why_not_now(row, views)
+
+
+def _why_not_now(row: BlockDevice, views: Views) -> str | None:
     if row.uuid in views.refused:
         return "the guest gave it up after a detach that had failed; ask for the detach again"
-    lacks_live = live is not None and in_live(row, views) is None
+    lacks_live = live_of(views) is not None and in_live(row, views) is None
     if lacks_live and row.bus not in HOT_PLUGGED:
         return f"bus {row.bus} takes no disk while the instance runs; stop it first"
     return None
-
-
-def _elsewhere(row: BlockDevice, views: Views) -> str | None:
-    """What is plugged in must be what the guest wrote to last: an overlay may lie over the file."""
-    file = views.sources.get(row.uuid)
-    if not row.local:
-        return None
-    if file is None:
-        return "the disk was adopted, so nobody here knows its file; plug it in by hand"
-    sources = [device.facts.get("source") for device in shown_as(row, views)]
-    other = next((source for source in sources if source != file), None)
-    return None if other is None else f"the guest has the disk in {other}, not in {file}"
 
 
 def _difference(kind: DriftKind, row: BlockDevice, views: Views, mend: Mend) -> Difference:

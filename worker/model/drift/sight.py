@@ -17,6 +17,7 @@ from worker.model.identity.lookup import (
 )
 from worker.model.identity.serials import given_serial
 from worker.model.identity.sought import sought_disk
+from worker.model.rescue.meanwhile import keeps
 
 ABSENT = "absent"
 
@@ -39,6 +40,11 @@ def in_live(row: BlockDevice, views: Views) -> Found | Doubt | None:
 def in_persistent(row: BlockDevice, views: Views) -> Found | Doubt | None:
     """Return what the look-up says of the row's disk in the guest's next start."""
     return look_up(persistent_of(views), _sought(row, views))
+
+
+def is_left_out(row: BlockDevice, views: Views) -> bool:
+    """Tell whether the guest in rescue is without the row's disk, as it is meant to be."""
+    return not keeps(views.rescue, row.target) and in_live(row, views) is None
 
 
 def shown_as(row: BlockDevice, views: Views) -> tuple[GuestDevice, ...]:
@@ -112,6 +118,18 @@ def in_its_place(
         if others and (disk.target == row.target or same_place):
             return disk
     return None
+
+
+def in_another_file(row: BlockDevice, views: Views) -> str | None:
+    """What is plugged in must be what the guest wrote to last: an overlay may lie over the file."""
+    file = views.sources.get(row.uuid)
+    if not row.local:
+        return None
+    if file is None:
+        return "the disk was adopted, so nobody here knows its file; plug it in by hand"
+    sources = [device.facts.get("source") for device in shown_as(row, views)]
+    other = next((source for source in sources if source != file), None)
+    return None if other is None else f"the guest has the disk in {other}, not in {file}"
 
 
 def said_of(row: BlockDevice, views: Views) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from worker.model.connection import ConnectionRecord
 from worker.model.guest import Guest, InnerDisk
 from worker.model.identity.lookup import Found
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId
+from worker.model.rescue.words import Rescue
 from worker.model.volume import Attachment, Volume
 
 
@@ -112,7 +113,9 @@ class Views:
     those whose volume or file is not; of a local disk of other hands neither says anything.
     ``formers`` are the aliases that adopted disks had before; ``shared`` are rows whose volume
     another record of the host has too. ``at_work`` and ``stuck`` are rows by the operation that
-    has them; ``refused`` rows whose last detach the guest did not let end.
+    has them; ``refused`` rows whose last detach the guest did not let end. ``rescue`` is the one in
+    which the guest runs, of which its live layout shows nothing here; ``rowless`` are aliases of
+    disks that this worker gives an instance and has no row of.
     """
 
     instance: InstanceId
@@ -130,6 +133,8 @@ class Views:
     at_work: Mapping[BlockDeviceId, OperationId | None] = field(default_factory=dict)
     stuck: Mapping[BlockDeviceId, OperationId | None] = field(default_factory=dict)
     refused: frozenset[BlockDeviceId] = frozenset()
+    rescue: Rescue | None = None
+    rowless: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
