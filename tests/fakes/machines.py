@@ -129,11 +129,14 @@ class FakePower(Power):
         guest = self.world.guests.get(instance)
         if guest is not None and guest.running:
             guest.asked += 1
-            if not guest.deaf:
+            guest.leaving = not guest.deaf
+            if guest.leaving and not guest.slow:
                 self._off(guest)
 
     def wait_off(self, instance: InstanceId, seconds: float) -> bool:
         guest = self.world.guests.get(instance)
+        if guest is not None and guest.leaving:
+            self._off(guest)
         return guest is None or not guest.running
 
     def cut(self, instance: InstanceId) -> None:
@@ -144,6 +147,7 @@ class FakePower(Power):
     @staticmethod
     def _off(guest: FakeGuest) -> None:
         guest.vm_state = VmState.STOPPED
+        guest.leaving = False
         guest.live = {}
         guest.live_peripherals = {}
         guest.ghosts = set()

@@ -23,6 +23,7 @@ from tests.unit import (
     older_scenes,
     peripheral_scenes,
     power_scenes,
+    rescue_scenes,
     scenes,
 )
 from tests.unit.scenes import (
@@ -397,6 +398,95 @@ SCENES = {
         before=move_scenes.small_to_import,
         asked=move_scenes.import_asked(),
     ),
+    "rescue": Scene(
+        start=rescue_scenes.on,
+        before=rescue_scenes.on,
+        asked=rescue_scenes.asked(),
+    ),
+    "rescue with its power cut": Scene(
+        start=rescue_scenes.on,
+        before=rescue_scenes.on,
+        asked=rescue_scenes.asked(rescue_scenes.CDROM_IMAGE, clean_shutdown=False),
+    ),
+    "rescue an instance that is off": Scene(
+        start=rescue_scenes.off,
+        before=rescue_scenes.off,
+        asked=rescue_scenes.asked(),
+    ),
+    "rescue one that boots from a volume": Scene(
+        start=rescue_scenes.boots_from_volume,
+        before=rescue_scenes.boots_from_volume,
+        asked=rescue_scenes.asked(rescue_scenes.KERNEL_IMAGE),
+    ),
+    "rescue one that boots from a volume, on a host that was booted": Scene(
+        start=rescue_scenes.off_on_a_booted_host,
+        before=rescue_scenes.off_on_a_booted_host,
+        asked=rescue_scenes.asked(),
+        plain=rescue_scenes.restored,
+    ),
+    "rescue as it was before there were image properties": Scene(
+        start=rescue_scenes.boots_from_volume,
+        before=rescue_scenes.boots_from_volume,
+        asked=rescue_scenes.asked(rescue_scenes.PLAIN_IMAGE),
+    ),
+    "rescue with a password": Scene(
+        start=rescue_scenes.built,
+        before=rescue_scenes.built,
+        asked=rescue_scenes.asked(password=rescue_scenes.PASSWORD),
+    ),
+    "unrescue": Scene(
+        start=rescue_scenes.rescued,
+        before=rescue_scenes.rescued,
+        asked=rescue_scenes.back(),
+    ),
+    "unrescue with its power cut": Scene(
+        start=rescue_scenes.rescued,
+        before=rescue_scenes.rescued,
+        asked=rescue_scenes.back(clean_shutdown=False),
+    ),
+    "unrescue an instance that was off": Scene(
+        start=rescue_scenes.rescued_while_off,
+        before=rescue_scenes.rescued_while_off,
+        asked=rescue_scenes.back(),
+    ),
+    "unrescue one that boots from a volume": Scene(
+        start=rescue_scenes.rescued_from_volume,
+        before=rescue_scenes.rescued_from_volume,
+        asked=rescue_scenes.back(),
+    ),
+    "unrescue on a host that was booted in rescue": Scene(
+        start=rescue_scenes.rescued_before_the_boot,
+        before=rescue_scenes.rescued_before_the_boot,
+        asked=rescue_scenes.back(),
+        plain=rescue_scenes.restored,
+    ),
+    "unrescue one that had a password": Scene(
+        start=rescue_scenes.rescued_with_a_password,
+        before=rescue_scenes.rescued_with_a_password,
+        asked=rescue_scenes.back(),
+        without=rescue_scenes.without,
+    ),
+    "unrescue one whose rescue guest went off": Scene(
+        start=rescue_scenes.rescued_and_off,
+        before=rescue_scenes.rescued_and_off,
+        asked=rescue_scenes.back(),
+    ),
+    "unrescue one that other hands have started": Scene(
+        start=rescue_scenes.started_by_others,
+        before=rescue_scenes.started_by_others,
+        asked=rescue_scenes.back(),
+    ),
+    "bring back a guest that was in rescue": Scene(
+        start=rescue_scenes.rescued_before_the_boot,
+        before=rescue_scenes.rescued_before_the_boot,
+        asked=operation("resume_instance", instance_uuid=INSTANCE),
+        plain=rescue_scenes.restored,
+    ),
+    "destroy an instance in rescue": Scene(
+        start=rescue_scenes.rescued_with_a_password,
+        before=rescue_scenes.rescued_with_a_password,
+        asked=operation("destroy_instance", instance_uuid=INSTANCE),
+    ),
     "read what a guest is doing": Scene(
         start=paused_by_other_hands,
         before=paused_by_other_hands,
@@ -406,8 +496,12 @@ SCENES = {
 
 
 def without_ids(world: World) -> World:
-    """Return a copy in which attachments drawn at random compare equal."""
+    """Return a copy in which attachments drawn at random compare equal, and so do times."""
     plain = world.copy()
+    for found in list(plain.instances.values()):
+        if found.rescue is not None:
+            untimed = replace(found.rescue, since=None)
+            plain.instances[found.uuid] = replace(found, rescue=untimed)
     plain.attachments = {
         AttachmentId(f"of {held.volume} on {held.instance}"): replace(held, id=AttachmentId("x"))
         for held in plain.attachments.values()

@@ -8,7 +8,7 @@ import pytest
 from tests import fakes
 from tests.fakes.hypervisor import shown
 from tests.fakes.world import World
-from tests.unit import power_scenes, scenes
+from tests.unit import power_scenes, rescue_scenes, scenes
 from tests.unit.power_scenes import ALIAS, DATA, DATA_VOLUME, LOCAL, ROOT_VOLUME
 from tests.unit.runs import LONG, fault_of
 from tests.unit.scenes import INSTANCE, Crash, Refusing, Trouble, operation, run
@@ -19,6 +19,7 @@ from worker.errors import (
     DomainNotFound,
     HypervisorUnavailable,
     InstanceNotFound,
+    InstanceRescued,
     InstanceWrongState,
     LocalDiskUnavailable,
     RequestMalformed,
@@ -48,6 +49,8 @@ ASKED = {
     PowerChange.STOP: STOP,
     PowerChange.SOFT_REBOOT: REBOOT,
     PowerChange.HARD_REBOOT: HARD,
+    PowerChange.RESCUE: rescue_scenes.asked(number=61),
+    PowerChange.UNRESCUE: rescue_scenes.back(),
 }
 
 
@@ -83,16 +86,24 @@ def told_of(world: World, event: str) -> list[object]:
     ]
 
 
+def in_state(state: VmState) -> World:
+    if state is VmState.RESCUED:
+        return rescue_scenes.rescued()
+    world = power_scenes.off() if state is VmState.STOPPED else power_scenes.on()
+    world.instances[INSTANCE] = replace(world.instances[INSTANCE], vm_state=state)
+    return rescue_scenes.with_images(world)
+
+
 @pytest.mark.parametrize("change", PowerChange)
 @pytest.mark.parametrize("state", VmState)
 def test_each_is_taken_from_the_states_of_the_table(change: PowerChange, state: VmState) -> None:
-    world = power_scenes.off() if state is VmState.STOPPED else power_scenes.on()
-    world.instances[INSTANCE] = replace(world.instances[INSTANCE], vm_state=state)
+    world = in_state(state)
     if state in TAKEN_FROM[change]:
         carry_out(world, ASKED[change])
     else:
-        message = refused(world, ASKED[change], InstanceWrongState)
-        assert state in message
+        rescued = state is VmState.RESCUED
+        message = refused(world, ASKED[change], InstanceRescued if rescued else InstanceWrongState)
+        assert ("in rescue" if rescued else state) in message
         assert ASKED[change].id not in world.steps
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.errors import DeviceAmbiguous
+from worker.errors import DeviceAmbiguous, InstanceNotFound
 from worker.handlers.parts.find_device import guest_of, looked_up
 from worker.handlers.parts.find_peripheral import see
 from worker.handlers.parts.row_of import row_of
@@ -13,6 +13,7 @@ from worker.handlers.retry_operation import check_stuck
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.identity.lookup import Doubt, Found, Why
 from worker.model.ids import OperationId
+from worker.model.instance import Instance, VmState
 from worker.model.operation import Operation, end_line
 from worker.model.peripheral import DeviceRow, Peripheral
 from worker.model.update import Phases, Update
@@ -70,7 +71,7 @@ def _decide(operation: Operation, ports: Ports) -> tuple[DeviceRow | None, str]:
     if isinstance(row, Peripheral):
         return _decide_peripheral(row, ports)
     if row is None:
-        return None, "no block device was held"
+        return None, _decide_rescue(operation, ports)
     if row.deleted:
         return row, f"block device {row.uuid} was removed before"
     if row.status not in UNDECIDED:
@@ -98,6 +99,26 @@ def _decide_peripheral(row: Peripheral, ports: Ports) -> tuple[Peripheral, str]:
         return row, f"{row.kind} {row.uuid} is attached: the guest has {row.alias}"
     ports.peripherals.remove(row)
     return row, f"{row.kind} {row.uuid} is removed: the guest has no {row.alias}"
+
+
+def _decide_rescue(operation: Operation, ports: Ports) -> str:
+    """Call an instance rescued of which a rescue has left something: an unrescue clears it away.
+
+    Whatever its guest does by now: an unrescue looks.
+    """
+    instance = _instance(operation, ports)
+    if instance is None or instance.rescue is None:
+        return "no block device was held"
+    rescue = replace(instance.rescue, since=instance.rescue.since or ports.clock.now())
+    ports.instances.save(replace(instance, vm_state=VmState.RESCUED, rescue=rescue))
+    return f"instance {instance.uuid} is in rescue; unrescue or destroy it"
+
+
+def _instance(operation: Operation, ports: Ports) -> Instance | None:
+    try:
+        return None if operation.instance is None else ports.instances.get(operation.instance)
+    except InstanceNotFound:
+        return None
 
 
 def _guest_has(row: BlockDevice, ports: Ports) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.errors import InstanceNotFound, InstanceTaken, VolumeNotFound
+from worker.errors import InstanceNotFound, InstanceRescued, InstanceTaken, VolumeNotFound
 from worker.model.begun import Begun
 from worker.model.guest import Guest, GuestDisk
 from worker.model.identity.alias import alias_of, config_drive_alias
@@ -22,6 +22,7 @@ from worker.model.moving.adopting import (
 )
 from worker.model.operation import Operation, lane_of
 from worker.model.peripheral_rows import Taken, rows_of_layout
+from worker.model.rescue.plan import in_rescue
 from worker.model.volume import Attachment, Volume
 from worker.ports import Ports
 
@@ -43,6 +44,7 @@ def adopt_instance(request: AdoptInstance, ports: Ports) -> Begun:
     """
     guest = ports.guests.find(request.domain)
     _check_not_ours(guest.instance, ports)
+    _check_not_in_rescue(guest)
     planned = _plan(guest, ports)
     instance = Instance(
         uuid=guest.instance,
@@ -78,6 +80,13 @@ def _check_not_ours(instance: InstanceId, ports: Ports) -> None:
         return
     message = f"instance {instance} was adopted or built before"
     raise InstanceTaken(message)
+
+
+def _check_not_in_rescue(guest: Guest) -> None:
+    """Its rescue disk would be taken for one of its own."""
+    if in_rescue(guest):
+        message = f"domain {guest.name} runs in rescue, by a disk that is not its own; have it off"
+        raise InstanceRescued(message)
 
 
 def _marking(instance: Instance) -> Operation:

@@ -8,6 +8,7 @@ from worker.errors import InstanceWrongState, OperationWrongState, VolumeInUse
 from worker.handlers.abandon_operation import PhasesOf, give_up
 from worker.handlers.parts import host_volume
 from worker.handlers.parts.local_file import delete_local_disks
+from worker.handlers.parts.rescue_guest import delete_files
 from worker.handlers.parts.row_of import row_of
 from worker.model.block_device import BlockDevice
 from worker.model.ids import InstanceId
@@ -44,6 +45,8 @@ def destroy_instance(request: DestroyInstance, ports: Ports, *, phases_of: Phase
     _disconnect(instance, ports)
     _delete_attachments(instance, rows, ports)
     _delete_volumes(rows, ports)
+    if instance.rescue is not None:
+        delete_files(instance, ports)
     if instance.specification is not None:
         ports.config_drives.delete(instance.uuid)
         delete_local_disks(instance, ports)

@@ -79,6 +79,7 @@ def check_alone(instance: InstanceId, ports: Ports) -> None:
 def _check_may_go(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
     if instance.task_state == TaskState.RELEASED:
         return
+    instance.check_not_rescued()
     if instance.specification is not None:
         message = f"instance {instance.uuid} was built, not adopted; destroy it instead"
         raise InstanceWrongState(message)

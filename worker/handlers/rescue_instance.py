@@ -10,7 +10,7 @@ from worker.handlers.parts.plan_rescue import (
     sketched,
     with_content,
 )
-from worker.handlers.parts.power_off import have_off
+from worker.handlers.parts.power_off import have_off, see_off
 from worker.handlers.parts.reach_volume import Ways
 from worker.handlers.parts.rescue_guest import (
     delete_files,
@@ -19,7 +19,11 @@ from worker.handlers.parts.rescue_guest import (
     rescue_of,
     run_in_rescue,
 )
-from worker.handlers.parts.restore_disks import check_startable, restore_disks
+from worker.handlers.parts.restore_disks import (
+    check_startable,
+    check_volumes,
+    restore_disks,
+)
 from worker.model.guest import Guest
 from worker.model.ids import ImageId, InstanceId
 from worker.model.instance import Instance, VmState
@@ -67,6 +71,7 @@ def _decided(request: RescueInstance, ports: Ports) -> Instance:
     if request.rescue_password is not None:
         check_password_can_be_told(instance)
     check_startable(instance, ports.guests.describe(instance.uuid), ports)
+    check_volumes(instance, Ways(ports), ports)
     sketch = sketched(instance, request.rescue_image_ref, operation_of(ports).id, ports)
     rescue = replace(with_content(*sketch, ports), config_drive=request.rescue_password is not None)
     return replace(instance, rescue=rescue)
@@ -74,7 +79,6 @@ def _decided(request: RescueInstance, ports: Ports) -> Instance:
 
 def _rescue(request: RescueInstance, instance: Instance, ports: Ports) -> None:
     with Undo(ports.progress) as undo:
-        undo.earlier("local_disks.create", delete_files, instance, ports)
         undo.earlier("power.ask_off", _run_again, instance, ports)
         undo.earlier("power.cut", _run_again, instance, ports)
         undo.earlier("rescues.start", ports.power.cut, instance.uuid)
@@ -96,19 +100,23 @@ def _rescue(request: RescueInstance, instance: Instance, ports: Ports) -> None:
 
 
 def _have_ready(request: RescueInstance, guest: Guest, instance: Instance, ports: Ports) -> None:
-    """Have a guest that runs off; connect the volumes of one that does not.
+    """Have a guest that runs off; connect the volumes of one that does not, each of them.
 
     A guest that has just run has them; the host of one that is off may have been booted since.
     """
     if guest.live is None:
-        restore_disks(instance, Ways(ports), ports)
+        restore_disks(instance, Ways(ports), ports, without_missing=False)
     elif not in_rescue(guest):
         have_off(guest, ports, clean=request.clean_shutdown, seconds=ports.shutdown_timeout)
 
 
 def _run_again(instance: Instance, ports: Ports) -> None:
-    """Bring the guest up as it was, if it ran."""
-    if rescue_of(instance).runs:
+    """Bring the guest up as it was, if it ran; its host may have been booted since."""
+    if not rescue_of(instance).runs:
+        return
+    see_off(instance.uuid, ports)
+    if ports.guests.describe(instance.uuid).live is None:
+        restore_disks(instance, Ways(ports), ports)
         ports.power.start(instance.uuid)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from worker.handlers.parts.power_on import power_on
 from worker.handlers.parts.reach_volume import Ways
+from worker.handlers.parts.rescue_guest import resume_in_rescue
 from worker.model.ids import InstanceId
 from worker.model.instance import VmState
 from worker.ports import Ports
@@ -17,7 +18,12 @@ class ResumeInstance:
 
 
 def resume_instance(request: ResumeInstance, ports: Ports) -> None:
-    """Start the guest, unless what was asked before in its lane has made it stay off."""
+    """Start the guest, unless what was asked before in its lane has made it stay off.
+
+    One that was in rescue is in rescue again.
+    """
     instance = ports.instances.get(request.instance_uuid)
-    if instance.vm_state is VmState.ACTIVE or ports.progress.past_commit_point:
+    if instance.rescue is not None:
+        resume_in_rescue(instance, Ways(ports), ports)
+    elif instance.vm_state is VmState.ACTIVE or ports.progress.past_commit_point:
         power_on(instance, Ways(ports), ports)

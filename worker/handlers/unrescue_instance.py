@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+from worker.errors import DomainNotFound
 from worker.handlers.parts.config_drive import renew_config_drive
-from worker.handlers.parts.power_off import have_off
+from worker.handlers.parts.power_off import have_off, see_off
 from worker.handlers.parts.reach_volume import Ways
 from worker.handlers.parts.rescue_guest import (
     delete_files,
@@ -11,9 +12,15 @@ from worker.handlers.parts.rescue_guest import (
     rescue_of,
     run_in_rescue,
 )
-from worker.handlers.parts.restore_disks import check_root, check_startable, restore_disks
+from worker.handlers.parts.restore_disks import (
+    check_kept,
+    check_root,
+    check_startable,
+    restore_disks,
+)
+from worker.model.guest import Guest
 from worker.model.ids import InstanceId
-from worker.model.instance import Instance, PowerChange
+from worker.model.instance import Instance, PowerChange, VmState
 from worker.model.rescue.plan import in_rescue
 from worker.ports import Ports
 from worker.undo import Undo
@@ -31,7 +38,8 @@ def unrescue_instance(request: UnrescueInstance, ports: Ports) -> None:
     """Have the guest run as it did before the rescue, or be off if it was, or stay in rescue.
 
     There is nothing to restore, for its persistent layout was never touched. The commit point is
-    that the guest is as it was; then the rescue disk and its files are deleted.
+    that the guest is as it was; then the rescue disk and its files are deleted. A guest that other
+    hands have started as it was before is left alone.
     """
     if not ports.progress.past_commit_point:
         instance = ports.instances.get(request.instance_uuid)
@@ -41,36 +49,55 @@ def unrescue_instance(request: UnrescueInstance, ports: Ports) -> None:
 
 
 def _unrescue(request: UnrescueInstance, instance: Instance, ports: Ports) -> None:
-    guest, ways = ports.guests.describe(instance.uuid), Ways(ports)
-    check_startable(instance, guest, ports)
-    check_root(instance, ways, ports)
-    layout = rescue_layout(instance, ports)
     with Undo(ports.progress) as undo:
-        undo.earlier("power.cut", run_in_rescue, instance, layout, ports)
+        undo.earlier("power.ask_off", _run_in_rescue_again, instance, ports)
+        undo.earlier("power.cut", _run_in_rescue_again, instance, ports)
         undo.earlier("power.start", ports.power.cut, instance.uuid)
+        guest, ways = ports.guests.describe(instance.uuid), Ways(ports)
+        check_kept(guest)
+        starts = rescue_of(instance).runs and (guest.live is None or in_rescue(guest))
+        if starts:
+            check_startable(instance, guest, ports)
+            check_root(instance, ways, ports)
 
-        undo.by(run_in_rescue, instance, layout, ports)
-        if in_rescue(guest):
-            have_off(guest, ports, clean=request.clean_shutdown, seconds=ports.shutdown_timeout)
+        if in_rescue(guest) or _was_taken_off(ports):
+            undo.by(_run_in_rescue_again, instance, ports)
+            _have_off(request, guest, ports)
 
-        if rescue_of(instance).runs:
-            _run_again(instance, ways, undo, ports)
+        if starts:
+            restore_disks(instance, ways, ports)
+            renew_config_drive(instance.uuid, ports)
+
+            undo.by(ports.power.cut, instance.uuid)
+            ports.power.start(instance.uuid)
         undo.commit_point()
 
 
-def _run_again(instance: Instance, ways: Ways, undo: Undo, ports: Ports) -> None:
-    if ports.guests.describe(instance.uuid).live is not None:
-        return
-    restore_disks(instance, ways, ports)
-    renew_config_drive(instance.uuid, ports)
+def _was_taken_off(ports: Ports) -> bool:
+    """Tell of an earlier run whether it found the guest in rescue."""
+    return ports.progress.reached("power.ask_off") or ports.progress.reached("power.cut")
 
-    undo.by(ports.power.cut, instance.uuid)
-    ports.power.start(instance.uuid)
+
+def _have_off(request: UnrescueInstance, guest: Guest, ports: Ports) -> None:
+    if in_rescue(guest):
+        have_off(guest, ports, clean=request.clean_shutdown, seconds=ports.shutdown_timeout)
+
+
+def _run_in_rescue_again(instance: Instance, ports: Ports) -> None:
+    """What it is booted from is looked for only here: an unrescue must not need it."""
+    see_off(instance.uuid, ports)
+    run_in_rescue(instance, rescue_layout(instance, ports), ports)
 
 
 def _finish(uuid: InstanceId, ports: Ports) -> None:
     instance = ports.instances.get(uuid)
     if instance.rescue is not None:
         delete_files(instance, ports)
-    state = ports.guests.describe(uuid).vm_state
-    ports.instances.save(replace(instance, vm_state=state, rescue=None))
+    ports.instances.save(replace(instance, vm_state=_state(uuid, ports), rescue=None))
+
+
+def _state(uuid: InstanceId, ports: Ports) -> VmState:
+    try:
+        return ports.guests.describe(uuid).vm_state
+    except DomainNotFound:
+        return VmState.STOPPED

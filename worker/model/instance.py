@@ -135,3 +135,9 @@ class Instance:
         if self.vm_state is VmState.BUILDING:
             message = f"instance {self.uuid} is being built; ask again when that has ended"
             raise InstanceWrongState(message)
+
+    def check_not_rescued(self) -> None:
+        """Raise InstanceRescued while its guest runs by another layout than what is kept of it."""
+        if self.vm_state is VmState.RESCUED or self.rescue is not None:
+            message = f"instance {self.uuid} is in rescue; unrescue it first"
+            raise InstanceRescued(message)

@@ -165,3 +165,6 @@ def _built_of(instance: Instance) -> Iterator[ImageId]:
     if made_as is not None:
         every = (made_as.image, made_as.kernel, made_as.ramdisk, *(d.image for d in made_as.disks))
         yield from (image for image in every if image is not None)
+    if instance.rescue is not None:
+        rescue = (instance.rescue.image, instance.rescue.kernel, instance.rescue.ramdisk)
+        yield from (image for image in rescue if image is not None)

@@ -1,6 +1,7 @@
 """Take a guest off, cleanly if it will."""
 
 from worker.model.guest import Guest
+from worker.model.ids import InstanceId
 from worker.model.instance import VmState
 from worker.ports import Ports
 
@@ -23,6 +24,15 @@ def have_off(guest: Guest, ports: Ports, *, clean: bool, seconds: float) -> None
     """
     if not (clean and _asked_off(guest, ports, seconds)):
         ports.power.cut(guest.instance)
+
+
+def see_off(instance: InstanceId, ports: Ports) -> None:
+    """Wait for a guest that this operation has asked off: it may be about to go.
+
+    One that hears nothing runs on. Until then it cannot be told whether to start it again.
+    """
+    if ports.progress.reached("power.ask_off"):
+        ports.power.wait_off(instance, ports.shutdown_timeout)
 
 
 def _asked_off(guest: Guest, ports: Ports, seconds: float) -> bool:

@@ -1,12 +1,15 @@
 """The guest of an instance in rescue, and the files of this host that it is made of."""
 
 from worker.errors import LocalDiskUnavailable
+from worker.handlers.parts.reach_volume import Ways
+from worker.handlers.parts.restore_disks import restore_disks
 from worker.model.instance import Instance
 from worker.model.machine import Kernel
 from worker.model.rescue.plan import layout_of
 from worker.model.rescue.words import Rescue, RescueLayout
 from worker.model.source import HostVolume
 from worker.ports import Ports
+from worker.undo import Undo
 
 
 def rescue_of(instance: Instance) -> Rescue:
@@ -40,6 +43,24 @@ def rescue_layout(instance: Instance, ports: Ports) -> RescueLayout:
 def run_in_rescue(instance: Instance, layout: RescueLayout, ports: Ports) -> None:
     """Have the guest run in rescue; one that does is fine."""
     ports.rescues.start(instance.uuid, layout)
+
+
+def resume_in_rescue(instance: Instance, ways: Ways, ports: Ports) -> None:
+    """Bring a guest back that was in rescue; one that runs, however, is fine.
+
+    Its volumes are connected anew, as at any start. A start that an earlier run began is only gone
+    forward with.
+    """
+    with Undo(ports.progress) as undo:
+        if ports.progress.reached("rescues.start"):
+            undo.commit_point()
+        if ports.guests.describe(instance.uuid).live is None:
+            layout = rescue_layout(instance, ports)
+            restore_disks(instance, ways, ports)
+
+            undo.by(ports.power.cut, instance.uuid)
+            run_in_rescue(instance, layout, ports)
+        undo.commit_point()
 
 
 def delete_files(instance: Instance, ports: Ports) -> None:

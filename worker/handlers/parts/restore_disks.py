@@ -28,10 +28,15 @@ def check_startable(instance: Instance, guest: Guest, ports: Ports) -> None:
 
     InstanceWrongState for a domain that ends with its guest, LocalDiskUnavailable.
     """
+    check_kept(guest)
+    _check_local_disks(instance, ports)
+
+
+def check_kept(guest: Guest) -> None:
+    """Raise InstanceWrongState for a domain that ends with its guest."""
     if guest.persistent is None:
         message = f"the hypervisor forgets domain {guest.name} when it is off"
         raise InstanceWrongState(message)
-    _check_local_disks(instance, ports)
 
 
 def check_root(instance: Instance, ways: Ways, ports: Ports) -> None:
@@ -40,18 +45,27 @@ def check_root(instance: Instance, ways: Ways, ports: Ports) -> None:
         ways.check(row)
 
 
-def restore_disks(instance: Instance, ways: Ways, ports: Ports) -> None:
+def check_volumes(instance: Instance, ways: Ways, ports: Ports) -> None:
+    """Raise if one of the volumes is not the instance's any more."""
+    for row in _volumes(instance, ports):
+        ways.check(row)
+
+
+def restore_disks(
+    instance: Instance, ways: Ways, ports: Ports, *, without_missing: bool = True
+) -> None:
     """Connect each volume, and have the persistent layout name where it is now.
 
     One that cannot be reached is left out, unless the guest boots from it: its row is ``missing``
     then, and told. What was restored stays so, whether or not the guest starts in the end: a row
-    that is attached has its volume on this host, whatever the guest's power.
+    that is attached has its volume on this host, whatever the guest's power. For a guest that is
+    not to start ``without_missing`` ones none is left out.
     """
     for row in _volumes(instance, ports):
         try:
             device, volume = reach(row, ways.to(row), ports)
         except UNREACHABLE as error:
-            if _is_root(row):
+            if _is_root(row) or not without_missing:
                 raise
             _leave_out(row, error, ports)
         else:

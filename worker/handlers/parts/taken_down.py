@@ -26,10 +26,11 @@ AT_REST = (DeviceStatus.ATTACHED, DeviceStatus.MISSING)
 def taken_down(instance: Instance, ports: Ports) -> Carried:
     """Return all that there is to carry; changes nothing.
 
-    Raises InstanceWrongState unless the guest is off and will be kept by its hypervisor, StateKept
-    if that keeps what cannot be carried, DeviceWrongState for a reservation that is open,
-    LocalDiskUnavailable, BaseUnavailable.
+    Raises InstanceRescued, InstanceWrongState unless the guest is off and will be kept by its
+    hypervisor, StateKept if that keeps what cannot be carried, DeviceWrongState for a reservation
+    that is open, LocalDiskUnavailable, BaseUnavailable.
     """
+    instance.check_not_rescued()
     layout = _layout_of_stopped(instance, ports.guests.describe(instance.uuid))
     _check_no_more_is_kept(instance, ports)
     rows = ports.devices.of_instance(instance.uuid)
