@@ -28,11 +28,14 @@ from worker.errors import (
     WorkerError,
 )
 from worker.handlers.check_import import CheckImport, check_import
-from worker.model.block_device import DeviceStatus
-from worker.model.ids import AttachmentId, InstanceId
+from worker.model.block_device import Bus, DeviceStatus, DeviceType
+from worker.model.ids import AttachmentId, BlockDeviceId, ImageId, InstanceId, OperationId
 from worker.model.instance import TaskState, VmState
+from worker.model.moving.carried import Carried, read, written
 from worker.model.operation import Operation, OperationState
+from worker.model.rescue.words import Mode, Rescue, Spot
 from worker.model.source import FileSource
+from worker.model.specification import LocalDisk
 from worker.model.volume import AttachmentStatus, VolumeStatus
 
 
@@ -326,3 +329,22 @@ def test_an_attachment_that_nobody_knows_is_not_ours_to_name() -> None:
     held = {row["attachment_id"] for row in document["block_devices"]}
     assert held == {None, AttachmentId(HELD)}
     assert FileSource(path=ROOT).path in document["sources"].values()
+
+
+def test_a_document_says_nothing_of_a_rescue() -> None:
+    """An instance in rescue is not let go; what its row keeps of one is of this host."""
+    disk = LocalDisk(uuid=BlockDeviceId(OTHER_VOLUME), size=512)
+    rescue = Rescue(
+        operation=OperationId(VOLUME),
+        image=ImageId("rescue"),
+        mode=Mode.STABLE,
+        disk=disk,
+        device_type=DeviceType.DISK,
+        bus=Bus.USB,
+        spot=Spot(target="sda", address=None),
+        runs=True,
+    )
+    instance = replace(adopted().instances[INSTANCE], rescue=rescue)
+    document = json.dumps(written(Carried(instance=instance, rows=(), text="<domain/>")))
+    assert "rescue" not in document
+    assert read(document, "host-2").instance.rescue is None

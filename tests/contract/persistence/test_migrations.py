@@ -22,6 +22,7 @@ from tests.contract.persistence.scenes import (
     released,
 )
 from worker.errors import Conflict
+from worker.model.ids import new_uuid
 from worker.persistence import migrate
 from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
@@ -294,6 +295,38 @@ def test_a_release_works_on_what_a_newer_one_has_expanded_and_leaves_the_rest_to
         upgrade(empty_engine, contract=True)
     assert (version(empty_engine), contracted(empty_engine)) == ("0999", step)
     use_the_table(Repositories(Database(empty_engine), HOST, SteppedClock()), empty_engine)
+
+
+OLD_INSTANCE = """
+INSERT INTO instances (uuid, host, name, vm_state, specification, deleted)
+VALUES (:uuid, :host, 'old', 'stopped', '{}', 0)
+"""
+
+
+def test_an_instance_of_before_there_were_rescues_is_in_none(
+    empty_engine: Engine, releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The release before goes on with the step that it does not know, which only expands."""
+    releases.forget("0008")
+    upgrade(empty_engine)
+    assert (version(empty_engine), check(empty_engine)) == ("0007", None)
+    before, meanwhile = new_uuid(), new_uuid()
+    write_instance(empty_engine, before)
+    monkeypatch.undo()
+    assert "db upgrade" in str(check(empty_engine))
+    upgrade(empty_engine)
+    assert check(empty_engine) is None
+    monkeypatch.setattr(migrate, "SCRIPTS", releases.steps.parent)
+    assert check(empty_engine) is None
+    write_instance(empty_engine, meanwhile)
+    instances = Repositories(Database(empty_engine), HOST, SteppedClock()).for_call().instances
+    assert {one.uuid: one.rescue for one in instances.list()} == {before: None, meanwhile: None}
+    assert instances.in_rescue() == ()
+
+
+def write_instance(engine: Engine, uuid: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(OLD_INSTANCE), {"uuid": uuid, "host": HOST})
 
 
 def test_a_contract_step_of_a_newer_release_is_named_as_such(
