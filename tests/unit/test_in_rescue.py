@@ -5,114 +5,39 @@ under the same name, at the same address.
 """
 
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import pytest
 
 from tests import fakes
 from tests.fakes.world import World
-from tests.unit import build_scenes, peripheral_scenes, rescue_scenes, scenes
-from tests.unit.build_scenes import DATA_VOLUME
-from tests.unit.rescue_scenes import CDROM_IMAGE, KERNEL_IMAGE, PASSWORD, PLAIN_IMAGE, USB_IMAGE
+from tests.unit import peripheral_scenes, scenes
+from tests.unit.in_rescue_scenes import (
+    IMAGES,
+    LEGACY,
+    attach,
+    code_of,
+    detach_of,
+    off,
+    rescue_of,
+    rescued,
+    reserve,
+    reserved_just_before,
+    row_of_volume,
+    shown,
+    unrescue,
+)
+from tests.unit.rescue_scenes import KERNEL_IMAGE, PASSWORD, USB_IMAGE
 from tests.unit.scenes import DEVICE, INSTANCE, VOLUME, Crash, Trouble, operation, run
 from worker.errors import AddressTaken, InstanceRescued
 from worker.handlers.attach_volume import AttachVolume, attach_volume
 from worker.handlers.release_block_device import ReleaseBlockDevice, release_block_device
-from worker.model.block_device import BlockDevice, Bus, DeviceStatus
-from worker.model.disk import Disk
+from worker.model.block_device import Bus, DeviceStatus
 from worker.model.ids import BlockDeviceId, ImageId
-from worker.model.instance import TaskState, VmState
+from worker.model.instance import TaskState
 from worker.model.operation import Operation, OperationState
-from worker.model.rescue.words import Rescue, RescueSettings, rescue_alias
+from worker.model.rescue.words import RescueSettings, rescue_alias
 from worker.model.volume import VolumeStatus
-
-ALLOWED = RescueSettings(device_operations=True)
-STABLE = (USB_IMAGE, KERNEL_IMAGE, CDROM_IMAGE)
-LEGACY = PLAIN_IMAGE
-IMAGES = (*STABLE, LEGACY)
-
-
-def built(*, from_volume: bool = False) -> World:
-    """A guest with a disk of each kind that runs, and was given a USB stick."""
-    made = build_scenes.built_from_volume if from_volume else build_scenes.built
-    return rescue_scenes.with_images(made())
-
-
-@cache
-def _rescued(image: ImageId, password: str | None, *, from_volume: bool) -> World:
-    world = built(from_volume=from_volume)
-    assert run(world, peripheral_scenes.give_asked(number=peripheral_scenes.EARLIER)).fault is None
-    ended = run(world, rescue_scenes.asked(image, password=password))
-    assert ended.fault is None, ended.fault
-    return world
-
-
-def rescued(
-    image: ImageId = USB_IMAGE,
-    *,
-    allowed: bool = False,
-    off: bool = False,
-    password: str | None = None,
-    from_volume: bool = False,
-) -> World:
-    """The guest is in rescue by the image; its rescue guest may have gone off."""
-    world = _rescued(image, password, from_volume=from_volume).copy()
-    if allowed:
-        world.settings = ALLOWED
-    if off:
-        guest = world.guests[INSTANCE]
-        guest.vm_state, guest.live, guest.live_peripherals = VmState.STOPPED, {}, {}
-    return world
-
-
-def rescue_of(world: World) -> Rescue:
-    found = world.instances[INSTANCE].rescue
-    assert found is not None
-    return found
-
-
-def reserve(world: World, **arguments: Any) -> BlockDevice:  # noqa: ANN401 - as a caller would
-    scenes.reserve(world, DATA_VOLUME, DEVICE, **arguments)
-    world.commit()
-    return world.rows[DEVICE]
-
-
-def reserved_just_before(world: World) -> BlockDevice:
-    """Plant the row of a reservation that was made in the moment in which the rescue began."""
-    earlier = built()
-    row = reserve(earlier)
-    world.rows[DEVICE] = row
-    return row
-
-
-def row_of_volume(world: World) -> BlockDevice:
-    return next(row for row in world.rows.values() if row.volume == VOLUME)
-
-
-def detach_of(row: BlockDevice) -> Operation:
-    return operation(
-        "detach_volume", 9, instance_uuid=INSTANCE, volume_id=row.volume, bdm_uuid=row.uuid
-    )
-
-
-def attach(world: World, *watches: Any) -> Operation:  # noqa: ANN401
-    return run(world, operation("attach_volume", 8, **scenes.attach_arguments()), *watches)
-
-
-def unrescue(world: World) -> None:
-    ended = run(world, rescue_scenes.back())
-    assert ended.fault is None, ended.fault
-
-
-def shown(world: World, alias: str) -> tuple[Disk | None, Disk | None]:
-    guest = world.guests[INSTANCE]
-    return guest.live.get(alias), guest.persistent.get(alias)
-
-
-def code_of(ended: Operation) -> str | None:
-    return None if ended.fault is None else ended.fault.code
-
 
 OWN = BlockDeviceId("c0ffee00-0000-4000-8000-0000000000ff")
 
@@ -202,18 +127,18 @@ def test_what_began_before_the_operator_forbade_it_is_brought_to_its_end() -> No
     assert all(shown(world, row.alias))
 
 
-@pytest.mark.parametrize("off", [False, True])
+@pytest.mark.parametrize("gone_off", [False, True])
 @pytest.mark.parametrize("image", IMAGES)
 def test_what_is_attached_in_rescue_is_there_afterwards_in_the_same_place(
-    image: ImageId, *, off: bool
+    image: ImageId, *, gone_off: bool
 ) -> None:
-    world = rescued(image, allowed=True, off=off)
+    world = rescued(image, allowed=True, gone_off=gone_off)
     row = reserve(world)
 
     assert attach(world).fault is None
 
     live, persistent = shown(world, row.alias)
-    assert (live is None) is off
+    assert (live is None) is gone_off
     assert persistent is not None
     assert world.rows[DEVICE].status is DeviceStatus.ATTACHED
     unrescue(world)
@@ -223,10 +148,10 @@ def test_what_is_attached_in_rescue_is_there_afterwards_in_the_same_place(
     assert live == persistent
 
 
-@pytest.mark.parametrize("off", [False, True])
+@pytest.mark.parametrize("gone_off", [False, True])
 @pytest.mark.parametrize("image", IMAGES)
-def test_nothing_is_given_a_place_that_the_rescue_has(image: ImageId, *, off: bool) -> None:
-    world = rescued(image, allowed=True, off=off)
+def test_nothing_is_given_a_place_that_the_rescue_has(image: ImageId, *, gone_off: bool) -> None:
+    world = rescued(image, allowed=True, gone_off=gone_off)
     rescue = rescue_of(world)
     spots = (rescue.spot, *(rescue.moved or {}).values())
     bus = rescue.bus if rescue.bus in (Bus.USB, Bus.VIRTIO) else Bus.VIRTIO
@@ -244,7 +169,7 @@ def test_nothing_is_given_a_place_that_the_rescue_has(image: ImageId, *, off: bo
 @pytest.mark.parametrize("image", [KERNEL_IMAGE, LEGACY])
 @pytest.mark.parametrize("by", ["target", "address"])
 def test_a_row_that_got_the_place_of_the_rescue_all_the_same_waits(image: ImageId, by: str) -> None:
-    world = rescued(image, allowed=True, off=True)
+    world = rescued(image, allowed=True, gone_off=True)
     rescue = rescue_of(world)
     spot = next(iter((rescue.moved or {}).values()), rescue.spot)
     row = replace(reserved_just_before(world), device_name="/dev/vdy", address=None)
@@ -258,10 +183,12 @@ def test_a_row_that_got_the_place_of_the_rescue_all_the_same_waits(image: ImageI
     assert world == before
 
 
-@pytest.mark.parametrize("off", [False, True])
+@pytest.mark.parametrize("gone_off", [False, True])
 @pytest.mark.parametrize("image", IMAGES)
-def test_what_is_detached_in_rescue_is_gone_afterwards_too(image: ImageId, *, off: bool) -> None:
-    world = rescued(image, allowed=True, off=off)
+def test_what_is_detached_in_rescue_is_gone_afterwards_too(
+    image: ImageId, *, gone_off: bool
+) -> None:
+    world = rescued(image, allowed=True, gone_off=gone_off)
     row = row_of_volume(world)
 
     ended = run(world, detach_of(row))
@@ -304,8 +231,7 @@ def test_what_was_attached_in_a_legacy_rescue_is_there_when_its_host_is_back() -
     world = rescued(LEGACY, allowed=True)
     row = reserve(world)
     assert attach(world).fault is None
-    guest = world.guests[INSTANCE]
-    guest.vm_state, guest.live, guest.live_peripherals = VmState.STOPPED, {}, {}
+    guest = off(world).guests[INSTANCE]
 
     ended = run(world, operation("resume_instance", 9, instance_uuid=INSTANCE))
 

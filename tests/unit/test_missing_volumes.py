@@ -14,7 +14,7 @@ from tests.unit.runs import LONG
 from tests.unit.scenes import INSTANCE, run
 from worker.errors import DatabaseUnavailable
 from worker.model.block_device import DeviceStatus
-from worker.model.instance import TaskState
+from worker.model.instance import TaskState, VmState
 from worker.model.operation import Operation
 from worker.ports import Ports
 from worker.rpc.dispatch import Dispatcher
@@ -78,6 +78,16 @@ def test_one_of_an_instance_that_moves_waits_for_its_import(
     host.world.instances[INSTANCE] = replace(instance, task_state=task_state)
     host.missing.look()
     assert host.submitted == []
+
+
+def test_one_of_an_instance_in_rescue_waits_for_its_end(host: Host) -> None:
+    instance = host.world.instances[INSTANCE]
+    host.world.instances[INSTANCE] = replace(instance, vm_state=VmState.RESCUED)
+    host.missing.look()
+    assert host.submitted == []
+    host.world.instances[INSTANCE] = instance
+    host.missing.look()
+    assert host.asked() == [("return_volume", DATA)]
 
 
 def test_what_is_attached_is_left_alone(host: Host) -> None:
