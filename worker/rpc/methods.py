@@ -51,6 +51,7 @@ from worker.handlers.list_peripherals import ListPeripherals, list_peripherals
 from worker.handlers.list_volumes import ListVolumes, list_volumes
 from worker.handlers.migrate_aliases import MigrateAliases, migrate_aliases
 from worker.handlers.ping import Ping, ping
+from worker.handlers.plan_rescue import PlanRescue, plan_rescue
 from worker.handlers.reboot_instance import RebootInstance, reboot_instance
 from worker.handlers.release_block_device import ReleaseBlockDevice, release_block_device
 from worker.handlers.release_instance import ReleaseInstance, release_instance
@@ -161,6 +162,7 @@ CALLS: Mapping[str, Call] = {
     "export_xml": Call(request=ExportXml, handler=export_xml),
     "check_aliases": Call(request=CheckAliases, handler=check_aliases),
     "check_import": Call(request=CheckImport, handler=check_import),
+    "plan_rescue": Call(request=PlanRescue, handler=plan_rescue),
     "find_drift": Call(request=FindDrift, handler=find_drift),
     "list_volumes": Call(request=ListVolumes, handler=list_volumes),
     "get_volume": Call(request=GetVolume, handler=get_volume),

@@ -8,7 +8,8 @@ from worker.model.ids import ImageId, InstanceId, OperationId
 from worker.model.image import Image
 from worker.model.instance import Instance, PowerChange
 from worker.model.machine import Kernel
-from worker.model.rescue.plan import Known, image_for, layout_of, planned, sized
+from worker.model.rescue.known import Known
+from worker.model.rescue.plan import image_for, layout_of, planned, sized
 from worker.model.rescue.words import Rescue
 from worker.ports import Ports
 
@@ -31,21 +32,35 @@ def sketched(
     Raises ImageNotFound, ImagesUnavailable, NotRescuable, BusUnsupported, DeviceTypeUnsupported,
     TooManyDevices, NoFreePort, and MachineUnsupported for what the hypervisor refuses.
     """
-    image = ports.images.show(image_for(wanted, instance, ports.rescue))
-    known = Known(
+    known = known_of(instance, wanted, operation, ports)
+    return sketch_of(known, ports), known.image
+
+
+def known_of(
+    instance: Instance, wanted: ImageId | None, operation: OperationId, ports: Ports
+) -> Known:
+    """Return what is known of instance, guest and image.
+
+    Raises ImageNotFound, ImagesUnavailable, DomainNotFound, NotRescuable.
+    """
+    return Known(
         operation=operation,
         instance=instance,
         guest=ports.guests.describe(instance.uuid),
         rows=ports.devices.of_instance(instance.uuid),
         peripherals=ports.peripherals.of_instance(instance.uuid),
-        image=image,
+        image=ports.images.show(image_for(wanted, instance, ports.rescue)),
         settings=ports.rescue,
         local_format=ports.local_disk_format,
     )
-    rescue = planned(known)
+
+
+def sketch_of(known: Known, ports: Ports) -> Rescue:
+    """Return the rescue as far as it can be told; raises as ``sketched`` does."""
+    rescue, instance = planned(known), known.instance
     kernel = None if rescue.kernel is None else Kernel(kernel=NOWHERE.source.name)
     ports.rescues.check(instance.uuid, layout_of(rescue, instance, NOWHERE, kernel=kernel))
-    return rescue, image
+    return rescue
 
 
 def with_content(rescue: Rescue, image: Image, ports: Ports) -> Rescue:

@@ -16,27 +16,33 @@ class Family(StrEnum):
 
     PC = "pc"
     Q35 = "q35"
+    OTHER = "other"
+    """One without a PC's chipset, of another architecture say."""
 
 
-_BOTH = frozenset(Family)
+_ALL = frozenset(Family)
 _PC = frozenset({Family.PC})
+_PCS = frozenset({Family.PC, Family.Q35})
+_OTHERS = ("virt", "pseries", "s390", "microvm")
 
 FITS: Mapping[DeviceType, Mapping[Bus, frozenset[Family]]] = {
     DeviceType.DISK: {
-        Bus.VIRTIO: _BOTH,
-        Bus.SCSI: _BOTH,
-        Bus.SATA: _BOTH,
-        Bus.USB: _BOTH,
+        Bus.VIRTIO: _ALL,
+        Bus.SCSI: _ALL,
+        Bus.SATA: _ALL,
+        Bus.USB: _ALL,
         Bus.IDE: _PC,
     },
     # A virtio disk has no medium that could be taken out.
-    DeviceType.CDROM: {Bus.SCSI: _BOTH, Bus.SATA: _BOTH, Bus.USB: _BOTH, Bus.IDE: _PC},
-    DeviceType.FLOPPY: {Bus.FDC: _BOTH},
+    DeviceType.CDROM: {Bus.SCSI: _ALL, Bus.SATA: _ALL, Bus.USB: _ALL, Bus.IDE: _PC},
+    DeviceType.FLOPPY: {Bus.FDC: _PCS},
 }
 
 
 def family_of(machine: str) -> Family:
     """Return the family of a machine type, by the name that QEMU has for it."""
+    if machine.startswith(_OTHERS):
+        return Family.OTHER
     return Family.Q35 if "q35" in machine else Family.PC
 
 

@@ -21,6 +21,9 @@ PREFIXES = {
 LIMITS = {Bus.VIRTIO: None, Bus.SCSI: 256, Bus.SATA: 6, Bus.USB: None, Bus.IDE: 4, Bus.FDC: 2}
 """How many disks a bus may have: virtio-scsi units, ports of one AHCI, two IDE channels."""
 
+_OWN_NAMES = {Bus.IDE: 4, Bus.FDC: 2}
+"""How many names a bus has that shares its prefix with none, and has no more disks than these."""
+
 _NAME = re.compile(r"(?:/dev/)?(?P<prefix>[vshf]d)(?P<letters>[a-z]{1,3})")
 
 
@@ -86,10 +89,17 @@ def choose_target(bus: Bus, wanted: str | None, taken: Iterable[str]) -> str:
 
 
 def last_target(bus: Bus, taken: Iterable[str]) -> str:
-    """Return the name behind every one that is taken with the prefix of the bus."""
-    found = (_NAME.fullmatch(name) for name in taken)
+    """Return the name behind every one that is taken with the prefix of the bus.
+
+    Where the bus has no such name, the first that is free. ``taken`` may have ``/dev/`` in front.
+    """
+    occupied = list(taken)
+    found = (_NAME.fullmatch(name) for name in occupied)
     used = (each["letters"] for each in found if each and each["prefix"] == PREFIXES[bus])
-    return PREFIXES[bus] + letters(max(map(_index, used), default=-1) + 1)
+    index = max(map(_index, used), default=-1) + 1
+    if index >= _OWN_NAMES.get(bus, index + 1):
+        return choose_target(bus, None, occupied)
+    return PREFIXES[bus] + letters(index)
 
 
 def check_limits(bus: Bus, buses_in_use: Iterable[str], max_disk_devices: int) -> None:

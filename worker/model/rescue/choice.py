@@ -20,35 +20,44 @@ RESCUE_DEVICE = "hw_rescue_device"
 _WHOLE_INSTANCE = ("img_block_device_mapping", "block_device_mapping")
 """What Nova leaves on the image of an instance that boots from a volume: it has no content."""
 
+_NO_VOLUMES = frozenset({"", "[]"})
+
+_CDROM_BUS = {Family.PC: Bus.IDE, Family.Q35: Bus.SATA, Family.OTHER: Bus.SCSI}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What is asked of the rescue disk; in legacy mode the root's bus goes before ``bus``."""
+    """What is asked of the rescue disk."""
 
     mode: Mode
     device_type: DeviceType
     bus: Bus
 
 
+def mode_of(image: Image) -> Mode:
+    """Return stable where the image has one of the two properties, legacy where it has neither."""
+    asked = {RESCUE_DEVICE, RESCUE_BUS} & image.properties.keys()
+    return Mode.STABLE if asked else Mode.LEGACY
+
+
+def check_content(image: Image) -> None:
+    """Raise NotRescuable for an image that holds no disk."""
+    if any(image.properties.get(name, "") not in _NO_VOLUMES for name in _WHOLE_INSTANCE):
+        message = f"image {image.id} names volumes and holds no disk of its own"
+        raise NotRescuable(message)
+
+
 def chosen(image: Image, own: Mapping[str, str], machine: str) -> Choice:
     """Decide by the rescue image, then by the instance's ``own`` properties, then the machine.
 
-    Raises NotRescuable for an image that holds no disk, BusUnsupported or DeviceTypeUnsupported
-    for a value that does not exist or a pair that the machine does not have.
+    Raises BusUnsupported or DeviceTypeUnsupported for a value that does not exist or a pair that
+    the machine does not have.
     """
-    _check_content(image)
     device, bus = image.properties.get(RESCUE_DEVICE), image.properties.get(RESCUE_BUS)
     kind = DeviceType.DISK if device is None else _device(device)
-    mode = Mode.LEGACY if device is None and bus is None else Mode.STABLE
     found = _default_bus(kind, (image.properties, own), machine) if bus is None else parse_bus(bus)
     check_fits(kind, found, machine)
-    return Choice(mode=mode, device_type=kind, bus=found)
-
-
-def _check_content(image: Image) -> None:
-    if any(image.properties.get(name) for name in _WHOLE_INSTANCE):
-        message = f"image {image.id} names volumes and holds no disk of its own"
-        raise NotRescuable(message)
+    return Choice(mode=mode_of(image), device_type=kind, bus=found)
 
 
 def _device(text: str) -> DeviceType:
@@ -66,7 +75,7 @@ def _default_bus(kind: DeviceType, properties: tuple[Mapping[str, str], ...], ma
         return parse_bus(named)
     match kind:
         case DeviceType.CDROM:
-            return Bus.SATA if family_of(machine) is Family.Q35 else Bus.IDE
+            return _CDROM_BUS[family_of(machine)]
         case DeviceType.FLOPPY:
             return Bus.FDC
         case _:

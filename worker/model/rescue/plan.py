@@ -4,26 +4,30 @@ Everything that can be refused by the looks of guest and image is refused here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from uuid import UUID, uuid5
 
-from worker.errors import NoFreePort, NotRescuable
-from worker.model.block_device import BlockDevice, Bus, DeviceStatus, DeviceType
+from worker.errors import NotRescuable
+from worker.model.block_device import BlockDevice, DeviceStatus, DeviceType
 from worker.model.build.disks import draw
 from worker.model.disk import Disk
-from worker.model.guest import Guest, GuestDisk, Layout
-from worker.model.identity.alias import config_drive_alias
+from worker.model.guest import Guest
 from worker.model.identity.serials import given_serial, shown
-from worker.model.ids import BlockDeviceId, ImageId, OperationId
+from worker.model.ids import BlockDeviceId, ImageId
 from worker.model.image import GIB, Image, ImageFile
 from worker.model.instance import Instance
 from worker.model.machine import Kernel
-from worker.model.peripheral import Peripheral
-from worker.model.places.address import first_free
-from worker.model.places.names import choose_target
-from worker.model.places.placement import place_last
-from worker.model.rescue.choice import Choice, chosen
+from worker.model.places.names import parse_bus
+from worker.model.rescue.choice import Choice, check_content, chosen, mode_of
+from worker.model.rescue.known import Known
+from worker.model.rescue.spots import (
+    HARD,
+    last_spot,
+    legacy_names,
+    legacy_root,
+    second_spot,
+)
 from worker.model.rescue.words import (
     Mode,
     Rescue,
@@ -37,20 +41,6 @@ from worker.model.specification import LocalDisk
 
 UNKNOWN = 0
 """The size of the rescue disk until the image is here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What a rescue is planned from; ``rows`` and ``peripherals`` are the live ones."""
-
-    operation: OperationId
-    instance: Instance
-    guest: Guest
-    rows: Sequence[BlockDevice]
-    peripherals: Sequence[Peripheral]
-    image: Image
-    settings: RescueSettings
-    local_format: DiskFormat = DiskFormat.QCOW2
 
 
 def image_for(wanted: ImageId | None, instance: Instance, settings: RescueSettings) -> ImageId:
@@ -74,12 +64,12 @@ def planned(known: Known) -> Rescue:
 
     Raises NotRescuable, BusUnsupported, DeviceTypeUnsupported, TooManyDevices, NoFreePort.
     """
-    layout = _persistent(known.guest)
+    machine = known.layout.machine
     _check_rows(known.rows)
-    choice = chosen(known.image, _own_properties(known.instance), layout.machine)
-    if choice.mode is Mode.STABLE:
-        return _with_kernel(_stable(choice, known), known)
-    return _with_kernel(_legacy(choice, layout, known), known)
+    check_content(known.image)
+    if mode_of(known.image) is Mode.LEGACY:
+        return _with_kernel(_legacy(known, machine), known)
+    return _with_kernel(_last(known, machine), known)
 
 
 def sized(rescue: Rescue, file: ImageFile, image: Image) -> Rescue:
@@ -127,13 +117,6 @@ def _disk(rescue: Rescue, instance: Instance, volume: HostVolume) -> Disk:
     )
 
 
-def _persistent(guest: Guest) -> Layout:
-    if guest.persistent is None:
-        message = f"the hypervisor forgets domain {guest.name} when it is off"
-        raise NotRescuable(message)
-    return guest.persistent
-
-
 def _check_rows(rows: Sequence[BlockDevice]) -> None:
     for row in rows:
         if row.status is not DeviceStatus.ATTACHED:
@@ -149,56 +132,21 @@ def _own_properties(instance: Instance) -> Mapping[str, str]:
     return {} if made_as is None else made_as.image_properties
 
 
-def _stable(choice: Choice, known: Known) -> Rescue:
-    place = place_last(known.guest, known.rows, known.peripherals, choice.bus)
-    spot = Spot(target=place.device_name.removeprefix("/dev/"), address=place.address)
-    return _rescue(choice, spot, known)
+def _last(known: Known, machine: str) -> Rescue:
+    choice = chosen(known.image, _own_properties(known.instance), machine)
+    return _rescue(choice, last_spot(known, choice.bus), known)
 
 
-def _legacy(choice: Choice, layout: Layout, known: Known) -> Rescue:
-    """The rescue disk takes the root's place; a root that is no disk keeps its own."""
-    root = _root(layout, known)
-    kept = tuple(disk.target for disk in layout.disks if _stays(disk, root, known.instance))
-    if root.device not in (DeviceType.DISK, DeviceType.LUN):
-        return replace(_stable(choice, known), kept=kept)
-    choice = replace(choice, bus=Bus(root.bus))
-    spot = Spot(target=root.target, address=root.address)
-    moved = {root.target: _second(root, kept, layout, known)}
-    return replace(_rescue(choice, spot, known), kept=kept, moved=moved)
-
-
-def _stays(disk: GuestDisk, root: GuestDisk, instance: Instance) -> bool:
-    return disk == root or disk.alias == config_drive_alias(instance.uuid)
-
-
-def _root(layout: Layout, known: Known) -> GuestDisk:
-    """Return the disk that the guest boots from: by our row, by boot order, or the first."""
-    names = {row.target for row in known.rows if row.boot_index == 0}
-    by_row = [disk for disk in layout.disks if disk.target in names]
-    ordered = sorted(
-        (disk for disk in layout.disks if disk.boot_order is not None),
-        key=lambda disk: disk.boot_order or 0,
-    )
-    hard = [disk for disk in layout.disks if disk.device in (DeviceType.DISK, DeviceType.LUN)]
-    found = next(iter((*by_row, *ordered, *hard, *layout.disks)), None)
-    if found is None:
-        message = f"instance {known.instance.uuid} has no disk"
-        raise NotRescuable(message)
-    return found
-
-
-def _second(root: GuestDisk, kept: Sequence[str], layout: Layout, known: Known) -> Spot:
-    """Return where the root is in rescue: behind the place that it has given up."""
-    bus = Bus(root.bus)
-    offered = layout.places.get(bus, ())
-    behind = offered[offered.index(root.address) + 1 :] if root.address in offered else offered
-    rows: list[BlockDevice | Peripheral] = [*known.rows, *known.peripherals]
-    reserved = {each.address for each in rows if each.address is not None}
-    free = first_free((*behind, *offered), layout.taken | reserved)
-    if free is None:
-        message = f"instance {known.instance.uuid} has no second place on bus {bus} for its root"
-        raise NoFreePort(message)
-    return Spot(target=choose_target(bus, None, kept), address=free)
+def _legacy(known: Known, machine: str) -> Rescue:
+    """The rescue disk takes the root's place; a root that is no hard disk keeps its own."""
+    root = legacy_root(known)
+    kept = legacy_names(known.layout, root, known.instance.uuid)
+    if root.device not in HARD:
+        return replace(_last(known, machine), kept=kept)
+    bus = parse_bus(root.bus)
+    choice = Choice(mode=Mode.LEGACY, device_type=DeviceType.DISK, bus=bus)
+    rescue = _rescue(choice, Spot(target=root.target, address=root.address), known)
+    return replace(rescue, kept=kept, moved={root.target: second_spot(root, bus, kept, known)})
 
 
 def _rescue(choice: Choice, spot: Spot, known: Known) -> Rescue:

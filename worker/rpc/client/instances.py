@@ -154,3 +154,54 @@ class InstanceMethods(Sender):
     ) -> str:
         """Have the guest off and start it anew; with ``hard`` it is not asked."""
         return self.cast(host, "reboot_instance", instance_uuid=instance_uuid, hard=hard, **sending)
+
+    def rescue_instance(
+        self,
+        host: str,
+        *,
+        instance_uuid: str,
+        rescue_image_ref: str | None = None,
+        rescue_password: str | None = None,
+        clean_shutdown: bool = True,
+        **sending: Unpack[Sending],
+    ) -> str:
+        """Boot the guest from a rescue image; the password is put on its config drive."""
+        return self.cast(
+            host,
+            "rescue_instance",
+            instance_uuid=instance_uuid,
+            rescue_image_ref=rescue_image_ref,
+            rescue_password=rescue_password,
+            clean_shutdown=clean_shutdown,
+            **sending,
+        )
+
+    def unrescue_instance(
+        self,
+        host: str,
+        *,
+        instance_uuid: str,
+        clean_shutdown: bool = True,
+        **sending: Unpack[Sending],
+    ) -> str:
+        """Have the guest be what it was before its rescue."""
+        return self.cast(
+            host,
+            "unrescue_instance",
+            instance_uuid=instance_uuid,
+            clean_shutdown=clean_shutdown,
+            **sending,
+        )
+
+    def plan_rescue(
+        self, host: str, *, instance_uuid: str, rescue_image_ref: str | None = None
+    ) -> Json:
+        """Return the disks before and in rescue; raises what the rescue would be refused with."""
+        return mapping(
+            self.call(
+                host,
+                "plan_rescue",
+                instance_uuid=instance_uuid,
+                rescue_image_ref=rescue_image_ref,
+            )
+        )
