@@ -1,5 +1,6 @@
 """Guests that run with another layout than their persistent one, without a hypervisor."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tests.fakes.machines import check_sources
@@ -11,6 +12,7 @@ from worker.model.ids import InstanceId
 from worker.model.instance import VmState
 from worker.model.machine import Kernel
 from worker.model.moving.beside import Beside
+from worker.model.places.fits import fits
 from worker.model.rescue.words import RescueLayout, rescue_alias
 from worker.ports import Rescues
 
@@ -27,13 +29,17 @@ class FakeRescues(Rescues):
         if guest.kind not in ("qemu", "kvm"):
             message = f"a domain of type {guest.kind} cannot be rescued"
             raise MachineUnsupported(message)
-        targets = {disk.target for disk in _disks(instance, guest, layout).values()}
-        if len(targets) <= len(_kept(guest, layout)):
-            message = f"two disks would be {layout.disk.target}"
+        disks = tuple(_disks(instance, guest, layout).values())
+        _check_apart("name", [disk.target for disk in disks])
+        _check_apart("address", [disk.address for disk in disks if disk.address is not None])
+        machine = "" if guest.empty is None else guest.empty.machine
+        if not fits(layout.disk.device_type, layout.disk.bus, machine):
+            message = f"a {machine} machine takes no {layout.disk.device_type} on this bus"
             raise MachineUnsupported(message)
 
     def start(self, instance: InstanceId, layout: RescueLayout) -> None:
         guest = self._guest(instance)
+        guest.autostart = False
         if guest.running:
             if rescue_alias(instance) not in guest.live:
                 message = f"{guest.name} runs, and not in rescue"
@@ -57,9 +63,18 @@ class FakeRescues(Rescues):
 
 
 def _check_kept(guest: FakeGuest) -> None:
-    if guest.transient or "a managed save" in guest.kept:
-        message = f"{guest.name} is not kept, or has a saved state"
+    if guest.transient:
+        message = f"{guest.name} is transient"
         raise HypervisorRefused(message)
+    if "a managed save" in guest.kept:
+        message = f"{guest.name} has a saved state"
+        raise HypervisorRefused(message)
+
+
+def _check_apart(what: str, given: Sequence[object]) -> None:
+    if len(set(given)) < len(given):
+        message = f"two disks would have one {what}"
+        raise MachineUnsupported(message)
 
 
 def _kept(guest: FakeGuest, layout: RescueLayout) -> dict[str, Disk]:

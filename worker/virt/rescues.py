@@ -12,6 +12,7 @@ from worker.model.identity.lookup import disk_by_alias
 from worker.model.ids import InstanceId
 from worker.model.rescue.words import RescueLayout, rescue_alias
 from worker.ports import Rescues
+from worker.virt.autostart import take_off_autostart
 from worker.virt.failures import connection_lost
 from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.power import check_no_saved_state
@@ -40,6 +41,8 @@ class LibvirtRescues(Rescues):
     def start(self, instance: InstanceId, layout: RescueLayout) -> None:
         """Start the guest with the layout; one that runs with it is fine."""
         with self._connection.domain(instance) as domain:
+            # libvirt would start it without the rescue, when the host comes back.
+            take_off_autostart(domain)
             if domain.isActive():
                 _check_in_rescue(domain)
                 return
