@@ -64,6 +64,10 @@ def without_domain(world: World) -> None:
     world.guests.clear()
 
 
+def another_instances(world: World) -> None:
+    world.attachments.clear()
+
+
 def without_kernel(world: World) -> None:
     asked = replace(world.images[USB], properties={"hw_rescue_bus": "usb", "kernel_id": NO_IMAGE})
     world.images[USB] = asked
@@ -93,6 +97,7 @@ REFUSALS: dict[str, tuple[Callable[[World], None], str]] = {
     "a bus of Xen's": (with_properties(hw_rescue_bus="xen"), "block_device.bus_unsupported"),
     "no controller": (with_properties(hw_rescue_bus="ide"), "block_device.type_unsupported"),
     "volumes": (with_properties(block_device_mapping="[{}]"), "instance.not_rescuable"),
+    "another's volume": (another_instances, "attachment.not_found"),
     "no kernel": (without_kernel, "image.not_found"),
 }
 

@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from worker.handlers.parts.plan_rescue import known_of, rescuable, sketch_of
-from worker.handlers.parts.restore_disks import check_startable
+from worker.handlers.parts.plan_rescue import (
+    check_own_disks,
+    known_of,
+    rescuable,
+    sketch_of,
+)
 from worker.model.ids import ImageId, InstanceId, OperationId, new_uuid
 from worker.model.rescue.side_by_side import side_by_side
 from worker.ports import Ports
@@ -24,7 +28,7 @@ def plan_rescue(request: PlanRescue, ports: Ports) -> dict[str, Any]:
     Raises what the rescue would be refused with, but for what only the images' content says.
     """
     instance = rescuable(request.instance_uuid, ports)
-    check_startable(instance, ports.guests.describe(instance.uuid), ports)
+    check_own_disks(instance, ports)
     known = known_of(instance, request.rescue_image_ref, OperationId(new_uuid()), ports)
     rescue = sketch_of(known, ports)
     for image in (rescue.kernel, rescue.ramdisk):

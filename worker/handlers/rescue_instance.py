@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from worker.handlers.parts.config_drive import write_rescue_drive
 from worker.handlers.parts.plan_instance import operation_of
 from worker.handlers.parts.plan_rescue import (
+    check_own_disks,
     check_password_can_be_told,
     rescuable,
     sketched,
@@ -19,11 +20,7 @@ from worker.handlers.parts.rescue_guest import (
     rescue_of,
     run_in_rescue,
 )
-from worker.handlers.parts.restore_disks import (
-    check_startable,
-    check_volumes,
-    restore_disks,
-)
+from worker.handlers.parts.restore_disks import restore_disks
 from worker.model.guest import Guest
 from worker.model.ids import ImageId, InstanceId
 from worker.model.instance import Instance, VmState
@@ -70,8 +67,7 @@ def _decided(request: RescueInstance, ports: Ports) -> Instance:
     instance = rescuable(request.instance_uuid, ports)
     if request.rescue_password is not None:
         check_password_can_be_told(instance)
-    check_startable(instance, ports.guests.describe(instance.uuid), ports)
-    check_volumes(instance, Ways(ports), ports)
+    check_own_disks(instance, ports)
     sketch = sketched(instance, request.rescue_image_ref, operation_of(ports).id, ports)
     rescue = replace(with_content(*sketch, ports), config_drive=request.rescue_password is not None)
     return replace(instance, rescue=rescue)

@@ -3,6 +3,8 @@
 from worker.errors import NotRescuable
 from worker.handlers.parts.config_drive import has_config_drive
 from worker.handlers.parts.instance_here import instance_here
+from worker.handlers.parts.reach_volume import Ways
+from worker.handlers.parts.restore_disks import check_startable, check_volumes
 from worker.model.build.machine import NOWHERE
 from worker.model.ids import ImageId, InstanceId, OperationId
 from worker.model.image import Image
@@ -22,6 +24,16 @@ def rescuable(uuid: InstanceId, ports: Ports) -> Instance:
     instance = instance_here(uuid, ports)
     instance.check_takes(PowerChange.RESCUE)
     return instance
+
+
+def check_own_disks(instance: Instance, ports: Ports) -> None:
+    """Raise unless each disk of the instance can be there in rescue; changes nothing.
+
+    InstanceWrongState for a domain that ends with its guest, LocalDiskUnavailable, and what says
+    that a volume is not the instance's any more.
+    """
+    check_startable(instance, ports.guests.describe(instance.uuid), ports)
+    check_volumes(instance, Ways(ports), ports)
 
 
 def sketched(
