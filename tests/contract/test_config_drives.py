@@ -83,6 +83,43 @@ def test_a_drive_that_is_made_anew_stays_where_it_was(drives: ConfigDrives) -> N
     assert drives.write(INSTANCE, FILES) == drives.write(INSTANCE, {"a": b"b"})
 
 
+def test_a_rescue_has_a_drive_of_its_own_beside_the_instances(drives: ConfigDrives) -> None:
+    own = drives.write(INSTANCE, FILES)
+    assert drives.find(INSTANCE, rescue=True) is None
+    rescue = drives.write(INSTANCE, {"a": b"b"}, rescue=True)
+    assert rescue.source != own.source
+    assert rescue.options.read_only
+    assert drives.find(INSTANCE, rescue=True) == rescue
+    assert drives.find(INSTANCE) == own
+    for _time in range(2):
+        drives.delete(INSTANCE, rescue=True)
+        assert drives.find(INSTANCE, rescue=True) is None
+        assert drives.find(INSTANCE) == own
+    drives.write(INSTANCE, FILES, rescue=True)
+    drives.delete(INSTANCE)
+    assert drives.find(INSTANCE) is None
+    assert drives.find(INSTANCE, rescue=True) == rescue
+
+
+def test_a_rescues_drive_leaves_the_instances_own_as_it_was(real: IsoConfigDrives) -> None:
+    path = written(real)
+    before = path.read_bytes()
+    secret = {"openstack/latest/meta_data.json": b'{"admin_pass": "x"}'}
+    umask = os.umask(0)
+    try:
+        rescue = Path(real.write(INSTANCE, secret, rescue=True).source.name)
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(rescue.stat().st_mode) == 0o600
+    assert read(rescue, "rr_path") == secret
+    assert path.read_bytes() == before
+    real.delete(INSTANCE, rescue=True)
+    assert not rescue.exists()
+    assert path.read_bytes() == before
+    real.delete(INSTANCE)
+    assert not path.parent.exists()
+
+
 @pytest.mark.parametrize("reader", ["rr_path", "joliet_path"])
 def test_every_file_is_read_back_by_its_name(real: IsoConfigDrives, reader: Reader) -> None:
     assert read(written(real), reader) == FILES

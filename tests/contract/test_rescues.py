@@ -188,13 +188,14 @@ BAD: Mapping[str, Mapping[str, Any]] = {
 def bad_layouts(lab: Lab, machine: Machine) -> dict[str, RescueLayout]:
     good = lab.stable(machine, (Bus.SCSI, DISK))
     elsewhere = _with_disk(good, address=None)
+    told = replace(NO_KERNEL, command_line="console=\a")
     return {
         name: _with_disk(elsewhere if "bus" in other else good, **other)
         for name, other in BAD.items()
-    }
+    } | {"a command line that no XML holds": replace(good, kernel=told)}
 
 
-@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("bad", [*BAD, "a command line that no XML holds"])
 def test_a_layout_that_cannot_be_is_refused(lab: Lab, machine: Machine, bad: str) -> None:
     kept = lab.kept(machine.instance)
     with pytest.raises(MachineUnsupported):

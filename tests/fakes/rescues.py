@@ -29,6 +29,9 @@ class FakeRescues(Rescues):
         if guest.kind not in ("qemu", "kvm"):
             message = f"a domain of type {guest.kind} cannot be rescued"
             raise MachineUnsupported(message)
+        if layout.kernel is not None and not layout.kernel.command_line.isprintable():
+            message = f"no XML holds {layout.kernel.command_line!r}"
+            raise MachineUnsupported(message)
         disks = tuple(_disks(instance, guest, layout).values())
         _check_apart("name", [disk.target for disk in disks])
         _check_apart("address", [disk.address for disk in disks if disk.address is not None])

@@ -99,6 +99,10 @@ REFUSALS: dict[str, tuple[Callable[[World], None], str]] = {
     "volumes": (with_properties(block_device_mapping="[{}]"), "instance.not_rescuable"),
     "another's volume": (another_instances, "attachment.not_found"),
     "no kernel": (without_kernel, "image.not_found"),
+    "a bell": (
+        with_properties(hw_rescue_bus="usb", kernel_id=USB, os_command_line="\a"),
+        "instance.machine_unsupported",
+    ),
 }
 
 

@@ -70,9 +70,16 @@ def known_of(
 def sketch_of(known: Known, ports: Ports) -> Rescue:
     """Return the rescue as far as it can be told; raises as ``sketched`` does."""
     rescue, instance = planned(known), known.instance
-    kernel = None if rescue.kernel is None else Kernel(kernel=NOWHERE.source.name)
-    ports.rescues.check(instance.uuid, layout_of(rescue, instance, NOWHERE, kernel=kernel))
+    layout = layout_of(rescue, instance, NOWHERE, kernel=_kernel_nowhere(rescue))
+    ports.rescues.check(instance.uuid, layout)
     return rescue
+
+
+def _kernel_nowhere(rescue: Rescue) -> Kernel | None:
+    """Return the kernel before it is here, with what the image's owner would have it told."""
+    if rescue.kernel is None:
+        return None
+    return Kernel(kernel=NOWHERE.source.name, command_line=rescue.command_line)
 
 
 def with_content(rescue: Rescue, image: Image, ports: Ports) -> Rescue:

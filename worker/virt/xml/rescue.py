@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from lxml import etree
 
+from worker.errors import MachineUnsupported
 from worker.model.block_device import Bus
 from worker.model.identity.alias import config_drive_alias
 from worker.model.ids import InstanceId
@@ -21,11 +22,25 @@ _ADDED: Mapping[Bus, Mapping[str, str]] = {
 """What a machine lacks that has no disk on such a bus; for the rescue alone it is added."""
 
 
+_STARTED_WITH = ("kernel", "initrd", "cmdline", "shim", "dtb")
+"""What goes with one kernel: libvirt refuses it without, and it fits no other."""
+
+
 def rescue_text(text: str, layout: RescueLayout) -> str:
     """Return the text with the rescue disk in it, which alone is booted from.
 
-    Raises HypervisorRefused for a text that is no domain.
+    Raises HypervisorRefused for a text that is no domain, MachineUnsupported for what XML cannot
+    hold (a kernel's command line with a control character).
     """
+    try:
+        domain = _in_rescue(text, layout)
+    except ValueError as error:
+        message = f"the rescue cannot be written as XML: {error}"
+        raise MachineUnsupported(message) from error
+    return etree.tostring(domain, encoding="unicode")
+
+
+def _in_rescue(text: str, layout: RescueLayout) -> etree._Element:
     domain = parsed(_with_config(text, layout))
     devices = domain.find("devices")
     if devices is None:
@@ -36,7 +51,7 @@ def rescue_text(text: str, layout: RescueLayout) -> str:
     _start_with(domain, layout.kernel)
     _add_controller(devices, layout.disk.bus)
     _add_disk(devices, layout)
-    return etree.tostring(domain, encoding="unicode")
+    return domain
 
 
 def _with_config(text: str, layout: RescueLayout) -> str:
@@ -73,7 +88,7 @@ def _start_with(domain: etree._Element, kernel: Kernel | None) -> None:
     boot = domain.find("os")
     if boot is None:
         boot = etree.SubElement(domain, "os")
-    for name in ("kernel", "initrd", "cmdline"):
+    for name in _STARTED_WITH:
         for old in boot.findall(name):
             _remove(old)
     if kernel is None:
