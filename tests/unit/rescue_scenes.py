@@ -87,6 +87,11 @@ def off() -> World:
 
 def boots_from_volume() -> World:
     """A guest that runs, and has its root on a volume, and nothing else."""
+    return _boots_from_volume().copy()
+
+
+@cache
+def _boots_from_volume() -> World:
     world = scenes.world(VmState.STOPPED)
     scenes.attach(world)
     row = world.rows[scenes.DEVICE]

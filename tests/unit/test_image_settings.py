@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit import rescue_scenes
 from worker import conf
 from worker.cmd.main import main
 from worker.errors import Invalid
@@ -139,3 +140,9 @@ def test_copies_that_instances_or_their_disks_name_are_needed(tmp_path: Path) ->
     )
     instances = [an_instance(made_as), an_instance(None)]
     assert images_of(instances) == {"root", "kernel", "ramdisk", "other"}
+
+
+def test_so_are_those_that_a_guest_was_rescued_by() -> None:
+    world = rescue_scenes.rescued_from_volume()
+    wanted = {rescue_scenes.KERNEL_IMAGE, rescue_scenes.KERNEL, rescue_scenes.RAMDISK}
+    assert images_of(world.instances.values()) == wanted
