@@ -21,6 +21,7 @@ from worker.cmd.instance_moves import (
     import_options,
 )
 from worker.cmd.instance_power import reboot, reboot_options, start, stop, stop_options
+from worker.cmd.instance_rescue import rescue, rescue_options, unrescue, unrescue_options
 from worker.cmd.output import print_fields, print_rows
 
 COLUMNS = ("uuid", "name", "vm_state", "task_state")
@@ -43,6 +44,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
             Subcommand("start", "start an instance, its volumes connected anew", start, _instance),
             Subcommand("stop", "stop an instance, cleanly if it will", stop, stop_options),
             Subcommand("reboot", "stop an instance and start it anew", reboot, reboot_options),
+            Subcommand(
+                "rescue", "boot from a rescue image, its disks kept", rescue, rescue_options
+            ),
+            Subcommand(
+                "unrescue", "end a rescue, back to what was before", unrescue, unrescue_options
+            ),
             Subcommand(
                 "destroy", "take an instance away for good, its local disks too", destroy, _instance
             ),
