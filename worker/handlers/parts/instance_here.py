@@ -39,8 +39,8 @@ def check_changeable(instance: Instance, ports: Ports) -> None:
     """
     if not is_changeable(instance, ports) and not _has_begun(ports):
         message = (
-            f"instance {instance.uuid} is in rescue, in which this host changes no devices;"
-            " unrescue it first"
+            f"instance {instance.uuid} is in rescue, or on its way into it or out of it, and its"
+            " devices stay as they are; ask again after its unrescue"
         )
         raise InstanceRescued(message)
 
