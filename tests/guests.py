@@ -189,9 +189,14 @@ def found_again(guest: Guest) -> Guest:
 
 def qemu_of(guest: Guest) -> int:
     """Return the process of a guest of ours that runs."""
-    found = [pid for pid in _processes() if _is_qemu_of(guest.uuid, pid)]
+    found = processes_of(guest.uuid)
     assert len(found) == 1, found
     return found[0]
+
+
+def processes_of(uuid: str) -> list[int]:
+    """Return each process that is this guest's QEMU; none while it is off."""
+    return [pid for pid in _processes() if _is_qemu_of(uuid, pid)]
 
 
 def _processes() -> list[int]:

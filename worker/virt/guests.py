@@ -10,6 +10,7 @@ from worker.model.ids import InstanceId, is_uuid
 from worker.model.instance import VmState
 from worker.ports import Guests
 from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.power import STARTING
 from worker.virt.xml.layout import read_layout
 
 _STATES = {
@@ -19,8 +20,6 @@ _STATES = {
     libvirt.VIR_DOMAIN_CRASHED: VmState.STOPPED,
 }
 """Every other state of libvirt's is one in which the guest runs."""
-
-_STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
 
 
 class LibvirtGuests(Guests):
@@ -58,7 +57,7 @@ def persistent_layout(domain: libvirt.virDomain) -> Layout | None:
 
 def state_of(state: int, reason: int) -> VmState:
     """Return our word for a domain's state; nobody has paused one that is being started."""
-    if (state, reason) == _STARTING:
+    if (state, reason) == STARTING:
         return VmState.ACTIVE
     return _STATES.get(state, VmState.ACTIVE)
 

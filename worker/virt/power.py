@@ -17,6 +17,8 @@ from worker.virt.libvirtd.connection import LibvirtConnection
 LOG = logging.getLogger(__name__)
 
 _POLL = 0.2
+STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+"""State and reason of a domain for which libvirt is starting QEMU."""
 
 
 class LibvirtPower(Power):
@@ -32,14 +34,14 @@ class LibvirtPower(Power):
         """
         with self._connection.domain(instance) as domain:
             take_off_autostart(domain)
-            if domain.isActive():
+            if is_up(domain):
                 return
             check_no_saved_state(domain)
             try:
                 domain.create()
             except libvirt.libvirtError as error:
                 # The start of a worker that died in it may have come first.
-                if connection_lost(error) or not domain.isActive():
+                if connection_lost(error) or not is_up(domain):
                     raise
 
     def ask_off(self, instance: InstanceId) -> None:
@@ -88,6 +90,17 @@ class LibvirtPower(Power):
             except libvirt.libvirtError as error:
                 if not not_running(error) or domain.isActive():
                     raise
+
+
+def is_up(domain: libvirt.virDomain) -> bool:
+    """Tell whether the guest runs, once a start of it that is under way has ended.
+
+    A libvirtd that comes back ends the guest in whose start its predecessor died; until it has, it
+    shows it as one that runs.
+    """
+    while tuple(domain.state()) == STARTING:
+        time.sleep(_POLL)
+    return bool(domain.isActive())
 
 
 def check_no_saved_state(domain: libvirt.virDomain) -> None:

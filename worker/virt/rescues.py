@@ -15,7 +15,7 @@ from worker.ports import Rescues
 from worker.virt.autostart import take_off_autostart
 from worker.virt.failures import connection_lost
 from worker.virt.libvirtd.connection import LibvirtConnection
-from worker.virt.power import check_no_saved_state
+from worker.virt.power import check_no_saved_state, is_up
 from worker.virt.xml.capabilities import check_accepted
 from worker.virt.xml.layout import read_layout
 from worker.virt.xml.rescue import rescue_text
@@ -43,7 +43,7 @@ class LibvirtRescues(Rescues):
         with self._connection.domain(instance) as domain:
             # libvirt would start it without the rescue, when the host comes back.
             take_off_autostart(domain)
-            if domain.isActive():
+            if is_up(domain):
                 _check_in_rescue(domain)
                 return
             check_no_saved_state(domain)
@@ -71,7 +71,7 @@ def _check_able(text: str) -> None:
 
 
 def _runs_in_rescue(domain: libvirt.virDomain) -> bool:
-    if not domain.isActive():
+    if not is_up(domain):
         return False
     alias = rescue_alias(InstanceId(domain.UUIDString()))
     return disk_by_alias(read_layout(domain.XMLDesc()), alias) is not None
