@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from worker.model.block_device import BlockDevice
 from worker.model.guest import Guest, GuestDisk, Layout
+from worker.model.places.address import place_of
 from worker.model.rescue.plan import in_rescue
 from worker.model.rescue.words import Rescue, Spot, rescue_alias
 
@@ -40,8 +41,8 @@ def is_in_the_way(row: BlockDevice, rescue: Rescue | None) -> bool:
     """
     spots = () if rescue is None else _spots(rescue)
     names = {spot.target for spot in spots}
-    addresses = {spot.address for spot in spots} - {None}
-    return row.target in names or row.address in addresses
+    places = {place_of(spot.address) for spot in spots if spot.address is not None}
+    return row.target in names or (row.address is not None and place_of(row.address) in places)
 
 
 def keeps(rescue: Rescue | None, target: str) -> bool:
