@@ -1,5 +1,6 @@
 """Looks at a guest in rescue: nothing is followed that the rescue itself has done."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -17,7 +18,7 @@ from tests.unit.in_rescue_scenes import (
     rescued,
     row_of_volume,
 )
-from tests.unit.rescue_scenes import USB_IMAGE
+from tests.unit.rescue_scenes import PASSWORD, USB_IMAGE
 from tests.unit.scenes import INSTANCE, run
 from worker.errors import InstanceNotFound
 from worker.handlers.detach_host_device import DetachHostDevice
@@ -121,6 +122,14 @@ def test_a_root_that_had_to_make_room_is_told_where_it_is() -> None:
     assert shown.address != row.address
     (told,) = _metadata(world)
     assert told["address"] == str(shown.address).removeprefix("pci:")
+
+
+@pytest.mark.parametrize("image", [USB_IMAGE, LEGACY])
+def test_so_does_the_config_drive_of_the_rescue(image: ImageId) -> None:
+    world = rescued(image, password=PASSWORD)
+    (drive,) = (json.loads(text) for text in world.rescue_drives[INSTANCE].values())
+    assert drive["devices"] == _metadata(world)
+    assert len(drive["devices"]) == (0 if image == LEGACY else 1)
 
 
 def _metadata(world: World) -> list[dict[str, object]]:
