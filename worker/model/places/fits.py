@@ -1,7 +1,7 @@
 """Which device can be on which bus of which machine: one table for builds, attaches and rescues.
 
-What libvirt 9.0 accepts when a domain is defined (reference/nova-behaviour.md, section 3.4); the
-contract suite asks the libvirt that is installed about every entry.
+What libvirt 9.0 accepts when a domain is defined, all of which QEMU 7.2 starts; the contract suite
+asks the libvirt that is installed about every entry of a PC.
 """
 
 from collections.abc import Mapping
