@@ -50,6 +50,8 @@ def test_a_kill_on_either_side_of_any_call_leaves_all_views_agreed(
         "start a guest",
         "stop a guest",
         "reboot a guest hard",
+        "rescue a running guest",
+        "unrescue a guest that ran",
         "forget an adopted guest",
         "release an instance",
         "import an instance",

@@ -154,6 +154,7 @@ def away(step: str) -> WorkerError:
         "disks": HypervisorUnavailable,
         "guest_peripherals": HypervisorUnavailable,
         "power": HypervisorUnavailable,
+        "rescues": HypervisorUnavailable,
         "connector": ConnectFailed,
     }
     return kinds.get(port, VolumeServiceUnavailable)(step)
