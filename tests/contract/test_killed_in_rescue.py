@@ -20,6 +20,7 @@ from worker.model.block_device import Bus
 from worker.model.machine import Machine
 from worker.model.rescue.words import RescueLayout
 from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.qemu.insides import LibvirtGuestInsides
 
 ROUNDS = 3
 LOOK = 0.5
@@ -88,6 +89,8 @@ def test_a_guest_in_rescue_outlives_its_libvirtd_and_is_off_after_it(scene: Scen
     assert processes_of(scene.machine.instance) == [process]
     guest = scene.lab.guest(scene.machine)
     assert (guest.live, guest.persistent) == (live, scene.lab.persistent(scene.machine))
+    inside = LibvirtGuestInsides(scene.lab.connection).disks(scene.machine.instance)
+    assert {disk.alias for disk in inside} == {disk.alias for disk in live.disks}
     scene.check_in_rescue()
     assert processes_of(scene.machine.instance) == [process]
     scene.cut()
