@@ -92,20 +92,25 @@ class GuestConsole:
 
         Raises ``GuestSilent`` after ``timeout`` seconds.
         """
-        return dict(self._wait(lambda report: predicate(report.disks), timeout).disks)
+        return dict(self.wait_for_report(lambda report: predicate(report.disks), timeout).disks)
 
     def wait_for_interfaces(
         self, predicate: Callable[[Mapping[str, str]], bool], timeout: float
     ) -> dict[str, str]:
         """The MACs of the interfaces, by name, as ``wait_for`` does with disks."""
-        return dict(self._wait(lambda report: predicate(report.interfaces), timeout).interfaces)
+        return dict(
+            self.wait_for_report(lambda report: predicate(report.interfaces), timeout).interfaces
+        )
 
     def fresh(self, timeout: float) -> dict[str, GuestReport]:
         """The disks by a report that is newer than this call: proof that the guest is alive."""
         before = self.last()
-        return dict(self._wait(lambda report: report != before, timeout).disks)
+        return dict(self.wait_for_report(lambda report: report != before, timeout).disks)
 
-    def _wait(self, accept: Callable[[ConsoleReport], bool], timeout: float) -> ConsoleReport:
+    def wait_for_report(
+        self, accept: Callable[[ConsoleReport], bool], timeout: float
+    ) -> ConsoleReport:
+        """The newest report as soon as it is acceptable, as ``wait_for`` does with its disks."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             report = self.last()
