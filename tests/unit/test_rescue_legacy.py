@@ -113,6 +113,15 @@ def test_a_config_drive_that_shares_the_roots_names_keeps_its_own() -> None:
     assert found.moved == {"hda": Spot(target="hdc", address=place(empty, Bus.IDE, 2))}
 
 
+def test_a_place_behind_goes_before_one_in_front() -> None:
+    empty = machine()
+    root = disk("vda", Bus.VIRTIO, place(empty, Bus.VIRTIO, 2))
+
+    found = plan(with_disks(empty, root), row(root, boot_index=0))
+
+    assert found.moved == {"vda": Spot(target="vdb", address=place(empty, Bus.VIRTIO, 3))}
+
+
 def test_without_a_place_behind_a_place_in_front_will_do() -> None:
     empty = machine()
     root = disk("sdf", Bus.SATA, DriveAddress(kind="sata", unit=5))
@@ -181,7 +190,7 @@ def without_order(layout: Layout) -> Layout:
 
 
 def test_the_root_is_the_disk_of_the_row_that_says_so() -> None:
-    assert root_of(LAYOUT, [row(ROOT, 1), row(DATA, 2, boot_index=0)]) == DATA
+    assert root_of(LAYOUT, [row(ROOT, 1, boot_index=1), row(DATA, 2, boot_index=0)]) == DATA
 
 
 def test_without_such_a_row_it_is_the_disk_that_is_booted_first() -> None:
