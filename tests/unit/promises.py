@@ -4,12 +4,15 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from tests.fakes.hypervisor import shown
+from tests.fakes.images import disk_path
 from tests.fakes.volume_service import STATUS_WITH, FakeAttachments
 from tests.fakes.world import FakeGuest, World
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.disk import Disk
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, VolumeId
+from worker.model.instance import TAKEN_FROM, PowerChange, VmState
 from worker.model.operation import Operation, OperationState, StepOutcome
+from worker.model.rescue.words import Mode, rescue_alias
 from worker.model.update import Event
 from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
 from worker.rpc.methods import OPERATIONS
@@ -29,8 +32,9 @@ def volume_of(disk: Disk) -> VolumeId:
 
 
 def ours(layout: Mapping[str, Disk]) -> list[Disk]:
-    """Return the disks of a layout that the worker plugged in."""
-    return [disk for disk in layout.values() if not disk.source.name.startswith(FOREIGN)]
+    """Return the disks of a layout that are volumes which the worker plugged in."""
+    names = ((disk, disk.source.name) for disk in layout.values())
+    return [disk for disk, name in names if name.startswith("/dev/") and FOREIGN not in name]
 
 
 def ground_pulled(world: World) -> list[str]:
@@ -72,13 +76,17 @@ def told_wrongly(world: World, times_stuck: Counter[OperationId]) -> list[str]:
     """A start at most once and first; then each stop that needs an operator; then one end."""
     told: dict[OperationId, list[Event]] = {}
     for update in world.told:
-        if update.operation is not None and update.event is not Event.REFUSED:
+        if update.operation is not None and update.event not in BESIDE:
             told.setdefault(update.operation, []).append(update.event)
     return [
         f"{operation.method} {operation.id} is {operation.state} and was told as {events}"
         for operation in world.operations.values()
         if (events := told.get(operation.id, [])) != _wanted(operation, times_stuck[operation.id])
     ]
+
+
+BESIDE = (Event.REFUSED, Event.MISSING, Event.RETURNED)
+"""What is told of an operation's message, or of a volume that it found to be away, or back."""
 
 
 def _wanted(operation: Operation, stuck: int) -> list[Event]:
@@ -101,10 +109,12 @@ def stuck_unnamed(world: World) -> list[str]:
         if fault is None or not any(says in fault.message for says in SAYS):
             found.append(f"{operation.id} is stuck and says {fault}")
         row = _row(operation, world)
-        if row is None or row.status in fine:
+        if operation.method not in OF_RESCUES and (row is None or row.status in fine):
             found.append(f"{operation.method} {operation.id} is stuck and its row is {row}")
     return found
 
+
+OF_RESCUES = ("rescue_instance", "unrescue_instance")
 
 SAYS = ("not taken back", "it can only go forward", "the worker died")
 
@@ -121,12 +131,15 @@ def disagreements(
         row for row in world.rows.values() if row.instance == instance and row.volume not in excused
     ]
     attached = {row.its_volume: row for row in rows if row.status is DeviceStatus.ATTACHED}
-    at_rest = (DeviceStatus.RESERVED, DeviceStatus.ATTACHED)
+    missing = {row.its_volume: row for row in rows if row.status is DeviceStatus.MISSING}
+    at_rest = (DeviceStatus.RESERVED, DeviceStatus.ATTACHED, DeviceStatus.MISSING)
     restless = [f"{row.uuid} is {row.status} at rest" for row in rows if row.status not in at_rest]
+    guest = world.guests[instance]
     differences = [
-        *_guest(world.guests[instance], attached, excused),
-        *_service(_held(world, instance, excused), attached, callers),
-        *_host(_recorded(world, instance, excused), attached),
+        *_rescue(world, instance),
+        *_guest(guest, attached, excused, legacy=in_legacy_rescue(world, instance)),
+        *_service(_held(world, instance, excused), attached | missing, callers),
+        *_host(_recorded(world, instance, excused), attached, missing),
     ]
     return restless + [f"{instance}: {difference}" for difference in differences]
 
@@ -134,13 +147,43 @@ def disagreements(
 Attached = Mapping[VolumeId, BlockDevice]
 
 
-def _guest(guest: FakeGuest, attached: Attached, excused: Collection[VolumeId]) -> list[str]:
+def in_rescue(world: World, instance: InstanceId) -> bool:
+    """Tell whether the guest runs in rescue."""
+    return rescue_alias(instance) in world.guests[instance].live
+
+
+def in_legacy_rescue(world: World, instance: InstanceId) -> bool:
+    """Tell whether it does, without most of its disks."""
+    rescue = world.instances[instance].rescue if instance in world.instances else None
+    return in_rescue(world, instance) and rescue is not None and rescue.mode is Mode.LEGACY
+
+
+def _rescue(world: World, instance: InstanceId) -> list[str]:
+    """An instance is in rescue or has nothing of it; its persistent layout never has."""
+    found, guest = world.instances.get(instance), world.guests[instance]
+    if found is None:
+        return []
+    rescue = found.rescue
+    own = [path for path in world.files if path.startswith(f"/local/{instance}/")]
+    kept = [] if rescue is None else [disk_path(instance, rescue.disk.uuid)]
+    said = [f"files {own} are left of a rescue {rescue}"] if not {*own} <= {*kept} else []
+    if (rescue is not None) is not (found.vm_state is VmState.RESCUED):
+        said.append(f"it is {found.vm_state}, and its rescue is {rescue}")
+    if rescue is None and in_rescue(world, instance):
+        said.append("its guest is in rescue")
+    return said + ["it is kept in rescue"] * (rescue_alias(instance) in guest.persistent)
+
+
+def _guest(
+    guest: FakeGuest, attached: Attached, excused: Collection[VolumeId], *, legacy: bool
+) -> list[str]:
     wanted = {
         (row.alias, row.target, row.serial, row.address, f"/dev/{row.volume}")
         for row in attached.values()
     }
     found = []
-    for layout in (guest.live, guest.persistent) if guest.running else (guest.persistent,):
+    whole = guest.running and not legacy
+    for layout in (guest.live, guest.persistent) if whole else (guest.persistent,):
         seen = [shown(disk) for disk in ours(layout) if volume_of(disk) not in excused]
         has = {(one.alias, one.target, one.serial, one.address, one.source) for one in seen}
         if has != wanted:
@@ -184,9 +227,10 @@ def _recorded(
     }
 
 
-def _host(recorded: Collection[BlockDeviceId], attached: Attached) -> list[str]:
+def _host(recorded: Collection[BlockDeviceId], attached: Attached, missing: Attached) -> list[str]:
+    """Of a missing volume there is a record if the host could not let go of it."""
     wanted = {row.uuid for row in attached.values()}
-    if recorded == wanted:
+    if {*recorded} - {row.uuid for row in missing.values()} == wanted:
         return []
     return [f"connection records are of {recorded}, attached are {wanted}"]
 
@@ -217,6 +261,7 @@ REFUSED = (
     "block_device.not_found",
     "instance.not_found",
     "instance.wrong_state",
+    "instance.rescued",
     "operation.expired",
     "operation.blocked",
 )
@@ -233,9 +278,19 @@ def overdone(operation: Operation, before: World, after: World) -> list[str]:
     expected = _before(operation, before)
     for volume in left_detaching(after):
         expected.volumes[volume] = after.volumes[volume]
-    if operation.state is OperationState.FAILED and after != expected:
+    if operation.state is OperationState.FAILED and after != expected and not _lost(before, after):
         found.append(f"{operation.method} {operation.id} failed with {operation.fault} and left")
     return found
+
+
+def _lost(before: World, after: World) -> bool:
+    """Tell whether a guest was brought up again without a volume that was away."""
+    found = DeviceStatus.MISSING
+    return any(
+        row.status is found and before.rows[uuid].status is not found
+        for uuid, row in after.rows.items()
+        if uuid in before.rows
+    )
 
 
 def underdone(operation: Operation, before: World) -> list[str]:
@@ -243,6 +298,8 @@ def underdone(operation: Operation, before: World) -> list[str]:
     if _superseded(operation, before):
         told = None if operation.fault is None else operation.fault.code
         return [] if told in SUPERSEDED else [f"{operation.id} was superseded, and told {told}"]
+    if operation.method in OF_RESCUES:
+        return _rescue_underdone(operation, before)
     row = _row(operation, before)
     if operation.state is OperationState.SUCCEEDED or row is None or not _may(operation, row):
         return []
@@ -252,6 +309,24 @@ def underdone(operation: Operation, before: World) -> list[str]:
     if fits and _can(operation, row, before):
         return [f"{operation.method} {operation.id} was no trouble and failed: {operation.fault}"]
     return []
+
+
+def _rescue_underdone(operation: Operation, before: World) -> list[str]:
+    """It is refused while a disk is not there for certain, and by what is there already."""
+    rows = [row for row in before.rows.values() if row.instance == operation.instance]
+    wanted = all(_is_there(row, before) for row in rows)
+    found = None if operation.instance is None else before.instances.get(operation.instance)
+    change = PowerChange(operation.method.removesuffix("_instance"))
+    blocked = operation.fault is not None and operation.fault.code == "operation.blocked"
+    if operation.state is OperationState.SUCCEEDED or found is None or blocked:
+        return []
+    if wanted and found.vm_state in TAKEN_FROM[change]:
+        return [f"{operation.method} {operation.id} was no trouble and failed: {operation.fault}"]
+    return []
+
+
+def _is_there(row: BlockDevice, world: World) -> bool:
+    return row.status is DeviceStatus.ATTACHED and row.attachment in world.attachments
 
 
 SUPERSEDED = ("block_device.superseded", "operation.expired", "operation.blocked")
@@ -273,7 +348,7 @@ def _superseded(operation: Operation, world: World) -> bool:
 
 
 def _may(operation: Operation, row: BlockDevice) -> bool:
-    refused = ("operation.expired", "operation.blocked")
+    refused = ("operation.expired", "operation.blocked", "instance.rescued")
     told = operation.fault is not None and operation.fault.code in refused
     return operation.instance == row.instance and not told
 

@@ -14,6 +14,8 @@ from worker.model.update import Event
 from worker.rpc.asked import OF_THE_MESSAGE
 from worker.rpc.wire import Message
 
+OF_DEVICES = ("attach_volume", "detach_volume")
+
 NOBODYS = "0dd00000-0000-4000-8000-000000000001"
 
 
@@ -97,7 +99,7 @@ class Traffic:
     def altered(self, message: Message, what: str) -> Message:
         """Return the message with something else in it, and the same operation id."""
         arguments = dict(message.arguments)
-        if what != "method":
+        if what != "method" and message.method in OF_DEVICES:
             return replace(message, arguments={**arguments, what: NOBODYS})
         kept = {name: arguments[name] for name in ("operation_id", "instance_uuid")}
         return Message(method="attach_volume", arguments={**kept, "bdm_uuid": NOBODYS})
@@ -107,7 +109,7 @@ class Traffic:
         arguments = message.arguments
         if arguments.get("bdm_uuid") is not None:
             return BlockDeviceId(arguments["bdm_uuid"])
-        place = arguments["instance_uuid"], arguments["volume_id"]
+        place = arguments["instance_uuid"], arguments.get("volume_id")
         rows = self.world.rows.values()
         return next((row.uuid for row in rows if (row.instance, row.volume) == place), None)
 
