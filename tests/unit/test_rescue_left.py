@@ -1,6 +1,7 @@
 """A rescue that is stuck, given up, ended by other hands, or cut short by a boot of its host."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.unit import power_scenes, rescue_scenes
 from tests.unit.rescue_runs import (
     call,
     carry_out,
+    changed,
     instance,
     steps,
 )
@@ -199,3 +201,15 @@ def test_a_domain_of_nobody_that_runs_in_rescue_is_not_adopted() -> None:
     with pytest.raises(InstanceRescued):
         adopt_instance(AdoptInstance(domain="guest-1"), fakes.ports(world))
     assert world.instances == {}
+
+
+def test_a_rescue_past_its_commit_point_only_says_so() -> None:
+    world = rescue_scenes.rescued()
+    ended = world.operations[asked().id]
+    world.operations[ended.id] = replace(ended, state=OperationState.STUCK)
+    changed(world, vm_state=VmState.ACTIVE)
+    made = len(steps(world, ended))
+    fakes.ports(world).stuck.reopen(ended.id)
+    carry_out(world, asked())
+    assert len(steps(world, ended)) == made
+    assert instance(world).vm_state is VmState.RESCUED

@@ -11,6 +11,7 @@ from tests.unit import power_scenes, rescue_scenes
 from tests.unit.rescue_runs import (
     ALIAS,
     carry_out,
+    changed,
     image_gone,
     images_away,
     instance,
@@ -155,3 +156,9 @@ def test_a_volume_that_is_away_is_left_out_and_told() -> None:
     assert world.rows[row.uuid].status is DeviceStatus.MISSING
     assert "block_device.missing" in world.events()
     assert row.alias not in world.guests[INSTANCE].live
+
+
+def test_one_of_whose_rescue_nothing_is_known_is_not_touched() -> None:
+    world = rescue_scenes.rescued()
+    changed(world, rescue=None)
+    refused(world, back(), InstanceWrongState)

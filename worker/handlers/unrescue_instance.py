@@ -91,8 +91,7 @@ def _run_in_rescue_again(instance: Instance, ports: Ports) -> None:
 
 def _finish(uuid: InstanceId, ports: Ports) -> None:
     instance = ports.instances.get(uuid)
-    if instance.rescue is not None:
-        delete_files(instance, ports)
+    delete_files(instance, ports)
     ports.instances.save(replace(instance, vm_state=_state(uuid, ports), rescue=None))
 
 

@@ -1,6 +1,6 @@
 """The guest of an instance in rescue, and the files of this host that it is made of."""
 
-from worker.errors import LocalDiskUnavailable
+from worker.errors import InstanceWrongState, LocalDiskUnavailable
 from worker.handlers.parts.reach_volume import Ways
 from worker.handlers.parts.restore_disks import restore_disks
 from worker.model.instance import Instance
@@ -13,10 +13,10 @@ from worker.undo import Undo
 
 
 def rescue_of(instance: Instance) -> Rescue:
-    """Return the rescue that was decided for an instance."""
+    """Return the rescue that was decided for an instance; raises InstanceWrongState."""
     if instance.rescue is None:
-        message = f"no rescue of instance {instance.uuid} was decided"
-        raise AssertionError(message)
+        message = f"nothing is kept of a rescue of instance {instance.uuid}"
+        raise InstanceWrongState(message)
     return instance.rescue
 
 
