@@ -30,51 +30,45 @@ METADATA_COLUMNS = ("tags", "type", "bus", "address", "serial", "path")
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
-    add_commands(
-        commands,
-        "instance",
-        "the instances in this worker's care",
-        [
-            Subcommand("list", "list the instances of this host", show_all),
-            Subcommand("show", "show one instance", show, _instance),
-            Subcommand(
-                "metadata", "show tagged disks as the guest finds them", metadata, _instance
-            ),
-            Subcommand("build", "build an instance and start it", build, build_options),
-            Subcommand("start", "start an instance, its volumes connected anew", start, _instance),
-            Subcommand("stop", "stop an instance, cleanly if it will", stop, stop_options),
-            Subcommand("reboot", "stop an instance and start it anew", reboot, reboot_options),
-            Subcommand(
-                "rescue", "boot from a rescue image, its disks kept", rescue, rescue_options
-            ),
-            Subcommand(
-                "unrescue", "end a rescue, back to what was before", unrescue, unrescue_options
-            ),
-            Subcommand(
-                "destroy", "take an instance away for good, its local disks too", destroy, _instance
-            ),
-            Subcommand(
-                "adopt",
-                "take a libvirt domain into care; its disks are marked for the next start",
-                adopt,
-                adopt_options,
-            ),
-            Subcommand("forget", "let an adopted instance go as it came", forget, _instance),
-            Subcommand(
-                "export", "print what another host needs to have it", export, export_options
-            ),
-            Subcommand("import", "take in what another host exported", bring_in, import_options),
-            Subcommand(
-                "migrate-aliases",
-                "give devices of older guests the aliases by which they are found",
-                migrate_aliases,
-                migrate_options,
-            ),
-            Subcommand(
-                "export-xml", "print what libvirt keeps of it", export_xml, export_xml_options
-            ),
-        ],
-    )
+    subcommands = [*_looks(), *_life(), *_moves()]
+    add_commands(commands, "instance", "the instances in this worker's care", subcommands)
+
+
+def _looks() -> list[Subcommand]:
+    found = "show tagged disks as the guest finds them"
+    return [
+        Subcommand("list", "list the instances of this host", show_all),
+        Subcommand("show", "show one instance", show, _instance),
+        Subcommand("metadata", found, metadata, _instance),
+    ]
+
+
+def _life() -> list[Subcommand]:
+    gone = "take an instance away for good, its local disks too"
+    kept = "boot from a rescue image, its disks kept"
+    back = "end a rescue, back to what was before"
+    return [
+        Subcommand("build", "build an instance and start it", build, build_options),
+        Subcommand("start", "start an instance, its volumes connected anew", start, _instance),
+        Subcommand("stop", "stop an instance, cleanly if it will", stop, stop_options),
+        Subcommand("reboot", "stop an instance and start it anew", reboot, reboot_options),
+        Subcommand("rescue", kept, rescue, rescue_options),
+        Subcommand("unrescue", back, unrescue, unrescue_options),
+        Subcommand("destroy", gone, destroy, _instance),
+    ]
+
+
+def _moves() -> list[Subcommand]:
+    taken = "take a libvirt domain into care; its disks are marked for the next start"
+    named = "give devices of older guests the aliases by which they are found"
+    return [
+        Subcommand("adopt", taken, adopt, adopt_options),
+        Subcommand("forget", "let an adopted instance go as it came", forget, _instance),
+        Subcommand("export", "print what another host needs to have it", export, export_options),
+        Subcommand("import", "take in what another host exported", bring_in, import_options),
+        Subcommand("migrate-aliases", named, migrate_aliases, migrate_options),
+        Subcommand("export-xml", "print what libvirt keeps of it", export_xml, export_xml_options),
+    ]
 
 
 def show_all(arguments: argparse.Namespace) -> int:

@@ -119,24 +119,12 @@ def _phases_of(method: str) -> Phases | None:
     return OPERATIONS[method].phases
 
 
-def _powering_on(_arguments: Mapping[str, Any]) -> TaskState:
-    return TaskState.POWERING_ON
-
-
-def _powering_off(_arguments: Mapping[str, Any]) -> TaskState:
-    return TaskState.POWERING_OFF
+def _always(state: TaskState) -> Callable[[Mapping[str, Any]], TaskState]:
+    return lambda _arguments: state
 
 
 def _rebooting(arguments: Mapping[str, Any]) -> TaskState:
     return TaskState.REBOOTING_HARD if arguments.get("hard") else TaskState.REBOOTING
-
-
-def _rescuing(_arguments: Mapping[str, Any]) -> TaskState:
-    return TaskState.RESCUING
-
-
-def _unrescuing(_arguments: Mapping[str, Any]) -> TaskState:
-    return TaskState.UNRESCUING
 
 
 CALLS: Mapping[str, Call] = {
@@ -211,29 +199,38 @@ OPERATIONS: Mapping[str, Kind] = {
         unblocked=True,
     ),
     "start_instance": _whole(
-        request=StartInstance, handler=start_instance, phases=START_PHASES, task=_powering_on
+        request=StartInstance,
+        handler=start_instance,
+        phases=START_PHASES,
+        task=_always(TaskState.POWERING_ON),
     ),
     "stop_instance": _whole(
-        request=StopInstance, handler=stop_instance, phases=STOP_PHASES, task=_powering_off
+        request=StopInstance,
+        handler=stop_instance,
+        phases=STOP_PHASES,
+        task=_always(TaskState.POWERING_OFF),
     ),
     "reboot_instance": _whole(
         request=RebootInstance, handler=reboot_instance, phases=REBOOT_PHASES, task=_rebooting
     ),
     "rescue_instance": _whole(
-        request=RescueInstance, handler=rescue_instance, phases=RESCUE_PHASES, task=_rescuing
+        request=RescueInstance,
+        handler=rescue_instance,
+        phases=RESCUE_PHASES,
+        task=_always(TaskState.RESCUING),
     ),
     "unrescue_instance": _whole(
         request=UnrescueInstance,
         handler=unrescue_instance,
         phases=UNRESCUE_PHASES,
-        task=_unrescuing,
+        task=_always(TaskState.UNRESCUING),
     ),
     "resume_instance": _whole(
         request=ResumeInstance,
         handler=resume_instance,
         phases=START_PHASES,
         own_only=True,
-        task=_powering_on,
+        task=_always(TaskState.POWERING_ON),
     ),
     "return_volume": Kind(request=ReturnVolume, handler=return_volume, own_only=True),
     "complete_adoption": _whole(
