@@ -1,4 +1,4 @@
-"""Rescues that last longer than they may: ended by the worker itself, and asked to once."""
+"""Rescues that last longer than they may: ended by the worker itself, sooner or later."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,15 +102,53 @@ def test_zero_leaves_it_in_rescue_until_another_value_is_read(host: Host) -> Non
     assert host.look() == UNRESCUE
 
 
-def test_it_is_asked_once_a_rescue_however_that_went(host: Host) -> None:
+def test_after_a_failure_it_is_asked_again_with_pauses_that_double_up_to_a_day(host: Host) -> None:
+    host.pass_time(TIMEOUT + 1)
+    host.world.unreachable.add(power_scenes.ROOT_VOLUME)
+    pauses = [10, 20, 40, 80, 160, 320, 640, 1280] + [1440] * 40
+    for minutes in pauses:
+        asked = host.look()
+        assert host.look() == asked
+        assert run(host.world, host.submitted[-1]).fault is not None
+        assert host.instance.vm_state is VmState.RESCUED
+        host.pass_time(minutes * 60 - 1)
+        assert host.look() == asked
+        host.pass_time(1)
+    host.world.unreachable.clear()
+    assert len(host.look()) == len(pauses) + 1
+    assert run(host.world, host.submitted[-1]).fault is None
+    assert host.instance.vm_state is VmState.ACTIVE
+
+
+def test_what_a_caller_failed_at_is_no_failure_of_the_workers_own(host: Host) -> None:
+    host.pass_time(TIMEOUT + 1)
+    host.world.unreachable.add(power_scenes.ROOT_VOLUME)
+    theirs = operation("unrescue_instance", number=7, instance_uuid=INSTANCE)
+    assert run(host.world, theirs).fault is not None
+    assert host.look() == UNRESCUE
+
+
+def test_one_of_its_own_that_is_stuck_is_not_asked_again(host: Host) -> None:
     host.pass_time(TIMEOUT + 1)
     host.look()
+    stuck = replace(host.submitted[0], state=OperationState.STUCK, ended_at=host.world.now)
+    host.world.operations[stuck.id] = stuck
+    host.pass_time(1e6)
     assert host.look() == UNRESCUE
-    host.world.unreachable.add(power_scenes.ROOT_VOLUME)
-    assert run(host.world, host.submitted[0]).fault is not None
+
+
+def test_a_rescue_that_begins_before_its_turn_is_not_ended(host: Host) -> None:
+    host.pass_time(TIMEOUT + 1)
+    host.look()
+    theirs = operation("unrescue_instance", number=7, instance_uuid=INSTANCE)
+    assert run(host.world, theirs).fault is None
+    host.rescue(2)
+    fault = run(host.world, host.submitted[0]).fault
+    assert fault is not None
+    assert fault.code == "instance.wrong_state"
     assert host.instance.vm_state is VmState.RESCUED
     host.pass_time(TIMEOUT)
-    assert host.look() == UNRESCUE
+    assert host.look() == UNRESCUE * 2
 
 
 def test_the_next_rescue_has_its_own_time(host: Host) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from worker.errors import DomainNotFound
+from worker.errors import DomainNotFound, InstanceWrongState
 from worker.handlers.parts.config_drive import renew_config_drive
 from worker.handlers.parts.power_off import have_off, see_off
 from worker.handlers.parts.reach_volume import Ways
@@ -19,7 +19,7 @@ from worker.handlers.parts.restore_disks import (
     restore_disks,
 )
 from worker.model.guest import Guest
-from worker.model.ids import InstanceId
+from worker.model.ids import InstanceId, OperationId
 from worker.model.instance import Instance, PowerChange, VmState
 from worker.model.rescue.plan import in_rescue
 from worker.ports import Ports
@@ -28,10 +28,14 @@ from worker.undo import Undo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnrescueInstance:
-    """Operation: end the rescue; unless it is a ``clean_shutdown`` its guest's power is cut."""
+    """Operation: end the rescue; unless it is a ``clean_shutdown`` its guest's power is cut.
+
+    ``rescue_operation`` is the one that began the rescue that is meant; None is for whichever.
+    """
 
     instance_uuid: InstanceId
     clean_shutdown: bool = True
+    rescue_operation: OperationId | None = None
 
 
 def unrescue_instance(request: UnrescueInstance, ports: Ports) -> None:
@@ -44,6 +48,7 @@ def unrescue_instance(request: UnrescueInstance, ports: Ports) -> None:
     if not ports.progress.past_commit_point:
         instance = ports.instances.get(request.instance_uuid)
         instance.check_takes(PowerChange.UNRESCUE)
+        _check_meant(request, instance)
         _unrescue(request, instance, ports)
     _finish(request.instance_uuid, ports)
 
@@ -71,6 +76,13 @@ def _unrescue(request: UnrescueInstance, instance: Instance, ports: Ports) -> No
             undo.by(ports.power.cut, instance.uuid)
             ports.power.start(instance.uuid)
         undo.commit_point()
+
+
+def _check_meant(request: UnrescueInstance, instance: Instance) -> None:
+    meant, found = request.rescue_operation, rescue_of(instance).operation
+    if meant not in (None, found):
+        message = f"instance {instance.uuid} is in the rescue of {found}, not in that of {meant}"
+        raise InstanceWrongState(message)
 
 
 def _was_taken_off(ports: Ports) -> bool:

@@ -182,14 +182,16 @@ class InstanceMethods(Sender):
         *,
         instance_uuid: str,
         clean_shutdown: bool = True,
+        rescue_operation: str | None = None,
         **sending: Unpack[Sending],
     ) -> str:
-        """Have the guest be what it was before its rescue."""
+        """Have the guest be what it was before its rescue: that of an operation, or whichever."""
         return self.cast(
             host,
             "unrescue_instance",
             instance_uuid=instance_uuid,
             clean_shutdown=clean_shutdown,
+            rescue_operation=rescue_operation,
             **sending,
         )
 
