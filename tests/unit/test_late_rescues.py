@@ -123,9 +123,24 @@ def test_after_a_failure_it_is_asked_again_with_pauses_that_double_up_to_a_day(h
 def test_what_a_caller_failed_at_is_no_failure_of_the_workers_own(host: Host) -> None:
     host.pass_time(TIMEOUT + 1)
     host.world.unreachable.add(power_scenes.ROOT_VOLUME)
-    theirs = operation("unrescue_instance", number=7, instance_uuid=INSTANCE)
+    meant = {"instance_uuid": INSTANCE, "rescue_operation": RESCUE.id}
+    theirs = operation("unrescue_instance", number=7, **meant)
     assert run(host.world, theirs).fault is not None
     assert host.look() == UNRESCUE
+
+
+def test_what_failed_in_one_rescue_puts_off_the_end_of_no_other(host: Host) -> None:
+    host.pass_time(TIMEOUT + 1)
+    host.look()
+    host.world.unreachable.add(power_scenes.ROOT_VOLUME)
+    assert run(host.world, host.submitted[0]).fault is not None
+    host.world.unreachable.clear()
+    theirs = operation("unrescue_instance", number=7, instance_uuid=INSTANCE)
+    assert run(host.world, theirs).fault is None
+    host.timeout = 1.0
+    host.rescue(2)
+    host.pass_time(1)
+    assert host.look() == UNRESCUE * 2
 
 
 def test_one_of_its_own_that_is_stuck_is_not_asked_again(host: Host) -> None:
