@@ -220,7 +220,7 @@ def _blocks(stuck: Operation, operation: Operation, kinds: Mapping[str, Kind]) -
 def _go(operation: Operation, kind: Kind, page: Page, patience: Patience) -> DeviceRow | None:
     """Run the handler; past the commit point run it again until it is through."""
     _count_death(operation, page, patience)
-    request = _request(operation, kind, page.ports.seals)
+    request = _request_again(operation, kind, page.ports.seals)
     for attempt in count(1):
         try:
             return kind.handler(request, page.ports)
@@ -241,6 +241,23 @@ def _check_goes_on(operation: Operation, error: Exception, page: Page, *, last: 
         message = f"{said}; past its commit point, so it can only go forward"
         raise LeftBehind(message) from error
     LOG.warning("operation goes on: operation=%s error=%s", operation.id, said)
+
+
+def _request_again(operation: Operation, kind: Kind, seals: Seals) -> Any:  # noqa: ANN401
+    """Return the request; raises LeftBehind where an earlier run had begun, and it cannot be built.
+
+    Its ways back are the handler's: without a request none of them can be walked.
+    """
+    try:
+        return _request(operation, kind, seals)
+    except (DatabaseUnavailable, LeftBehind):
+        raise
+    except Exception as error:
+        if operation.started_at is None:
+            raise
+        said = _logged(operation, error).message
+        message = f"{said}; it had begun before{_begun(operation)}"
+        raise LeftBehind(message) from error
 
 
 def _request(operation: Operation, kind: Kind, seals: Seals) -> Any:  # noqa: ANN401 - one type a method

@@ -65,9 +65,9 @@ def _begun(request: RescueInstance, ports: Ports) -> Instance | None:
 
 def _decided(request: RescueInstance, ports: Ports) -> Instance:
     instance = rescuable(request.instance_uuid, ports)
-    if request.rescue_password is not None:
-        check_password_can_be_told(instance)
     check_own_disks(instance, ports)
+    if request.rescue_password is not None:
+        check_password_can_be_told(instance, ports)
     sketch = sketched(instance, request.rescue_image_ref, operation_of(ports).id, ports)
     rescue = replace(with_content(*sketch, ports), config_drive=request.rescue_password is not None)
     return replace(instance, rescue=rescue)

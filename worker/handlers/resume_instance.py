@@ -23,7 +23,7 @@ def resume_instance(request: ResumeInstance, ports: Ports) -> None:
     One that was in rescue is in rescue again.
     """
     instance = ports.instances.get(request.instance_uuid)
-    if instance.rescue is not None:
+    if instance.vm_state is VmState.RESCUED:
         resume_in_rescue(instance, Ways(ports), ports)
     elif instance.vm_state is VmState.ACTIVE or ports.progress.past_commit_point:
         power_on(instance, Ways(ports), ports)

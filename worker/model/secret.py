@@ -1,12 +1,20 @@
 """A secret argument: as the handler gets it, as the journal keeps it, as people are shown it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from worker.errors import RequestMalformed
 
 SEALED = "sealed"
 """The one key of an argument that the journal keeps sealed; its value is empty once blanked."""
 
 BLANK: Mapping[str, str] = {SEALED: ""}
+
+LONGEST = 4096
+"""So many bytes a secret may have; one that is longer is a file, and was meant for elsewhere."""
+
+_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class Secret:
@@ -33,6 +41,16 @@ class Secret:
     def __hash__(self) -> int:
         """Agree with equality."""
         return hash((Secret, self._text))
+
+
+def check_secret(text: str) -> None:
+    """Raise RequestMalformed, which does not repeat it, unless the text can be a password.
+
+    Whoever reads a password from a line would read another than was meant.
+    """
+    if _LINE.fullmatch(text) is None or len(text.encode()) > LONGEST:
+        message = f"is no password: one line of 1 to {LONGEST} bytes, without control characters"
+        raise RequestMalformed(message)
 
 
 def is_sealed(value: object) -> bool:

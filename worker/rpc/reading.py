@@ -22,7 +22,7 @@ from worker.model.ids import (
     VolumeId,
     is_uuid,
 )
-from worker.model.secret import Secret
+from worker.model.secret import Secret, check_secret
 
 RequestT = TypeVar("RequestT")
 
@@ -179,6 +179,12 @@ def _read_image_id(value: object) -> str:
     return text
 
 
+def _read_secret(value: object) -> Secret:
+    text = _read_str(value)
+    check_secret(text)
+    return Secret(text)
+
+
 def _read_bool(value: object) -> bool:
     if not isinstance(value, bool):
         raise RequestMalformed(f"must be true or false, not {_kind(value)}")
@@ -204,7 +210,7 @@ def _read_str(value: object) -> str:
 READERS: Mapping[Any, Read] = {
     **dict.fromkeys(IDS, _read_id),
     ImageId: _read_image_id,
-    Secret: lambda value: Secret(_read_str(value)),
+    Secret: _read_secret,
     bool: _read_bool,
     int: _read_int,
     str: _read_str,

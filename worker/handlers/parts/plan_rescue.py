@@ -1,11 +1,12 @@
 """Decide on a rescue: everything that can be refused is refused here, and nothing is made."""
 
-from worker.errors import NotRescuable
+from worker.errors import InstanceWrongState, NotRescuable
 from worker.handlers.parts.config_drive import has_config_drive
 from worker.handlers.parts.instance_here import instance_here
 from worker.handlers.parts.reach_volume import Ways
 from worker.handlers.parts.restore_disks import check_startable, check_volumes
 from worker.model.build.machine import NOWHERE
+from worker.model.identity.alias import config_drive_alias
 from worker.model.ids import ImageId, InstanceId, OperationId
 from worker.model.image import Image
 from worker.model.instance import Instance, PowerChange
@@ -23,6 +24,12 @@ def rescuable(uuid: InstanceId, ports: Ports) -> Instance:
     """
     instance = instance_here(uuid, ports)
     instance.check_takes(PowerChange.RESCUE)
+    if instance.rescue is not None:
+        message = (
+            f"instance {uuid} is half in rescue, by operation {instance.rescue.operation}: wait for"
+            " its end, or retry or abandon it if it is stuck"
+        )
+        raise InstanceWrongState(message)
     return instance
 
 
@@ -95,11 +102,20 @@ def with_content(rescue: Rescue, image: Image, ports: Ports) -> Rescue:
     return found
 
 
-def check_password_can_be_told(instance: Instance) -> None:
-    """Raise NotRescuable for an instance without a config drive of ours to put it on."""
-    if not has_config_drive(instance):
+def check_password_can_be_told(instance: Instance, ports: Ports) -> None:
+    """Raise NotRescuable for an instance without a config drive of ours to put it on.
+
+    One that other hands took out of its domain is none; raises DomainNotFound, too.
+    """
+    if not has_config_drive(instance) or not _is_plugged_in(instance.uuid, ports):
         message = (
             f"instance {instance.uuid} has no config drive to put a rescue password on; ask without"
             " one"
         )
         raise NotRescuable(message)
+
+
+def _is_plugged_in(instance: InstanceId, ports: Ports) -> bool:
+    kept = ports.guests.describe(instance).persistent
+    disks = () if kept is None else kept.disks
+    return any(disk.alias == config_drive_alias(instance) for disk in disks)

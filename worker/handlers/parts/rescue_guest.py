@@ -3,6 +3,7 @@
 from worker.errors import InstanceWrongState, LocalDiskUnavailable
 from worker.handlers.parts.reach_volume import Ways
 from worker.handlers.parts.restore_disks import restore_disks
+from worker.model.ids import ImageId
 from worker.model.instance import Instance
 from worker.model.machine import Kernel
 from worker.model.rescue.plan import layout_of
@@ -21,10 +22,11 @@ def rescue_of(instance: Instance) -> Rescue:
 
 
 def make_disk(instance: Instance, ports: Ports) -> None:
-    """Make the rescue disk of its image; one that is there is kept."""
+    """Make the rescue disk of its image; one that is there is whole, is kept, and needs none."""
     disk = rescue_of(instance).disk
-    image = ports.images.fetch(rescue_of(instance).image)
-    ports.local_disks.create(instance.uuid, disk, image)
+    if ports.local_disks.find(instance.uuid, disk) is None:
+        image = ports.images.fetch(rescue_of(instance).image)
+        ports.local_disks.create(instance.uuid, disk, image)
 
 
 def rescue_layout(instance: Instance, ports: Ports) -> RescueLayout:
@@ -82,9 +84,14 @@ def _disk(instance: Instance, ports: Ports) -> HostVolume:
 def _kernel(rescue: Rescue, ports: Ports) -> Kernel | None:
     if rescue.kernel is None:
         return None
-    ramdisk = None if rescue.ramdisk is None else ports.images.fetch(rescue.ramdisk).path
+    ramdisk = None if rescue.ramdisk is None else _path_of(rescue.ramdisk, ports)
     return Kernel(
-        kernel=ports.images.fetch(rescue.kernel).path,
+        kernel=_path_of(rescue.kernel, ports),
         ramdisk=ramdisk,
         command_line=rescue.command_line,
     )
+
+
+def _path_of(image: ImageId, ports: Ports) -> str:
+    """A rescue that goes on has the copy that it began with, whatever the service has by now."""
+    return (ports.images.copy(image) or ports.images.fetch(image)).path
