@@ -526,16 +526,32 @@ def after(scene: Scene, kind: Kind) -> World:
     return world
 
 
-def check(scene: Scene, world: World, ended: Operation, kind: Kind) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """The worlds that an operation may leave, made once for all the places at which it fails."""
+
+    scene: Scene
+    kind: Kind
+    done: World
+    undone: World
+
+
+def ends_of(scene: Scene, kind: Kind) -> Ends:
+    undone = scene.plain(scene.before())
+    return Ends(scene=scene, kind=kind, done=after(scene, kind), undone=undone)
+
+
+def check(ends: Ends, world: World, ended: Operation) -> None:
     """The promise: one end, and a world that agrees with it."""
+    scene, kind = ends.scene, ends.kind
     assert not world.pending
     assert not world.harm
     assert all(guest.asked <= 1 for guest in world.guests.values())
     if ended.state is OperationState.SUCCEEDED:
-        check_one_of(world, after(scene, kind), scene)
+        check_one_of(world, ends.done, scene)
     else:
         assert ended.state is OperationState.FAILED, ended
-        check_one_of(scene.plain(world), scene.plain(scene.before()), scene)
+        check_one_of(scene.plain(world), ends.undone, scene)
     if kind.phases is not None:
         check_told(world, ended, kind)
 
@@ -564,14 +580,16 @@ def check_told(world: World, ended: Operation, kind: Kind) -> None:
 
 
 def fails_everywhere(scene: Scene, kind: Kind) -> None:
+    ends = ends_of(scene, kind)
     for at in range(calls(scene, kind)):
         for late in (False, True):
             world = scene.start()
             ended = run(world, scene.asked, Trouble(at=at, after=late), kind=kind)
-            check(scene, world, ended, kind)
+            check(ends, world, ended)
 
 
 def crashes_everywhere(scene: Scene, kind: Kind) -> None:
+    ends = ends_of(scene, kind)
     for at in range(calls(scene, kind)):
         for late in (False, True):
             world = scene.start()
@@ -582,11 +600,12 @@ def crashes_everywhere(scene: Scene, kind: Kind) -> None:
             ended = run(world, scene.asked, kind=kind)
             assert ended.attempts == len(open_steps)
             assert open_steps or trouble.happened in LOOKS
-            check(scene, world, ended, kind)
+            check(ends, world, ended)
 
 
 def crashes_on_the_way_back(scene: Scene, kind: Kind) -> None:
     """An error at one call, and a crash in each call of the way back from it."""
+    ends = ends_of(scene, kind)
     for at in range(calls(scene, kind)):
         for crash in range(at + 1, at + 8):
             for late in (False, True):
@@ -595,34 +614,36 @@ def crashes_on_the_way_back(scene: Scene, kind: Kind) -> None:
                 killed = Trouble(at=crash, after=late, error=Crash)
                 crash_at(world, scene.asked, error, kind, killed)
                 ended = run(world, scene.asked, kind=kind)
-                check(scene, world, ended, kind)
+                check(ends, world, ended)
 
 
 def fails_while_nothing_can_be_seen(scene: Scene, kind: Kind) -> None:
     """An error at one call while the hypervisor cannot say what became of it, or not any more."""
+    ends = ends_of(scene, kind)
     for at in range(calls(scene, kind)):
         for late in (False, True):
             for spared in (0, 1):
                 world = scene.start()
                 blind = Refusing("guests.describe", spared=spared)
                 ended = run(world, scene.asked, Trouble(at=at, after=late), blind, kind=kind)
-                check_seen_or_stuck(scene, world, ended, kind)
+                check_seen_or_stuck(ends, world, ended)
 
 
-def check_seen_or_stuck(scene: Scene, world: World, ended: Operation, kind: Kind) -> None:
+def check_seen_or_stuck(ends: Ends, world: World, ended: Operation) -> None:
     if ended.state is OperationState.STUCK:
         assert not world.harm
         half = DeviceStatus.DETACHING if ended.past_commit_point else DeviceStatus.ERROR
-        row = row_of(scene.asked, fakes.ports(world))
+        row = row_of(ends.scene.asked, fakes.ports(world))
         assert row is not None
         assert row.status is half
         assert isinstance(row, Peripheral) or world.connected or world.attachments
     else:
-        check(scene, world, ended, kind)
+        check(ends, world, ended)
 
 
 def fails_in_the_second_run(scene: Scene, kind: Kind) -> None:
     """A crash at one call, and an error at each call of the run that follows it."""
+    ends = ends_of(scene, kind)
     for at, late in product(range(calls(scene, kind)), (False, True)):
         killed = scene.start()
         crash = Trouble(at=at, after=late, error=Crash)
@@ -632,7 +653,7 @@ def fails_in_the_second_run(scene: Scene, kind: Kind) -> None:
             error = Trouble(at=again, after=late_again)
             ended = run(world, scene.asked, error, kind=kind)
             with naming(f"killed {crash}, then an error {error}"):
-                check(scene, world, ended, kind)
+                check(ends, world, ended)
 
 
 def calls_left(killed: World, scene: Scene, kind: Kind) -> int:
