@@ -23,7 +23,8 @@ class Undo:
     block and names what is left; else the error that started the walk does.
 
     An operation that is run again may fail before it comes to a step that its earlier run had
-    done. What ``earlier`` names is taken back too, and first, for it stands on all the rest.
+    done. What ``earlier`` names is taken back too, and first, for it stands on all the rest. A way
+    back that finds such a step too far gone passes the commit point: that ends the walk, too.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -72,7 +73,7 @@ class Undo:
         if self._progress.past_commit_point:
             return
         ways = self._ways_back + self._earlier
-        while ways:
+        while ways and not self._progress.past_commit_point:
             name, call = ways.pop()
             failure = _failure_of(call)
             if failure is not None:

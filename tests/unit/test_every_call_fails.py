@@ -41,7 +41,7 @@ from worker.handlers.parts.row_of import row_of
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import AttachmentId
 from worker.model.instance import VmState
-from worker.model.operation import Operation, OperationState, StepOutcome
+from worker.model.operation import WORKER_DIED, Operation, OperationState, StepOutcome
 from worker.model.peripheral import Peripheral
 from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
 from worker.rpc.methods import OPERATIONS
@@ -547,6 +547,7 @@ def check(ends: Ends, world: World, ended: Operation) -> None:
     assert not world.pending
     assert not world.harm
     assert all(guest.asked <= 1 for guest in world.guests.values())
+    check_asked(world, ended)
     if ended.state is OperationState.SUCCEEDED:
         check_one_of(world, ends.done, scene)
     else:
@@ -554,6 +555,25 @@ def check(ends: Ends, world: World, ended: Operation) -> None:
         check_one_of(scene.plain(world), ends.undone, scene)
     if kind.phases is not None:
         check_told(world, ended, kind)
+
+
+BOOTS = {
+    "rescue_instance": {"power.start"},
+    "unrescue_instance": {"power.start", "rescues.start"},
+}
+"""The starts after which somebody may be at work in the guest."""
+
+
+def check_asked(world: World, ended: Operation) -> None:
+    """A guest that may be booting since an earlier run is not cut before it was asked off."""
+    if ended.method not in BOOTS or not ended.arguments.get("clean_shutdown", True):
+        return
+    boots = False
+    for step in world.steps.get(ended.id, ()):
+        assert not (boots and step.name == "power.cut"), ended
+        if step.name in ("power.start", "rescues.start", "power.ask_off"):
+            died = step.fault in (None, WORKER_DIED)
+            boots = step.name in BOOTS[ended.method] and died
 
 
 def check_one_of(world: World, wanted: World, scene: Scene) -> None:

@@ -49,12 +49,12 @@ def abandon(world: World, wanted: Operation) -> str:
     return said
 
 
-def test_a_rescue_that_is_stuck_is_run_again_from_where_it_stands() -> None:
+def test_a_rescue_that_is_stuck_on_its_way_back_only_finishes_that() -> None:
     world = stuck_rescue()
     fakes.ports(world).stuck.reopen(asked().id)
-    carry_out(world, asked())
-    assert instance(world).vm_state is VmState.RESCUED
-    carry_out(world, back())
+    message = fault_of(run(world, asked())).message
+    assert "an earlier run failed" in message
+    assert "rescues.start" in message
     assert world == rescue_scenes.on()
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from worker.errors import NotRescuable
 from worker.handlers.parts.config_drive import write_rescue_drive
 from worker.handlers.parts.plan_instance import operation_of
 from worker.handlers.parts.plan_rescue import (
@@ -14,11 +15,13 @@ from worker.handlers.parts.plan_rescue import (
 from worker.handlers.parts.power_off import have_off, see_off
 from worker.handlers.parts.reach_volume import Ways
 from worker.handlers.parts.rescue_guest import (
+    cut_in_rescue,
     delete_files,
     make_disk,
     rescue_layout,
     rescue_of,
     run_in_rescue,
+    went_back,
 )
 from worker.handlers.parts.restore_disks import restore_disks
 from worker.model.guest import Guest
@@ -77,12 +80,13 @@ def _rescue(request: RescueInstance, instance: Instance, ports: Ports) -> None:
     with Undo(ports.progress) as undo:
         undo.earlier("power.ask_off", _run_again, instance, ports)
         undo.earlier("power.cut", _run_again, instance, ports)
-        undo.earlier("rescues.start", ports.power.cut, instance.uuid)
+        undo.earlier("rescues.start", cut_in_rescue, instance.uuid, ports)
 
         undo.by(_forget, instance, ports)
         ports.instances.save(instance)
 
         undo.by(delete_files, instance, ports)
+        _check_goes_forward(undo, instance, ports)
         make_disk(instance, ports)
         write_rescue_drive(instance, _password(request), ports)
         layout = rescue_layout(instance, ports)
@@ -90,9 +94,19 @@ def _rescue(request: RescueInstance, instance: Instance, ports: Ports) -> None:
         undo.by(_run_again, instance, ports)
         _have_ready(request, ports.guests.describe(instance.uuid), instance, ports)
 
-        undo.by(ports.power.cut, instance.uuid)
+        undo.by(cut_in_rescue, instance.uuid, ports)
         run_in_rescue(instance, layout, ports)
         undo.commit_point()
+
+
+def _check_goes_forward(undo: Undo, instance: Instance, ports: Ports) -> None:
+    """Raise if an earlier run has begun to start the guest as it was, which only a way back does.
+
+    To go forward again would be to cut off a guest that is booting.
+    """
+    if ports.progress.reached("power.start"):
+        undo.by(_run_again, instance, ports)
+        raise NotRescuable(went_back(ports))
 
 
 def _have_ready(request: RescueInstance, guest: Guest, instance: Instance, ports: Ports) -> None:
@@ -107,12 +121,20 @@ def _have_ready(request: RescueInstance, guest: Guest, instance: Instance, ports
 
 
 def _run_again(instance: Instance, ports: Ports) -> None:
-    """Bring the guest up as it was, if it ran; its host may have been booted since."""
+    """Bring the guest up as it was, if it ran; its host may have been booted since.
+
+    A start that was begun is begun again, even of a guest that is shown to run: that one may be
+    half started, and about to be ended. One that is in rescue still does not run as it was.
+    """
     if not rescue_of(instance).runs:
         return
-    see_off(instance.uuid, ports)
-    if ports.guests.describe(instance.uuid).live is None:
+    begun = ports.progress.reached("power.start")
+    see_off(instance.uuid, ports, until="power.start")
+    cut_in_rescue(instance.uuid, ports)
+    off = ports.guests.describe(instance.uuid).live is None
+    if off:
         restore_disks(instance, Ways(ports), ports)
+    if off or begun:
         ports.power.start(instance.uuid)
 
 

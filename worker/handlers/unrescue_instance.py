@@ -7,10 +7,13 @@ from worker.handlers.parts.config_drive import renew_config_drive
 from worker.handlers.parts.power_off import have_off, see_off
 from worker.handlers.parts.reach_volume import Ways
 from worker.handlers.parts.rescue_guest import (
+    cut_as_it_was,
     delete_files,
     rescue_layout,
     rescue_of,
     run_in_rescue,
+    runs_as_it_was,
+    went_back,
 )
 from worker.handlers.parts.restore_disks import (
     check_kept,
@@ -18,8 +21,9 @@ from worker.handlers.parts.restore_disks import (
     check_startable,
     restore_disks,
 )
+from worker.model.block_device import DeviceStatus
 from worker.model.guest import Guest
-from worker.model.ids import InstanceId, OperationId
+from worker.model.ids import BlockDeviceId, InstanceId, OperationId
 from worker.model.instance import Instance, PowerChange, VmState
 from worker.model.rescue.plan import in_rescue
 from worker.ports import Ports
@@ -55,27 +59,67 @@ def unrescue_instance(request: UnrescueInstance, ports: Ports) -> None:
 
 def _unrescue(request: UnrescueInstance, instance: Instance, ports: Ports) -> None:
     with Undo(ports.progress) as undo:
-        undo.earlier("power.ask_off", _run_in_rescue_again, instance, ports)
-        undo.earlier("power.cut", _run_in_rescue_again, instance, ports)
-        undo.earlier("power.start", ports.power.cut, instance.uuid)
+        undo.earlier("power.ask_off", _run_in_rescue_again, instance, ports, booted=True)
+        undo.earlier("power.cut", _run_in_rescue_again, instance, ports, booted=True)
+        undo.earlier("power.start", _keep_started, instance, ports)
+        _check_goes_forward(undo, instance, ports)
         guest, ways = ports.guests.describe(instance.uuid), Ways(ports)
         check_kept(guest)
-        starts = rescue_of(instance).runs and (guest.live is None or in_rescue(guest))
+        starts = rescue_of(instance).runs and not runs_as_it_was(guest)
         if starts:
             check_startable(instance, guest, ports)
             check_root(instance, ways, ports)
+            renew_config_drive(instance.uuid, ports)
 
         if in_rescue(guest) or _was_taken_off(ports):
             undo.by(_run_in_rescue_again, instance, ports)
             _have_off(request, guest, ports)
 
         if starts:
-            restore_disks(instance, ways, ports)
-            renew_config_drive(instance.uuid, ports)
+            _restore(instance, ways, ports)
 
-            undo.by(ports.power.cut, instance.uuid)
+            undo.by(cut_as_it_was, instance.uuid, ports)
             ports.power.start(instance.uuid)
+        elif ports.progress.reached("power.start"):
+            _keep_started(instance, ports)
         undo.commit_point()
+
+
+def _check_goes_forward(undo: Undo, instance: Instance, ports: Ports) -> None:
+    """Raise if an earlier run has begun to start the rescue again, which only a way back does.
+
+    To go forward again would be to cut off a rescue guest that is booting, without asking it.
+    """
+    if ports.progress.reached("rescues.start"):
+        undo.by(_run_in_rescue_again, instance, ports, booted=True)
+        undo.by(_keep_started, instance, ports)
+        raise InstanceWrongState(went_back(ports))
+
+
+def _restore(instance: Instance, ways: Ways, ports: Ports) -> None:
+    """Have the disks where the start looks for them, and the config drive tell of no other.
+
+    That was written while there was a guest: it is anew only if a volume was left out, or is back.
+    """
+    before = _statuses(instance, ports)
+    restore_disks(instance, ways, ports)
+    if _statuses(instance, ports) != before:
+        renew_config_drive(instance.uuid, ports)
+
+
+def _statuses(instance: Instance, ports: Ports) -> dict[BlockDeviceId, DeviceStatus]:
+    return {row.uuid: row.status for row in ports.devices.of_instance(instance.uuid)}
+
+
+def _keep_started(instance: Instance, ports: Ports) -> None:
+    """Let a guest run that was started as it was, by an earlier run or by other hands.
+
+    There is no way back into rescue from there but to cut off a guest that is booting: so the
+    operation only goes forward. A start is waited for, for the guest may be half started.
+    """
+    if runs_as_it_was(ports.guests.describe(instance.uuid)):
+        ports.power.start(instance.uuid)
+        ports.progress.pass_commit_point()
 
 
 def _check_meant(request: UnrescueInstance, instance: Instance) -> None:
@@ -95,20 +139,34 @@ def _have_off(request: UnrescueInstance, guest: Guest, ports: Ports) -> None:
         have_off(guest, ports, clean=request.clean_shutdown, seconds=ports.shutdown_timeout)
 
 
-def _run_in_rescue_again(instance: Instance, ports: Ports) -> None:
-    """What it is booted from is looked for only here: an unrescue must not need it."""
-    see_off(instance.uuid, ports)
-    run_in_rescue(instance, rescue_layout(instance, ports), ports)
+def _run_in_rescue_again(instance: Instance, ports: Ports, *, booted: bool = False) -> None:
+    """What it is booted from is looked for only here: an unrescue must not need it.
+
+    The host may have been ``booted`` since an earlier run: then its volumes are connected anew.
+    """
+    see_off(instance.uuid, ports, until="rescues.start")
+    layout = rescue_layout(instance, ports)
+    if booted and ports.guests.describe(instance.uuid).live is None:
+        restore_disks(instance, Ways(ports), ports)
+    run_in_rescue(instance, layout, ports)
 
 
 def _finish(uuid: InstanceId, ports: Ports) -> None:
     instance = ports.instances.get(uuid)
     delete_files(instance, ports)
-    ports.instances.save(replace(instance, vm_state=_state(uuid, ports), rescue=None))
+    ports.instances.save(replace(instance, vm_state=_state(instance, ports), rescue=None))
 
 
-def _state(uuid: InstanceId, ports: Ports) -> VmState:
+def _state(instance: Instance, ports: Ports) -> VmState:
+    """Return what the guest is doing, or of one that is off what it did before the rescue.
+
+    Its host may have been booted since it was started: the look that follows brings it back, or
+    says that it is off.
+    """
     try:
-        return ports.guests.describe(uuid).vm_state
+        guest = ports.guests.describe(instance.uuid)
     except DomainNotFound:
         return VmState.STOPPED
+    if guest.live is not None:
+        return guest.vm_state
+    return VmState.ACTIVE if rescue_of(instance).runs else VmState.STOPPED

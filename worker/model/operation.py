@@ -45,6 +45,10 @@ class Fault:
     message: str
 
 
+WORKER_DIED = Fault(code="worker.died", message="the worker died in this step")
+"""Of a step that was open when its worker ended."""
+
+
 def fault_of(error: Exception) -> Fault:
     """Return what may be told of an error: never a class name or a traceback."""
     known = error if isinstance(error, WorkerError) else WorkerError

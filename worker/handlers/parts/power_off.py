@@ -26,12 +26,13 @@ def have_off(guest: Guest, ports: Ports, *, clean: bool, seconds: float) -> None
         ports.power.cut(guest.instance)
 
 
-def see_off(instance: InstanceId, ports: Ports) -> None:
+def see_off(instance: InstanceId, ports: Ports, *, until: str) -> None:
     """Wait for a guest that this operation has asked off: it may be about to go.
 
-    One that hears nothing runs on. Until then it cannot be told whether to start it again.
+    One that hears nothing runs on. Until then it cannot be told whether to start it again by the
+    step ``until``; one that was so started is another guest, and was not asked.
     """
-    if ports.progress.reached("power.ask_off"):
+    if ports.progress.reached("power.ask_off") and not ports.progress.reached(until):
         ports.power.wait_off(instance, ports.shutdown_timeout)
 
 

@@ -14,10 +14,12 @@ def power_on(instance: Instance, ways: Ways, ports: Ports) -> None:
     """Start the guest; one that runs is fine. The commit point is that it runs.
 
     A start that an earlier run began is only gone forward with: to cut the guest off again would
-    be to cut off one that is booting.
+    be to cut off one that is booting. It is begun again, even of a guest that is shown to run: that
+    one may be half started, and about to be ended.
     """
     with Undo(ports.progress) as undo:
-        if ports.progress.reached("power.start"):
+        begun = ports.progress.reached("power.start")
+        if begun:
             undo.commit_point()
         guest = ports.guests.describe(instance.uuid)
         state = guest.vm_state
@@ -29,5 +31,8 @@ def power_on(instance: Instance, ways: Ways, ports: Ports) -> None:
             undo.by(ports.power.cut, instance.uuid)
             ports.power.start(instance.uuid)
             state = VmState.ACTIVE
+        elif begun:
+            ports.power.start(instance.uuid)
+            state = ports.guests.describe(instance.uuid).vm_state
         undo.commit_point()
         ports.instances.save(replace(instance, vm_state=state))

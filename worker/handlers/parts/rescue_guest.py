@@ -1,12 +1,14 @@
 """The guest of an instance in rescue, and the files of this host that it is made of."""
 
-from worker.errors import InstanceWrongState, LocalDiskUnavailable
+from worker.errors import DomainNotFound, InstanceWrongState, LocalDiskUnavailable
 from worker.handlers.parts.reach_volume import Ways
 from worker.handlers.parts.restore_disks import restore_disks
-from worker.model.ids import ImageId
+from worker.model.guest import Guest
+from worker.model.ids import ImageId, InstanceId
 from worker.model.instance import Instance
 from worker.model.machine import Kernel
-from worker.model.rescue.plan import layout_of
+from worker.model.operation import WORKER_DIED
+from worker.model.rescue.plan import in_rescue, layout_of
 from worker.model.rescue.words import Rescue, RescueLayout
 from worker.model.source import HostVolume
 from worker.ports import Ports
@@ -51,18 +53,50 @@ def resume_in_rescue(instance: Instance, ways: Ways, ports: Ports) -> None:
     """Bring a guest back that was in rescue; one that runs, however, is fine.
 
     Its volumes are connected anew, as at any start. A start that an earlier run began is only gone
-    forward with.
+    forward with, and begun again of a guest that is shown in rescue: it may be half started.
     """
     with Undo(ports.progress) as undo:
-        if ports.progress.reached("rescues.start"):
+        begun = ports.progress.reached("rescues.start")
+        if begun:
             undo.commit_point()
-        if ports.guests.describe(instance.uuid).live is None:
+        guest = ports.guests.describe(instance.uuid)
+        if guest.live is None:
             layout = rescue_layout(instance, ports)
             restore_disks(instance, ways, ports)
 
-            undo.by(ports.power.cut, instance.uuid)
+            undo.by(cut_in_rescue, instance.uuid, ports)
             run_in_rescue(instance, layout, ports)
+        elif begun and in_rescue(guest):
+            run_in_rescue(instance, rescue_layout(instance, ports), ports)
         undo.commit_point()
+
+
+def cut_in_rescue(uuid: InstanceId, ports: Ports) -> None:
+    """Cut a guest that runs in rescue, and no other: other hands may have started it as it was."""
+    guest = _guest(uuid, ports)
+    if guest is not None and in_rescue(guest):
+        ports.power.cut(uuid)
+
+
+def cut_as_it_was(uuid: InstanceId, ports: Ports) -> None:
+    """Cut a guest that runs as it did before the rescue, and no other."""
+    guest = _guest(uuid, ports)
+    if guest is not None and runs_as_it_was(guest):
+        ports.power.cut(uuid)
+
+
+def runs_as_it_was(guest: Guest) -> bool:
+    """Tell whether the guest runs, and by what is kept of it."""
+    return guest.live is not None and not in_rescue(guest)
+
+
+def went_back(ports: Ports) -> str:
+    """Say of an operation that only finishes its way back what an earlier run failed at."""
+    operation = ports.progress.operation
+    steps = () if operation is None else operation.steps
+    failed = [(step.name, step.fault) for step in steps if step.fault is not None]
+    why = [f": {name}: {fault.message}" for name, fault in failed if fault != WORKER_DIED]
+    return f"an earlier run failed, and this one has only finished its way back{''.join(why[:1])}"
 
 
 def delete_files(instance: Instance, ports: Ports) -> None:
@@ -70,6 +104,13 @@ def delete_files(instance: Instance, ports: Ports) -> None:
     ports.local_disks.delete(instance.uuid, rescue_of(instance).disk.uuid)
     ports.config_drives.delete(instance.uuid, rescue=True)
     ports.local_disks.tidy(instance.uuid)
+
+
+def _guest(uuid: InstanceId, ports: Ports) -> Guest | None:
+    try:
+        return ports.guests.describe(uuid)
+    except DomainNotFound:
+        return None
 
 
 def _disk(instance: Instance, ports: Ports) -> HostVolume:

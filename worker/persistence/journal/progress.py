@@ -8,7 +8,14 @@ from typing import Any
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import bindparam, func, insert, select, update
 
-from worker.model.operation import Fault, Operation, OperationState, Step, StepOutcome
+from worker.model.operation import (
+    WORKER_DIED,
+    Fault,
+    Operation,
+    OperationState,
+    Step,
+    StepOutcome,
+)
 from worker.model.secret import blanked, is_sealed
 from worker.model.update import Update
 from worker.persistence.journal.rows import fault_values
@@ -16,8 +23,6 @@ from worker.persistence.prepared import Change, Query
 from worker.persistence.schema import OPERATIONS, STEPS
 from worker.persistence.unit_of_work import UnitOfWork, Write
 from worker.ports import OperationRecord, Progress
-
-WORKER_DIED = Fault(code="worker.died", message="the worker died in this step")
 
 _CHANGE = Change(update(OPERATIONS).where(OPERATIONS.c.id == bindparam("which")))
 _WRITE_STEP = Change(insert(STEPS))
