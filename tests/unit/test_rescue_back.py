@@ -175,7 +175,9 @@ def test_a_guest_that_was_half_started_is_started(
 ) -> None:
     """It is shown to run until the libvirtd that is back has ended it, which a start waits for."""
     world = killed_after(start(), wanted, step)
+    before = len(steps(world, wanted))
     carry_out(world, wanted, Around(step, goes_off(world)))
+    assert step in made_since(world, wanted, before)
     assert world.guests == after().guests
     assert instance(world).vm_state is instance(after()).vm_state
 
@@ -183,7 +185,9 @@ def test_a_guest_that_was_half_started_is_started(
 def test_so_is_one_on_the_way_back_of_a_rescue() -> None:
     world = rescue_scenes.on()
     killed_after(world, asked(), "power.start", Refusing("rescues.start"))
+    before = len(steps(world, asked()))
     assert run(world, asked(), Around("power.start", goes_off(world))).fault is not None
+    assert "power.start" in made_since(world, asked(), before)
     assert world == rescue_scenes.on()
 
 
