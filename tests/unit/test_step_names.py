@@ -26,24 +26,26 @@ def calls() -> frozenset[str]:
 
 
 def asked_of() -> Iterator[ast.expr]:
-    """What the worker's code asks of an operation's earlier run: the first argument of each."""
+    """What the worker's code asks of an operation's earlier run, or has a part of it ask."""
     (root,) = worker.__path__
     for path in Path(root).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Call(func=ast.Attribute(attr="earlier" | "reached"), args=[step, *_]):
                     yield step
+                case ast.Call(func=ast.Name(id="see_off"), keywords=[ast.keyword(value=step)]):
+                    yield step
 
 
 def test_the_earlier_run_is_asked_only_for_calls_that_there_are() -> None:
     steps = {one.value for one in asked_of() if isinstance(one, ast.Constant)}
-    assert "disks.unplug" in steps
+    assert {"disks.unplug", "rescues.start"} <= steps
     assert steps <= calls()
 
 
 def test_it_is_asked_by_a_plain_text_but_where_one_is_passed_on() -> None:
     other = [ast.unparse(one) for one in asked_of() if not isinstance(one, ast.Constant)]
-    assert set(other) == {"step"}
+    assert set(other) == {"step", "until"}
 
 
 def test_what_is_said_of_a_call_is_said_of_one_that_there_is() -> None:
