@@ -1,6 +1,7 @@
 """blockworker drift: where the views of the block devices differ, and mending it."""
 
 import argparse
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,10 @@ from worker.cmd.commands import Subcommand, add_command
 from worker.cmd.output import print_json, say, table
 from worker.errors import WorkerError
 from worker.model.ids import new_uuid
+
+SETTLES_WITHIN = 10.0
+LOOK_AGAIN = 0.2
+"""Seconds; what takes longer is left out, and named as such."""
 
 COLUMNS = ("instance_uuid", "device_name", "kind", "repair")
 VIEWS = (
@@ -49,7 +54,7 @@ def drift(arguments: argparse.Namespace) -> int:
     found = look(arguments)
     if arguments.repair and not arguments.dry_run:
         operations = repair(arguments, found["differences"])
-        found = look(arguments) | {"operations": operations}
+        found = look_when_settled(arguments) | {"operations": operations}
     if arguments.json:
         print_json(found)
     else:
@@ -72,6 +77,20 @@ def look(arguments: argparse.Namespace) -> Found:
         "in_flux": [each for answer in answers for each in answer["in_flux"]],
         "foreign": sum(answer["foreign"] for answer in answers),
     }
+
+
+def look_when_settled(arguments: argparse.Namespace) -> Found:
+    """Look until nothing is left out for an operation that is at work, or for long enough.
+
+    A repair may have found what the worker then takes up itself, a ghost say: to look meanwhile
+    would be to call that no drift.
+    """
+    end = time.monotonic() + SETTLES_WITHIN
+    found = look(arguments)
+    while found["in_flux"] and time.monotonic() < end:
+        time.sleep(LOOK_AGAIN)
+        found = look(arguments)
+    return found
 
 
 def repair(
