@@ -33,7 +33,9 @@ _MONITOR = Path("config/libvirt/qemu/lib/domain-1000000-12345678901234567890/mon
 _SOCKET_LIMIT = 107
 
 _START_TIMEOUT = 30.0
-_STOP_TIMEOUT = 10.0
+_STOP_TIMEOUT = 35.0
+"""Seconds: libvirtd waits 30 for calls that it carries out, then it gives up by itself."""
+
 _DYING_TIMEOUT = 2.0
 _POLL = 0.02
 _LOG_LINES = 5
