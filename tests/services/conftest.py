@@ -2,14 +2,23 @@
 
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 
+from tests.ceph import Ceph, one_node_ceph
 from tests.parts import guest_image, libvirtd, living_libvirtd, make_guest, own_libvirtd
 
 __all__ = ["guest_image", "libvirtd", "living_libvirtd", "make_guest", "own_libvirtd"]
 
 STATUS = pytest.StashKey[int]()
+
+
+@pytest.fixture(scope="session")
+def ceph() -> Iterator[Ceph]:
+    """A cluster of the session's own, with authentication."""
+    with one_node_ceph() as found:
+        yield found
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
