@@ -62,6 +62,17 @@ class Target:
             if "already exists" not in str(error):
                 raise
 
+    def ask_password(self, volume: VolumeId, user: str, password: str) -> None:
+        """Let only those log in who know it (CHAP)."""
+        words = ("--user", user, "--password", password)
+        self._account("new", *words)
+        self._account("bind", "--tid", self.numbers[volume], "--user", user)
+
+    @staticmethod
+    def with_password(connection: Connection, user: str, password: str) -> Connection:
+        said = {"auth_method": "CHAP", "auth_username": user, "auth_password": password}
+        return replace(connection, properties={**connection.properties, **said})
+
     def sessions(self, volume: VolumeId) -> set[str]:
         """Return who is logged in, by name."""
         shown = self._tgtadm("conn", "show", self.numbers[volume])
@@ -87,6 +98,10 @@ class Target:
         done = self._call("--mode", mode, "--op", act, "--tid", number, *more)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def _account(self, act: str, *words: object) -> None:
+        done = self._call("--mode", "account", "--op", act, *words)
+        assert done.returncode == 0 or "already exists" in done.stderr, done.stderr
 
     def _call(self, *words: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -211,6 +211,24 @@ class ProtocolUnsupported(Invalid):
     code = "volume.protocol_unsupported"
 
 
+class EncryptionUnsupported(Invalid):
+    """A volume is encrypted in a way that this host cannot open."""
+
+    code = "volume.encryption_unsupported"
+
+
+class KeyNotFound(NotFound):
+    """The key manager has no such key."""
+
+    code = "key.not_found"
+
+
+class KeysUnavailable(Unavailable):
+    """The key manager did not answer, or its answer cannot be used."""
+
+    code = "key_manager.unavailable"
+
+
 class InstanceNotFound(NotFound):
     """No such instance on this host."""
 
@@ -331,6 +349,12 @@ class VolumeInUse(Conflict):
     code = "volume.in_use"
 
 
+class VolumeServiceRefused(Conflict):
+    """The volume service refused the request; the message is its own."""
+
+    code = "volume_service.refused"
+
+
 class VolumeTaken(Conflict):
     """A volume of that id or file exists."""
 
@@ -413,6 +437,23 @@ class VolumeServiceUnavailable(Unavailable):
     """The volume service does not answer, or failed."""
 
     code = "volume_service.unavailable"
+
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+        """``retry_after`` is how many seconds it asked to be spared, if it did."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class VolumeServiceForbids(Unavailable):
+    """The volume service does not let the worker do this: its account lacks a right or token."""
+
+    code = "volume_service.forbidden"
+
+
+class VolumeServiceUnsuitable(Unavailable):
+    """What answers is no volume service that the worker can use."""
+
+    code = "volume_service.unsuitable"
 
 
 class ConnectFailed(Unavailable):

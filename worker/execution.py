@@ -17,6 +17,7 @@ from worker.errors import (
     Unavailable,
     told,
 )
+from worker.handlers.parts.guest_secrets import take_secrets
 from worker.handlers.parts.row_of import row_of
 from worker.model.ids import DeviceId, OperationId
 from worker.model.instance import TaskState
@@ -125,6 +126,7 @@ def carry_out(
     begun = time.monotonic()
     kind = kinds[operation.method]
     outcome = _run(operation, kinds, page, patience)
+    take_secrets(page.ports)
     try:
         ended = _end(operation, kind, page, outcome)
     except DatabaseUnavailable:

@@ -57,13 +57,18 @@ LOOKS = frozenset(
         "local_disks.base",
         "config_drives.find",
         "volumes.show",
+        "volumes.encryption",
+        "keys.passphrase",
+        "guest_secrets.list",
         "attachments.get",
         "attachments.find",
         "attachments.of_instance",
         "pool.list",
         "connector.properties",
         "connector.find",
-        "connector.size",
+        "leftovers.list",
+        "leftovers.marks",
+        "connector.examine",
     }
 )
 """Calls that change nothing: one that a crash cuts off leaves nothing to be found."""

@@ -29,7 +29,7 @@ def main() -> None:
             os.setresuid(NOBODY, NOBODY, NOBODY)
         connection = Connection(protocol="local", properties={"device_path": str(image)})
         volume = connector.connect(connection)
-        print(connector.properties()["host"], connector.size(volume))  # noqa: T201
+        print(connector.properties()["host"], connector.examine(volume).size)  # noqa: T201
         connector.disconnect(connection)
 
 

@@ -64,7 +64,7 @@ def test_a_file_is_connected_in_its_size(connector: BrickConnector, image: Path)
     volume = connector.connect(local(image))
 
     assert volume.source == FileSource(path=str(image))
-    assert connector.size(volume) == SIZE
+    assert connector.examine(volume).size == SIZE
 
 
 def test_connecting_again_answers_the_same(connector: BrickConnector, image: Path) -> None:
@@ -78,14 +78,14 @@ def test_a_block_device_is_connected_in_its_size(
 
     assert volume.source == BlockSource(path=loop_device)
     assert (volume.options.cache, volume.options.io) == ("none", "native")
-    assert connector.size(volume) == SIZE
+    assert connector.examine(volume).size == SIZE
 
 
 def test_the_size_is_read_anew(connector: BrickConnector, image: Path) -> None:
     volume = connector.connect(local(image))
     os.truncate(image, 2 * SIZE)
 
-    assert connector.size(volume) == 2 * SIZE
+    assert connector.examine(volume).size == 2 * SIZE
 
 
 def test_the_size_of_what_is_gone_is_an_error(connector: BrickConnector, image: Path) -> None:
@@ -93,7 +93,7 @@ def test_the_size_of_what_is_gone_is_an_error(connector: BrickConnector, image: 
     image.unlink()
 
     with pytest.raises(ConnectFailed, match="size"):
-        connector.size(volume)
+        connector.examine(volume)
 
 
 def test_a_missing_file_is_not_connected(connector: BrickConnector, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from worker.volume.qemu_initiator import QemuInitiator
 
 ME = "iqn.2026-11.org.example.test:me"
 SIZE = 5 << 20
+PASSWORD = "sesame,open-7391"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def initiator(name: str = ME, timeout: float = 30.0) -> QemuInitiator:
 
 def test_the_size_is_the_targets_word(target: Target, volume: VolumeId) -> None:
     connector = initiator()
-    assert connector.size(connector.connect(connection_to(volume, target.port))) == SIZE
+    assert connector.examine(connector.connect(connection_to(volume, target.port))).size == SIZE
     target.wait_for_no_session(volume)
 
 
@@ -55,25 +56,46 @@ def test_the_format_of_what_is_written_into_a_volume_is_not_looked_at(
     with (target.folder / volume).open("r+b") as backing:
         backing.write(b"QFI\xfb\x00\x00\x00\x03" + bytes(16) + (SIZE * 9).to_bytes(8, "big"))
     connector = initiator()
-    assert connector.size(connector.connect(connection_to(volume, target.port))) == SIZE
+    assert connector.examine(connector.connect(connection_to(volume, target.port))).size == SIZE
 
 
 def test_who_is_not_let_in_is_told_so(target: Target, volume: VolumeId) -> None:
     connector = initiator(NOBODY)
     with pytest.raises(ConnectFailed, match=f"{iqn_of(volume)}/{LUN} with qemu-img: "):
-        connector.size(connector.connect(connection_to(volume, target.port)))
+        connector.examine(connector.connect(connection_to(volume, target.port)))
+
+
+def test_who_knows_the_password_is_let_in(target: Target, volume: VolumeId) -> None:
+    target.ask_password(volume, "them", PASSWORD)
+    connection = target.with_password(connection_to(volume, target.port), "them", PASSWORD)
+    connector = initiator()
+    assert connector.examine(connector.connect(connection)).size == SIZE
+
+
+@pytest.mark.parametrize("said", ["not-it-not-it", None])
+def test_who_does_not_is_not_and_the_password_is_not_shown(
+    said: str | None, target: Target, volume: VolumeId
+) -> None:
+    target.ask_password(volume, "them", PASSWORD)
+    connection = connection_to(volume, target.port)
+    if said is not None:
+        connection = target.with_password(connection, "them", said)
+    connector = initiator()
+    with pytest.raises(ConnectFailed, match="qemu-img") as refused:
+        connector.examine(connector.connect(connection))
+    assert str(said) not in str(refused.value)
 
 
 def test_a_lun_that_is_not_there_is_not_found(target: Target, volume: VolumeId) -> None:
     connector = initiator()
     with pytest.raises(ConnectFailed, match="qemu-img"):
-        connector.size(connector.connect(connection_to(volume, target.port, lun=7)))
+        connector.examine(connector.connect(connection_to(volume, target.port, lun=7)))
 
 
 def test_a_portal_that_is_not_there_is_an_error(volume: VolumeId) -> None:
     connector = initiator()
     with pytest.raises(ConnectFailed, match="qemu-img"):
-        connector.size(connector.connect(connection_to(volume, port=1)))
+        connector.examine(connector.connect(connection_to(volume, port=1)))
 
 
 def test_a_portal_that_does_not_answer_is_not_waited_for_for_ever(
@@ -81,7 +103,7 @@ def test_a_portal_that_does_not_answer_is_not_waited_for_for_ever(
 ) -> None:
     connector = initiator(timeout=0.001)
     with pytest.raises(ConnectFailed, match=r"no answer within 0\.001 s"):
-        connector.size(connector.connect(connection_to(volume, target.port)))
+        connector.examine(connector.connect(connection_to(volume, target.port)))
 
 
 def test_without_the_tool_it_is_named(
@@ -90,7 +112,7 @@ def test_without_the_tool_it_is_named(
     monkeypatch.setenv("PATH", "/nonexistent")
     connector = initiator()
     with pytest.raises(ConnectFailed, match="qemu-img"):
-        connector.size(connector.connect(connection_to(volume, target.port)))
+        connector.examine(connector.connect(connection_to(volume, target.port)))
 
 
 @pytest.mark.parametrize("kind", [DeviceType.LUN, DeviceType.DISK])

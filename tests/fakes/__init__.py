@@ -14,8 +14,9 @@ from tests.fakes.database import (
     FakeStuckOperations,
     FakeUpdates,
 )
-from tests.fakes.hypervisor import FakeGuestDisks, FakeGuestInsides, FakeGuests
+from tests.fakes.hypervisor import FakeGuestDisks, FakeGuestInsides, FakeGuests, FakeGuestSecrets
 from tests.fakes.images import FakeConfigDrives, FakeImages, FakeLocalDisks
+from tests.fakes.leftovers import FakeLeftovers
 from tests.fakes.machines import FakeMachines, FakePower
 from tests.fakes.moving import (
     FakeAutostart,
@@ -29,6 +30,7 @@ from tests.fakes.rescues import FakeRescues
 from tests.fakes.volume_service import (
     FakeAttachments,
     FakeConnector,
+    FakeKeys,
     FakePoolVolumes,
     FakeVolumes,
 )
@@ -81,6 +83,7 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         guests=FakeGuests(world),
         disks=FakeGuestDisks(world),
         guest_peripherals=FakeGuestPeripherals(world),
+        guest_secrets=FakeGuestSecrets(world),
         insides=FakeGuestInsides(world),
         machines=FakeMachines(world),
         power=FakePower(world),
@@ -93,8 +96,10 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         config_drives=FakeConfigDrives(world),
         volumes=FakeVolumes(world),
         attachments=FakeAttachments(world),
+        keys=FakeKeys(world),
         pool=FakePoolVolumes(world),
         connector=FakeConnector(world),
+        leftovers=FakeLeftovers(world),
         sharing=world.sharing,
         devices=FakeBlockDevices(world),
         peripherals=FakePeripherals(world),

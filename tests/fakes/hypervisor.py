@@ -14,9 +14,10 @@ from worker.model.guest import (
     InnerDisk,
     Layout,
 )
+from worker.model.guest_secret import GuestSecret, usage_of
 from worker.model.identity.alias import is_ours
-from worker.model.ids import InstanceId
-from worker.ports import GuestDisks, GuestInsides, Guests
+from worker.model.ids import BlockDeviceId, InstanceId
+from worker.ports import GuestDisks, GuestInsides, Guests, GuestSecrets
 
 NONE: Mapping[str, ShownPeripheral] = {}
 
@@ -113,6 +114,7 @@ class FakeGuestDisks(GuestDisks):
             _check_apart(peripherals, disk)
         if guest.running and disk.alias not in guest.live:
             lay_ghost(guest, disk.alias)
+            check_opened(self.world, {disk.alias: disk})
         for place in places:
             place.setdefault(disk.alias, disk)
         guest.autostart = False
@@ -152,6 +154,30 @@ class FakeGuestDisks(GuestDisks):
             ):
                 message = f"{disk.target} or its address is taken"
                 raise HypervisorRefused(message)
+
+
+def check_opened(world: World, disks: Mapping[str, Disk]) -> None:
+    """Refuse a disk that QEMU would be asked to open without what opens it."""
+    given = {usage_of(*owner) for owner in world.secrets}
+    for alias, disk in disks.items():
+        if disk.secret_usage not in (None, *given):
+            message = f"no secret with matching usage {disk.secret_usage} for {alias}"
+            raise HypervisorRefused(message)
+
+
+class FakeGuestSecrets(GuestSecrets):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def put(self, instance: InstanceId, device: BlockDeviceId, secret: GuestSecret) -> None:
+        self.world.secrets.setdefault((instance, device), set()).add(secret.use)
+
+    def drop(self, instance: InstanceId) -> None:
+        for owner in [owner for owner in self.world.secrets if owner[0] == instance]:
+            del self.world.secrets[owner]
+
+    def list(self) -> tuple[tuple[InstanceId, BlockDeviceId], ...]:
+        return tuple(sorted(self.world.secrets))
 
 
 def _check_apart(peripherals: Mapping[str, ShownPeripheral], disk: Disk) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from tests.fakes.hypervisor import shown
+from tests.fakes.hypervisor import check_opened, shown
 from tests.fakes.images import copy_path
 from tests.fakes.peripherals import shown_peripheral
 from tests.fakes.world import FakeGuest, World
@@ -121,6 +121,7 @@ class FakePower(Power):
         guest.autostart = False
         if not guest.running:
             check_sources(self.world, guest.persistent, guest.beside)
+            check_opened(self.world, guest.persistent)
             guest.vm_state = VmState.ACTIVE
             guest.live = dict(guest.persistent)
             guest.live_peripherals = dict(guest.persistent_peripherals)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tests.fakes.hypervisor import check_opened
 from tests.fakes.machines import check_sources
 from tests.fakes.world import FakeGuest, World
 from worker.errors import DomainNotFound, HypervisorRefused, MachineUnsupported
@@ -53,6 +54,7 @@ class FakeRescues(Rescues):
         kernel = layout.kernel or Kernel(kernel="")
         booted = Beside(kernel=kernel.kernel or None, ramdisk=kernel.ramdisk)
         check_sources(self.world, live, booted)
+        check_opened(self.world, live)
         guest.vm_state = VmState.ACTIVE
         guest.live = live
         guest.live_peripherals = dict(guest.persistent_peripherals)

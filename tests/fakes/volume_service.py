@@ -8,18 +8,30 @@ from tests.fakes.world import World
 from worker.errors import (
     AttachmentNotFound,
     ConnectFailed,
+    EncryptionUnsupported,
+    KeyNotFound,
     ProtocolUnsupported,
     VolumeInUse,
     VolumeNotFound,
     VolumeTaken,
 )
 from worker.model.connection import Connection
+from worker.model.guest_secret import GuestSecret, SecretUse
 from worker.model.ids import AttachmentId, InstanceId, VolumeId, new_uuid
-from worker.model.source import BlockSource, DiskOptions, FileSource, HostVolume
-from worker.model.volume import Attachment, AttachmentStatus, Volume, VolumeStatus
-from worker.ports import Attachments, Connector, PoolVolumes, Volumes
+from worker.model.secret import Secret
+from worker.model.source import BlockSource, DiskOptions, FileSource, HostVolume, Seen
+from worker.model.volume import (
+    Attachment,
+    AttachmentStatus,
+    Encryption,
+    Volume,
+    VolumeStatus,
+)
+from worker.ports import Attachments, Connector, Keys, PoolVolumes, Volumes
 
 PASSWORD = "sesame-open-7391"
+
+LOGIN = GuestSecret(use=SecretUse.ISCSI, value=Secret(PASSWORD))
 
 UNSPOKEN = "carrier-pigeon"
 """A protocol that the host does not know."""
@@ -49,6 +61,12 @@ class FakeVolumes(Volumes):
         except KeyError as error:
             message = f"no volume {volume}"
             raise VolumeNotFound(message) from error
+
+    def encryption(self, volume: VolumeId) -> Encryption:
+        if not self.show(volume).encrypted:
+            message = f"volume {volume} is not encrypted"
+            raise EncryptionUnsupported(message)
+        return Encryption(provider="luks")
 
     def begin_detaching(self, volume: VolumeId) -> None:
         found = self.show(volume)
@@ -136,6 +154,20 @@ class FakeAttachments(Attachments):
         self.world.volumes[volume.id] = replace(volume, status=status)
 
 
+class FakeKeys(Keys):
+    """Every volume has a key, unless it was ``lost``."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def passphrase(self, volume: VolumeId, encryption: Encryption) -> Secret:
+        name = encryption.key or volume
+        if name in self.world.lost_keys:
+            message = f"no key {name}"
+            raise KeyNotFound(message)
+        return Secret(f"open {name}")
+
+
 class FakePoolVolumes(PoolVolumes):
     def __init__(self, world: World) -> None:
         self.world = world
@@ -191,16 +223,28 @@ class FakeConnector(Connector):
             message = f"volume {volume} cannot be reached"
             raise ConnectFailed(message)
         self.world.connected.add(volume)
-        return _shown_by(connection)
+        shown = _shown_by(connection)
+        return replace(shown, secrets=(LOGIN,)) if volume in self.world.guarded else shown
 
     def find(self, connection: Connection) -> HostVolume | None:
         volume = _volume_in(connection)
         return _shown_by(connection) if volume in self.world.connected else None
 
-    def size(self, volume: HostVolume) -> int:
+    def examine(self, volume: HostVolume) -> Seen:
         found = _volume_at(volume.source.name)
         assert found in self.world.connected
-        return self.world.sizes.get(found, self.world.volumes[found].size)
+        return Seen(size=self._size(found))
+
+    def extend(self, connection: Connection) -> int:
+        _check_spoken(connection)
+        volume = _volume_in(connection)
+        if volume not in self.world.connected:
+            message = f"volume {volume} is not on this host"
+            raise ConnectFailed(message)
+        return self._size(volume)
+
+    def _size(self, volume: VolumeId) -> int:
+        return self.world.sizes.get(volume, self.world.volumes[volume].size)
 
     def disconnect(self, connection: Connection, *, force: bool = False) -> None:
         _check_spoken(connection)

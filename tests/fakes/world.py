@@ -16,6 +16,7 @@ from worker.model.block_device import BlockDevice, Bus
 from worker.model.connection import Connection
 from worker.model.disk import Disk
 from worker.model.guest import GuestHostDevice, GuestInterface, Layout
+from worker.model.guest_secret import SecretUse
 from worker.model.identity.lookup import DeviceKind
 from worker.model.ids import (
     AttachmentId,
@@ -28,6 +29,7 @@ from worker.model.ids import (
 )
 from worker.model.image import Image
 from worker.model.instance import Instance, VmState
+from worker.model.leftover import Leftover
 from worker.model.moving.beside import Beside
 from worker.model.operation import Operation, Step
 from worker.model.peripheral import Peripheral
@@ -112,6 +114,10 @@ class World:
     connected: set[VolumeId] = field(default_factory=set)
     sizes: dict[VolumeId, int] = field(default_factory=dict)
     unreachable: set[VolumeId] = field(default_factory=set)
+    secrets: dict[tuple[InstanceId, BlockDeviceId], set[SecretUse]] = field(default_factory=dict)
+    guarded: set[VolumeId] = field(default_factory=set)
+    leftovers: dict[tuple[str, str], Leftover] = field(default_factory=dict)
+    lost_keys: set[str] = field(default_factory=set)
     rows: dict[BlockDeviceId, BlockDevice] = field(default_factory=dict)
     peripherals: dict[PeripheralId, Peripheral] = field(default_factory=dict)
     connections: dict[BlockDeviceId, Connection] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tests import fakes
 from tests.fakes.images import disk_path
-from tests.fakes.volume_service import connection_of
+from tests.fakes.volume_service import LOGIN, connection_of
 from tests.fakes.world import World
 from tests.unit import scenes
 from tests.unit.scenes import DEVICE, INSTANCE, OTHER_DEVICE, OTHER_VOLUME, VOLUME
@@ -146,7 +146,9 @@ def _restore(world: World, row: BlockDevice, volume: VolumeId) -> None:
     world.connections[row.uuid] = kept
     world.rows[row.uuid] = row = replace(row, connection=kept)
     source = BlockSource(path=kept.properties["device_path"])
-    disk = disk_of(row, HostVolume(source=source, options=DiskOptions(io="native")))
+    secrets = (LOGIN,) if volume in world.guarded else ()
+    found = HostVolume(source=source, options=DiskOptions(io="native"), secrets=secrets)
+    disk = disk_of(row, found)
     world.guests[INSTANCE].persistent[row.alias] = disk
 
 

@@ -342,7 +342,7 @@ def test_the_steps_are_in_the_order_of_the_main_job(world: World) -> None:
         "attachments.connect",
         "connector.connect",
         "volumes.show",
-        "connector.size",
+        "connector.examine",
         "guests.describe",
         "disks.attach",
         "attachments.complete",

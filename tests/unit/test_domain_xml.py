@@ -225,7 +225,7 @@ def test_what_was_written_is_what_is_read(
 
 def test_every_disk_is_shown_whatever_it_lacks() -> None:
     disks = {disk.target: disk for disk in read_layout(Q35).disks}
-    assert [disk.source for disk in disks.values()] == ["/images/root", "pool/image", None]
+    assert [disk.source for disk in disks.values()] == ["/images/root", "rbd:pool/image", None]
     assert [disk.alias for disk in disks.values()] == ["virtio-disk0", None, None]
     assert [disk.serial for disk in disks.values()] == [None, "a-serial", None]
     assert disks["sdb"].address == DriveAddress(kind="sata", unit=2)

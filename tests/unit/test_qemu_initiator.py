@@ -1,6 +1,7 @@
 """What is left to QEMU's own initiator, and what is not."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from tests.unit.scenes import VOLUME
 from worker import conf as options
 from worker.errors import ConnectFailed, ProtocolUnsupported
 from worker.model.connection import Connection
+from worker.model.guest_secret import GuestSecret, SecretUse
+from worker.model.secret import Secret
 from worker.model.source import BlockSource, DiskOptions, FileSource, HostVolume, IscsiSource
 from worker.virt.xml.layout import read_layout
 from worker.virt.xml.marks import sourced
@@ -53,7 +56,7 @@ def test_every_other_protocol_is_the_hosts(connector: QemuInitiator) -> None:
     assert connector.find(connection) is None
     volume = connector.connect(connection)
     assert volume.source == BlockSource(path=f"/dev/{VOLUME}")
-    assert connector.size(volume) == scenes.world().volumes[VOLUME].size
+    assert connector.examine(volume).size == scenes.world().volumes[VOLUME].size
     connector.disconnect(connection)
     assert connector.find(connection) is None
 
@@ -97,14 +100,25 @@ def test_what_is_no_address_is_not_connected(wrong: dict[str, object]) -> None:
         qemu_source(iscsi(**wrong), ME)
 
 
-def test_chap_is_refused_and_its_password_is_not_shown() -> None:
-    secret = {"auth_method": "CHAP", "auth_username": "them", "auth_password": "sesame-7391"}
-    with pytest.raises(ProtocolUnsupported, match="wants CHAP") as refused:
-        qemu_source(iscsi(**secret), ME)
-    assert "sesame" not in str(refused.value)
-    kept = iscsi(**secret).without_secrets()
-    with pytest.raises(ProtocolUnsupported, match="wants CHAP"):
-        qemu_source(kept, ME)
+CHAP = {"auth_method": "CHAP", "auth_username": "them", "auth_password": "sesame-7391"}
+
+
+def test_who_logs_in_is_named_and_the_password_goes_beside() -> None:
+    volume = qemu_source(iscsi(**CHAP), ME)
+    assert volume.source == replace(SOURCE, user="them")
+    assert volume.secrets == (GuestSecret(use=SecretUse.ISCSI, value=Secret("sesame-7391")),)
+    assert "sesame" not in repr(volume)
+
+
+def test_a_connection_as_it_is_kept_leads_to_the_same_place() -> None:
+    """It is looked up by that, and disconnected; only an open needs who logs in."""
+    kept = qemu_source(iscsi(**CHAP).without_secrets(), ME)
+    assert (kept.source.name, kept.secrets) == (SOURCE.name, ())
+
+
+def test_another_way_to_log_in_is_refused() -> None:
+    with pytest.raises(ProtocolUnsupported, match="wants 'SRP'"):
+        qemu_source(iscsi(auth_method="SRP"), ME)
 
 
 def test_what_the_connection_wants_is_how_it_is_treated() -> None:
@@ -123,7 +137,7 @@ def test_the_host_does_not_speak_it_in_this_release() -> None:
 def test_the_host_has_no_device_to_read_the_size_of(tmp_path: object) -> None:
     host = BrickConnector(host="host-1", my_ip="192.0.2.1", lock_path=str(tmp_path))
     with pytest.raises(ConnectFailed, match="is no device of this host"):
-        host.size(HostVolume(source=SOURCE, options=DiskOptions()))
+        host.examine(HostVolume(source=SOURCE, options=DiskOptions()))
 
 
 def test_a_host_has_a_name_as_an_initiator_whatever_it_is_called() -> None:

@@ -6,6 +6,15 @@ GROUP = "volume"
 
 OPTIONS = [
     cfg.StrOpt(
+        "service",
+        default="pool",
+        choices=[
+            ("pool", "the built-in pool: files of this host"),
+            ("cinder", "Cinder, by the options of [cinder]"),
+        ],
+        help="Whose volumes are attached. Change it while no volume is attached.",
+    ),
+    cfg.StrOpt(
         "pool_path",
         sample_default="<state_path>/volumes",
         help="Folder in which the built-in pool keeps the volumes that it makes.",
@@ -14,6 +23,12 @@ OPTIONS = [
         "lock_path",
         sample_default="<state_path>/locks",
         help="Folder of os-brick's locks; share it with cinder-volume on the same host.",
+    ),
+    cfg.StrOpt(
+        "keys_path",
+        sample_default="<state_path>/keys",
+        help="Folder of the passphrases of encrypted volumes, each in a file (mode 0600) named by"
+        " its key's id, or the volume's if that has none.",
     ),
     cfg.StrOpt(
         "my_ip",

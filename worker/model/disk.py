@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from worker.model.block_device import BlockDevice, Bus, DeviceType
+from worker.model.guest_secret import SecretUse, usage_of
 from worker.model.identity.serials import given_serial
 from worker.model.places.address import Address
 from worker.model.source import DiskOptions, DiskSource, HostVolume
@@ -12,7 +13,8 @@ from worker.model.source import DiskOptions, DiskSource, HostVolume
 class Disk:
     """Everything ``<disk>`` says; ``alias`` is the handle by which it is found again.
 
-    ``boot_order`` counts from 1, as libvirt's ``<boot order>`` does.
+    ``boot_order`` counts from 1, as libvirt's ``<boot order>`` does. ``secret_usage`` is the text
+    by which the hypervisor finds the row's secrets; ``encrypted`` content is LUKS, opened by QEMU.
     """
 
     alias: str
@@ -24,6 +26,8 @@ class Disk:
     source: DiskSource
     options: DiskOptions
     boot_order: int | None = None
+    secret_usage: str | None = None
+    encrypted: bool = False
 
     @property
     def given_serial(self) -> str | None:
@@ -45,4 +49,6 @@ def disk_of(device: BlockDevice, volume: HostVolume) -> Disk:
         source=volume.source,
         options=replace(volume.options, shareable=shareable, read_only=read_only),
         boot_order=None if device.boot_index is None else device.boot_index + 1,
+        secret_usage=usage_of(device.instance, device.uuid) if volume.secrets else None,
+        encrypted=any(secret.use is SecretUse.VOLUME for secret in volume.secrets),
     )

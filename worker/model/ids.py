@@ -9,6 +9,7 @@ AttachmentId = NewType("AttachmentId", str)
 BlockDeviceId = NewType("BlockDeviceId", str)
 OperationId = NewType("OperationId", str)
 ImageId = NewType("ImageId", str)
+KeyId = NewType("KeyId", str)
 PortId = NewType("PortId", str)
 PeripheralId = NewType("PeripheralId", str)
 

@@ -7,6 +7,8 @@ know it.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from worker.model.guest_secret import GuestSecret
+
 ISCSI_PORT = 3260
 """Where a target listens of which nothing else is said (RFC 7143)."""
 
@@ -45,13 +47,17 @@ class FileSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IscsiSource:
-    """A LUN that QEMU logs in to by itself, as ``initiator``: the host has no device of it."""
+    """A LUN that QEMU logs in to by itself, as ``initiator``: the host has no device of it.
+
+    ``user`` is who the target knows the password of, where it asks for one (CHAP).
+    """
 
     host: str
     port: int
     iqn: str
     lun: int
     initiator: str
+    user: str | None = None
 
     @property
     def name(self) -> str:
@@ -64,6 +70,29 @@ class IscsiSource:
         return iscsi_portal(self.host, self.port)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RbdSource:
+    """An image of a Ceph cluster, which QEMU opens by itself, by the monitors at ``hosts``.
+
+    ``user`` is the client without its ``client.``; None where the cluster asks for none.
+    """
+
+    pool: str
+    image: str
+    hosts: tuple[tuple[str, int], ...]
+    user: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What a layout is read to have as this source: monitors come and go."""
+        return rbd_name(f"{self.pool}/{self.image}")
+
+
+def rbd_name(image: str) -> str:
+    """Name an image, ``<pool>/<image>``."""
+    return f"rbd:{image}"
+
+
 def iscsi_portal(host: str, port: int) -> str:
     """Write an address; one of IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -74,7 +103,7 @@ def iscsi_name(host: str, port: int, target: str) -> str:
     return f"iscsi://{iscsi_portal(host, port)}/{target}"
 
 
-DiskSource = BlockSource | FileSource | IscsiSource
+DiskSource = BlockSource | FileSource | IscsiSource | RbdSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +119,23 @@ class DiskOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostVolume:
-    """A connected volume: where it is on this host and how it wants to be treated."""
+    """A connected volume: where it is on this host and how it wants to be treated.
+
+    ``secrets`` are what QEMU needs to open it; with one for a volume its content is LUKS.
+    """
 
     source: DiskSource
     options: DiskOptions
+    secrets: tuple[GuestSecret, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a fresh reading shows of a connected volume: its bytes, and who it says that it is.
+
+    ``wwid`` is the device's own name (VPD page 0x83 of SCSI, the NGUID or EUI of NVMe); None for
+    what has none.
+    """
+
+    size: int
+    wwid: str | None = None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from worker.model.connection import Connection
-from worker.model.ids import AttachmentId, InstanceId, VolumeId
+from worker.model.ids import AttachmentId, InstanceId, KeyId, VolumeId
 
 GIB = 1 << 30
 
@@ -18,6 +18,16 @@ class VolumeStatus(StrEnum):
     IN_USE = "in-use"
     DETACHING = "detaching"
     ERROR = "error"
+    CREATING = "creating"
+    DOWNLOADING = "downloading"
+    UPLOADING = "uploading"
+    EXTENDING = "extending"
+    RETYPING = "retyping"
+    MAINTENANCE = "maintenance"
+    BACKING_UP = "backing-up"
+    RESTORING = "restoring-backup"
+    DELETING = "deleting"
+    OTHER = "other"
 
 
 class AttachmentStatus(StrEnum):
@@ -56,6 +66,17 @@ class Volume:
             "multiattach": self.multiattach,
             "encrypted": self.encrypted,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encryption:
+    """How a volume's content is encrypted: by whom (Cinder's ``provider``), with which key.
+
+    ``key`` is what the key manager knows it by; None where the volume's own id is that.
+    """
+
+    provider: str
+    key: KeyId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

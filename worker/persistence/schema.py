@@ -103,6 +103,10 @@ BLOCK_DEVICES = _table(
     Column("status", WORD, nullable=False),
     _flag("encrypted"),
     _flag("multiattach"),
+    # Who the device said that it is, as it was seen at its attach.
+    Column("wwid", LABEL),
+    # The volume that takes this one's place, while a swap is under way.
+    Column("swap", Json),
     Column("created_at", Utc),
     Column("updated_at", Utc),
     Column("deleted_at", Utc),
@@ -166,6 +170,9 @@ OPERATIONS = _table(
     Column("state", WORD, nullable=False),
     _zero("attempts"),
     _flag("past_commit_point"),
+    # In percent, of one that takes long; and whether it was asked to end early.
+    Column("progress", Integer),
+    _flag("cancel_requested"),
     Column("accepted_at", Utc, nullable=False),
     Column("expires_at", Utc),
     Column("started_at", Utc),
@@ -242,6 +249,8 @@ POOL_VOLUMES = _table(
     # As long as MariaDB's keys allow: 700 characters of four bytes each.
     Column("path", String(700), nullable=False),
     _flag("owned"),
+    # What its connections say beside the path: limits, block sizes, discard.
+    Column("options", Json),
     UniqueConstraint("path", name="uq_pool_volumes_path"),
 )
 

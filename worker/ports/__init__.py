@@ -15,6 +15,7 @@ from worker.ports.hypervisor import (
     GuestInsides,
     GuestPeripherals,
     Guests,
+    GuestSecrets,
     Machines,
     Power,
 )
@@ -28,11 +29,20 @@ from worker.ports.journal import (
     StuckOperations,
     Updates,
 )
+from worker.ports.leftovers import Leftovers
 from worker.ports.moving import Autostart, Definitions, HostFiles, Moves, OwnOperations
 from worker.ports.records import BlockDevices, Connections, Instances, Peripherals
 from worker.ports.rescue import Rescues
 from worker.ports.tally import Tally
-from worker.ports.volumes import Attachments, Connector, PoolRecords, PoolVolumes, Sharing, Volumes
+from worker.ports.volumes import (
+    Attachments,
+    Connector,
+    Keys,
+    PoolRecords,
+    PoolVolumes,
+    Sharing,
+    Volumes,
+)
 
 __all__ = [
     "Attachments",
@@ -46,10 +56,13 @@ __all__ = [
     "GuestDisks",
     "GuestInsides",
     "GuestPeripherals",
+    "GuestSecrets",
     "Guests",
     "HostFiles",
     "Images",
     "Instances",
+    "Keys",
+    "Leftovers",
     "LocalDisks",
     "Machines",
     "Moves",
@@ -81,6 +94,7 @@ class Outside:
     guests: Guests
     disks: GuestDisks
     guest_peripherals: GuestPeripherals
+    guest_secrets: GuestSecrets
     insides: GuestInsides
     machines: Machines
     power: Power
@@ -93,8 +107,10 @@ class Outside:
     config_drives: ConfigDrives
     volumes: Volumes
     attachments: Attachments
+    keys: Keys
     pool: PoolVolumes
     connector: Connector
+    leftovers: Leftovers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 
 from worker.model.disk import Disk
 from worker.model.guest import Guest, InnerDisk
-from worker.model.ids import InstanceId
+from worker.model.guest_secret import GuestSecret
+from worker.model.ids import BlockDeviceId, InstanceId
 from worker.model.machine import Machine
 from worker.model.peripheral import Peripheral
 
@@ -44,6 +45,25 @@ class GuestDisks(ABC):
     @abstractmethod
     def forget(self, instance: InstanceId, alias: str) -> None:
         """Take the disk from the persistent layout; one that is not there is fine."""
+
+
+class GuestSecrets(ABC):
+    """The hypervisor, seen as what it hands to QEMU so that a disk can be opened."""
+
+    @abstractmethod
+    def put(self, instance: InstanceId, device: BlockDeviceId, secret: GuestSecret) -> None:
+        """Have the row's secret at hand, in memory only; one that is there gets the new value.
+
+        Raises ConnectFailed for what cannot be such a secret, HypervisorUnavailable.
+        """
+
+    @abstractmethod
+    def drop(self, instance: InstanceId) -> None:
+        """Forget every secret of the instance's rows; one that has none is fine."""
+
+    @abstractmethod
+    def list(self) -> tuple[tuple[InstanceId, BlockDeviceId], ...]:
+        """Return whose secrets are at hand, as what they are found by says."""
 
 
 class GuestPeripherals(ABC):

@@ -49,6 +49,14 @@ class BlockDevices(ABC):
         """Return the rows of this host's instances whose volume is missing."""
 
     @abstractmethod
+    def connected(self) -> tuple[BlockDevice, ...]:
+        """Return the rows that say how this host reaches their volume, or did, oldest first.
+
+        Those of its instances, and those that its journal or a record of a connection names;
+        removed rows and those of removed instances included.
+        """
+
+    @abstractmethod
     def insert(self, device: BlockDevice, tell: Update) -> None:
         """Add a row and tell it.
 

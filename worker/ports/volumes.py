@@ -7,8 +7,9 @@ from typing import Any
 
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
-from worker.model.source import HostVolume
-from worker.model.volume import Attachment, PoolVolume, Volume, VolumeStatus
+from worker.model.secret import Secret
+from worker.model.source import HostVolume, Seen
+from worker.model.volume import Attachment, Encryption, PoolVolume, Volume, VolumeStatus
 
 
 class Volumes(ABC):
@@ -17,6 +18,14 @@ class Volumes(ABC):
     @abstractmethod
     def show(self, volume: VolumeId) -> Volume:
         """Return the volume; raises VolumeNotFound, VolumeServiceUnavailable."""
+
+    @abstractmethod
+    def encryption(self, volume: VolumeId) -> Encryption:
+        """Return how an encrypted volume's content is encrypted.
+
+        Raises VolumeNotFound, VolumeServiceUnavailable, EncryptionUnsupported for one that is not
+        encrypted, or not by its host.
+        """
 
     @abstractmethod
     def begin_detaching(self, volume: VolumeId) -> None:
@@ -57,6 +66,14 @@ class Attachments(ABC):
     @abstractmethod
     def delete(self, attachment: AttachmentId) -> None:
         """Withdraw the export and forget the attachment; an unknown one is fine."""
+
+
+class Keys(ABC):
+    """The key manager, seen as what opens encrypted volumes."""
+
+    @abstractmethod
+    def passphrase(self, volume: VolumeId, encryption: Encryption) -> Secret:
+        """Return the passphrase of the volume; raises KeyNotFound, KeysUnavailable."""
 
 
 class PoolVolumes(ABC):
@@ -190,12 +207,22 @@ class Connector(ABC):
         """Return the volume as it is on this host, None where it is not; connects nothing."""
 
     @abstractmethod
-    def size(self, volume: HostVolume) -> int:
-        """Return the size of the connected volume in bytes, read anew from the device."""
+    def examine(self, volume: HostVolume) -> Seen:
+        """Read anew what the connected volume is, from the device itself.
+
+        Raises ConnectFailed, and WrongDevice when the host takes it for another than it is.
+        """
+
+    @abstractmethod
+    def extend(self, connection: Connection) -> int:
+        """Have the host see how large the connected volume has become; return that in bytes.
+
+        A connection without its secrets will do. Raises ConnectFailed.
+        """
 
     @abstractmethod
     def disconnect(self, connection: Connection, *, force: bool = False) -> None:
         """Make the volume disappear; a connection without its secrets will do.
 
-        One that is not there is fine. Raises ConnectFailed.
+        One that is not there is fine. Raises ConnectFailed, also for one that is still there then.
         """

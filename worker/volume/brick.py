@@ -26,7 +26,7 @@ from oslo_utils import importutils
 
 from worker.errors import ConnectFailed, ProtocolUnsupported
 from worker.model.connection import Connection
-from worker.model.source import BlockSource, FileSource, HostVolume, IscsiSource
+from worker.model.source import BlockSource, FileSource, HostVolume, IscsiSource, RbdSource, Seen
 from worker.ports import Connector
 from worker.volume.protocols import SOURCES, check, disk_source, require_known
 from worker.volume.secrecy import hide, mask
@@ -99,12 +99,25 @@ class BrickConnector(Connector):
         there = [os.fsdecode(path) for path in paths if path and Path(path).exists()]
         return disk_source(connection, there[0]) if there else None
 
-    def size(self, volume: HostVolume) -> int:
+    def examine(self, volume: HostVolume) -> Seen:
         """Ask the file or the device how many bytes it has; raises ConnectFailed."""
         try:
-            return _size_of(volume)
+            return Seen(size=_size_of(volume))
         except OSError as error:
             raise ConnectFailed(f"cannot read the size of {volume.source.name}: {error}") from error
+
+    def extend(self, connection: Connection) -> int:
+        """Have os-brick see how large the volume has become; return that in bytes.
+
+        Raises ConnectFailed, ProtocolUnsupported.
+        """
+        require_known(connection.protocol)
+        properties = hide(connection.properties)
+        with _translated(f"extend over {connection.protocol}", properties):
+            size = self._brick(connection.protocol).extend_volume(properties)
+        if size is None:
+            raise ConnectFailed(f"os-brick did not say how large {connection.protocol} has become")
+        return int(size)
 
     def disconnect(self, connection: Connection, *, force: bool = False) -> None:
         """Make the volume disappear; raises ConnectFailed, ProtocolUnsupported."""
@@ -183,7 +196,7 @@ def _size_of(volume: HostVolume) -> int:
                 return os.lseek(descriptor, 0, os.SEEK_END)
             finally:
                 os.close(descriptor)
-        case IscsiSource():
+        case IscsiSource() | RbdSource():
             raise ConnectFailed(f"{volume.source.name} is no device of this host")
         case _:
             assert_never(volume.source)

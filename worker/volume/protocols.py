@@ -9,11 +9,14 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 from worker.errors import ConnectFailed, ProtocolUnsupported
 from worker.model.connection import Connection
+from worker.model.guest_secret import GuestSecret, SecretUse
+from worker.model.secret import Secret
 from worker.model.source import (
     ISCSI_PORT,
     BlockSource,
@@ -22,6 +25,7 @@ from worker.model.source import (
     FileSource,
     HostVolume,
     IscsiSource,
+    RbdSource,
 )
 
 READ_ONLY = {"ro": True, "rw": False}
@@ -59,11 +63,6 @@ SOURCES: Mapping[str, Callable[[Connection, str | None], DiskSource]] = {
 
 def _iscsi(connection: Connection, initiator: str) -> DiskSource:
     said = connection.properties
-    if said.get("auth_method"):
-        raise ProtocolUnsupported(
-            f"the target wants {said['auth_method']}, and QEMU's initiator is given no password;"
-            " let the target know the initiator by its name"
-        )
     address, iqn, lun = (str(said.get(f"target_{name}", "")) for name in ("portal", "iqn", "lun"))
     portal = _PORTAL.fullmatch(address)
     if portal is None or not ISCSI_NAME.fullmatch(iqn) or not _LUN.fullmatch(lun):
@@ -77,7 +76,23 @@ def _iscsi(connection: Connection, initiator: str) -> DiskSource:
         iqn=iqn,
         lun=int(lun),
         initiator=initiator,
+        user=_chap_user(said),
     )
+
+
+def _chap_user(said: Mapping[str, Any]) -> str | None:
+    """Return who logs in; without the secrets it is nobody, for whom no target is asked then."""
+    method = said.get("auth_method")
+    if method not in (None, "", "CHAP"):
+        raise ProtocolUnsupported(f"the target wants {method!r}; CHAP is what QEMU speaks")
+    return str(said["auth_username"]) if method and said.get("auth_username") else None
+
+
+def _secrets(connection: Connection) -> tuple[GuestSecret, ...]:
+    password = connection.properties.get("auth_password")
+    if connection.protocol != "iscsi" or not password:
+        return ()
+    return (GuestSecret(use=SecretUse.ISCSI, value=Secret(str(password))),)
 
 
 QEMU_SOURCES: Mapping[str, Callable[[Connection, str], DiskSource]] = {
@@ -106,7 +121,7 @@ def disk_source(connection: Connection, device_path: str | None) -> HostVolume:
     ProtocolUnsupported, ConnectFailed when there is no such device.
     """
     require_known(connection.protocol)
-    return _treated(connection, SOURCES[connection.protocol](connection, device_path))
+    return treated(connection, SOURCES[connection.protocol](connection, device_path))
 
 
 def qemu_source(connection: Connection, initiator: str) -> HostVolume:
@@ -115,10 +130,15 @@ def qemu_source(connection: Connection, initiator: str) -> HostVolume:
     ``initiator`` is the name it logs in by. Raises ConnectFailed for an address that is none,
     ProtocolUnsupported.
     """
-    return _treated(connection, QEMU_SOURCES[connection.protocol](connection, initiator))
+    volume = treated(connection, QEMU_SOURCES[connection.protocol](connection, initiator))
+    return replace(volume, secrets=_secrets(connection))
 
 
-def _treated(connection: Connection, source: DiskSource) -> HostVolume:
+def treated(connection: Connection, source: DiskSource) -> HostVolume:
+    """Say how a source wants to be treated, by what its connection says beside it.
+
+    Raises ProtocolUnsupported.
+    """
     read_only = _read_only(connection)
     cache, io = _cache_and_io(source)
     options = DiskOptions(
@@ -143,7 +163,7 @@ def _read_only(connection: Connection) -> bool:
 
 def _cache_and_io(source: DiskSource) -> tuple[str, str | None]:
     match source:
-        case IscsiSource():
+        case IscsiSource() | RbdSource():
             return "none", None
         case BlockSource():
             return "none", "native"

@@ -4,17 +4,18 @@ QEMU logs in when a guest is given the volume, and out when it lets go or ends. 
 to do here is to say where the volume is, and to ask for its size, by QEMU's own tool and driver.
 """
 
-import json
 import re
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worker.errors import ConnectFailed
 from worker.model.connection import Connection
-from worker.model.source import HostVolume, IscsiSource
+from worker.model.guest_secret import GuestSecret, SecretUse
+from worker.model.source import HostVolume, IscsiSource, Seen
 from worker.ports import Connector
 from worker.volume.protocols import QEMU_SOURCES, qemu_source
+from worker.volume.qemu_img import LOGIN, Login, virtual_size
+
+_LOGINS = frozenset({SecretUse.ISCSI})
 
 
 class QemuInitiator(Connector):
@@ -52,35 +53,30 @@ class QemuInitiator(Connector):
             return qemu_source(connection, self._name)
         return self._host.find(connection)
 
-    def size(self, volume: HostVolume) -> int:
-        """Ask the target for the size, anew; raises ConnectFailed."""
+    def examine(self, volume: HostVolume) -> Seen:
+        """Ask the target for the size, anew; raises ConnectFailed. QEMU tells no other identity."""
         if isinstance(volume.source, IscsiSource):
-            return self._size_of(volume.source)
-        return self._host.size(volume)
+            return Seen(size=self._size_of(volume.source, volume.secrets))
+        return self._host.examine(volume)
+
+    def extend(self, connection: Connection) -> int:
+        """Ask for the size by now: QEMU sees it by itself.
+
+        Raises ConnectFailed, also for a target that asks for a password that is not there.
+        """
+        if connection.protocol in QEMU_SOURCES:
+            return self.examine(qemu_source(connection, self._name)).size
+        return self._host.extend(connection)
 
     def disconnect(self, connection: Connection, *, force: bool = False) -> None:
         """Leave it: QEMU has logged out. Raises what the host's side does for its protocols."""
         if connection.protocol not in QEMU_SOURCES:
             self._host.disconnect(connection, force=force)
 
-    def _size_of(self, source: IscsiSource) -> int:
-        failed = f"cannot read the size of {source.name} with qemu-img"
-        try:
-            told = subprocess.run(
-                ["qemu-img", "info", "--output=json", "--image-opts", _options(source)],
-                capture_output=True,
-                text=True,
-                check=True,
-                stdin=subprocess.DEVNULL,
-                timeout=self._timeout,
-            ).stdout
-            return int(json.loads(told)["virtual-size"])
-        except subprocess.CalledProcessError as error:
-            raise ConnectFailed(f"{failed}: {error.stderr.strip()}") from error
-        except subprocess.TimeoutExpired as error:
-            raise ConnectFailed(f"{failed}: no answer within {self._timeout:g} s") from error
-        except (OSError, ValueError, KeyError) as error:
-            raise ConnectFailed(f"{failed}: {error!r}") from error
+    def _size_of(self, source: IscsiSource, secrets: Sequence[GuestSecret]) -> int:
+        login = next((Login(secret=one.value) for one in secrets if one.use in _LOGINS), None)
+        options = _options(source)
+        return virtual_size(source.name, options, login, timeout=self._timeout)
 
 
 def initiator_name(host: str) -> str:
@@ -88,9 +84,8 @@ def initiator_name(host: str) -> str:
     return f"iqn.2008-11.org.linux-kvm:{re.sub(r'[^a-z0-9.-]', '-', host.lower())}"
 
 
-def _options(source: IscsiSource) -> str:
-    """Name the driver, so that nothing is guessed from what the volume's first bytes say."""
-    said = {
+def _options(source: IscsiSource) -> dict[str, object]:
+    said: dict[str, object] = {
         "driver": "iscsi",
         "transport": "tcp",
         "portal": source.portal,
@@ -98,4 +93,5 @@ def _options(source: IscsiSource) -> str:
         "lun": source.lun,
         "initiator-name": source.initiator,
     }
-    return ",".join(f"{name}={value}" for name, value in said.items())
+    login = {} if source.user is None else {"user": source.user, "password-secret": LOGIN}
+    return said | login

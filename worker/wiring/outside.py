@@ -12,6 +12,7 @@ from worker.ports import Connector, Outside
 from worker.virt.autostart import LibvirtAutostart
 from worker.virt.definitions import LibvirtDefinitions
 from worker.virt.disks import LibvirtGuestDisks
+from worker.virt.guest_secrets import LibvirtGuestSecrets
 from worker.virt.guests import LibvirtGuests
 from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.machines import LibvirtMachines
@@ -20,12 +21,13 @@ from worker.virt.power import LibvirtPower
 from worker.virt.qemu.insides import LibvirtGuestInsides
 from worker.virt.rescues import LibvirtRescues
 from worker.volume.brick import BrickConnector
-from worker.volume.pool.attachments import PoolAttachments
-from worker.volume.pool.status import PoolStatus
-from worker.volume.pool.volumes import FilePool
+from worker.volume.key_files import KeyFiles
+from worker.volume.leftovers.host import HostLeftovers
+from worker.volume.leftovers.tools import BrickTools
 from worker.volume.qemu_initiator import QemuInitiator, initiator_name
 from worker.wiring.images import make_config_drives, make_images, make_local_disks
 from worker.wiring.settings import state_path
+from worker.wiring.volumes import make_volume_service
 
 
 def make_outside(
@@ -33,6 +35,8 @@ def make_outside(
 ) -> Outside:
     """Return the adapters that the configuration asks for; nothing is connected yet."""
     folder = state_path(conf)
+    connector = _make_connector(conf, folder)
+    service = make_volume_service(conf, repositories, connector.properties)
     return Outside(
         guests=LibvirtGuests(connection),
         disks=LibvirtGuestDisks(
@@ -50,6 +54,7 @@ def make_outside(
             detach_retry_interval=conf.hypervisor.detach_retry_interval,
             detach_attempts=conf.hypervisor.detach_attempts,
         ),
+        guest_secrets=LibvirtGuestSecrets(connection),
         machines=LibvirtMachines(connection),
         power=LibvirtPower(connection),
         rescues=LibvirtRescues(connection),
@@ -59,12 +64,12 @@ def make_outside(
         images=make_images(conf, partial(_instances, repositories)),
         local_disks=make_local_disks(conf),
         config_drives=make_config_drives(conf),
-        volumes=PoolStatus(records=repositories.pool),
-        attachments=PoolAttachments(records=repositories.pool, host=conf.host),
-        pool=FilePool(
-            records=repositories.pool, folder=Path(conf.volume.pool_path or folder / "volumes")
-        ),
-        connector=_make_connector(conf, folder),
+        volumes=service.volumes,
+        attachments=service.attachments,
+        pool=service.pool,
+        keys=KeyFiles(Path(conf.volume.keys_path or folder / "keys")),
+        connector=connector,
+        leftovers=HostLeftovers(BrickTools(), sessions=conf.volume.iscsi_initiator != "qemu"),
     )
 
 

@@ -5,9 +5,13 @@ two lanes that let go of it each could leave it to the other, or one pull it awa
 has just connected.
 """
 
+from dataclasses import replace
+
 from worker.errors import ProtocolUnsupported, WrongDevice
+from worker.handlers.parts.guest_secrets import give_secrets
 from worker.model.block_device import BlockDevice
 from worker.model.connection import Connection
+from worker.model.guest_secret import GuestSecret, SecretUse
 from worker.model.ids import BlockDeviceId, VolumeId
 from worker.model.places.lun import check_encryption, check_source
 from worker.model.source import HostVolume
@@ -32,14 +36,26 @@ def connect(device: BlockDevice, connection: Connection, ports: Ports) -> HostVo
             raise
     check_encryption(device.device_type, encrypted=device.encrypted)
     check_source(device.device_type, volume.source)
+    volume = _to_be_opened(device, volume, ports)
+    give_secrets(device, volume, ports)
     return volume
+
+
+def _to_be_opened(device: BlockDevice, volume: HostVolume, ports: Ports) -> HostVolume:
+    """Add the passphrase of what is encrypted; raises KeyNotFound, KeysUnavailable."""
+    if not device.encrypted:
+        return volume
+    encryption = ports.volumes.encryption(device.its_volume)
+    passphrase = ports.keys.passphrase(device.its_volume, encryption)
+    luks = GuestSecret(use=SecretUse.VOLUME, value=passphrase)
+    return replace(volume, secrets=(*volume.secrets, luks))
 
 
 def check_size(device: BlockDevice, volume: HostVolume, least: int, ports: Ports) -> None:
     """Raise WrongDevice for less than so many bytes: it is another one (CVE-2020-17376's kin)."""
-    found = ports.connector.size(volume)
-    if found < least:
-        message = f"volume {device.volume} is {found} bytes on this host, {least} are recorded"
+    seen = ports.connector.examine(volume)
+    if seen.size < least:
+        message = f"volume {device.volume} is {seen.size} bytes on this host, {least} are recorded"
         raise WrongDevice(message)
 
 

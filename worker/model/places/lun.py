@@ -8,7 +8,7 @@ from typing import assert_never
 
 from worker.errors import DeviceTypeUnsupported
 from worker.model.block_device import Bus, DeviceType
-from worker.model.source import BlockSource, DiskSource, FileSource, IscsiSource
+from worker.model.source import BlockSource, DiskSource, FileSource, IscsiSource, RbdSource
 
 BUS = Bus.SCSI
 _ENCRYPTED = "an encrypted volume cannot be passed through: the guest would see what is encrypted"
@@ -38,6 +38,12 @@ def check_source(kind: DeviceType, source: DiskSource) -> None:
             message = (
                 f"{source.name} is a file ({source.format}), no device that takes SCSI commands:"
                 f" attach it as device type {DeviceType.DISK.value!r}"
+            )
+            raise DeviceTypeUnsupported(message)
+        case RbdSource():
+            message = (
+                f"{source.name} is an image of Ceph, which takes no SCSI commands: attach it as"
+                f" device type {DeviceType.DISK.value!r}"
             )
             raise DeviceTypeUnsupported(message)
         case _:

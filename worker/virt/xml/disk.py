@@ -9,6 +9,7 @@ from lxml import etree
 
 from worker.errors import HypervisorRefused
 from worker.model.disk import Disk
+from worker.model.guest_secret import SecretUse
 from worker.model.places.address import Address, DriveAddress, PciAddress, UsbAddress
 from worker.model.source import (
     BlockSource,
@@ -17,6 +18,7 @@ from worker.model.source import (
     DiskSource,
     FileSource,
     IscsiSource,
+    RbdSource,
 )
 
 _UNCACHED = frozenset({"none", "directsync"})
@@ -37,7 +39,9 @@ def disk_element(disk: Disk) -> str:
 
 def disk_tree(disk: Disk) -> etree._Element:
     """Make the element, to stand alone or in a domain; raises ValueError."""
-    kind, source = source_tree(disk.source)
+    kind, source = source_tree(disk.source, disk.secret_usage)
+    if disk.encrypted:
+        source.append(_luks(disk.secret_usage or ""))
     element = etree.Element("disk", {"type": kind, "device": disk.device_type.value})
     etree.SubElement(element, "driver", _driver(disk.options, _format(disk.source)))
     etree.SubElement(element, "alias", {"name": disk.alias})
@@ -56,31 +60,58 @@ def disk_tree(disk: Disk) -> etree._Element:
     return element
 
 
-def source_tree(source: DiskSource) -> tuple[str, etree._Element]:
-    """Make the element that says where the content is; return it with the type of its disk."""
+def source_tree(source: DiskSource, usage: str | None = None) -> tuple[str, etree._Element]:
+    """Make the element that says where the content is; return it with the type of its disk.
+
+    A login is by the secret that is found by ``usage``.
+    """
     match source:
         case BlockSource():
             return "block", etree.Element("source", {"dev": source.path})
         case FileSource():
             return "file", etree.Element("source", {"file": source.path})
         case IscsiSource():
-            return "network", _iscsi(source)
+            return "network", _iscsi(source, usage)
+        case RbdSource():
+            return "network", _rbd(source, usage)
         case _:
             assert_never(source)
 
 
-def _iscsi(source: IscsiSource) -> etree._Element:
+def _iscsi(source: IscsiSource, usage: str | None) -> etree._Element:
     target = {"protocol": "iscsi", "name": f"{source.iqn}/{source.lun}"}
     element = etree.Element("source", target)
     etree.SubElement(element, "host", {"name": source.host, "port": str(source.port)})
     initiator = etree.SubElement(element, "initiator")
     etree.SubElement(initiator, "iqn", {"name": source.initiator})
+    _log_in(element, source.user, SecretUse.ISCSI, usage)
+    return element
+
+
+def _rbd(source: RbdSource, usage: str | None) -> etree._Element:
+    image = {"protocol": "rbd", "name": f"{source.pool}/{source.image}"}
+    element = etree.Element("source", image)
+    for host, port in source.hosts:
+        etree.SubElement(element, "host", {"name": host, "port": str(port)})
+    _log_in(element, source.user, SecretUse.CEPH, usage)
+    return element
+
+
+def _log_in(source: etree._Element, user: str | None, use: SecretUse, usage: str | None) -> None:
+    if user is not None and usage is not None:
+        auth = etree.SubElement(source, "auth", {"username": user})
+        etree.SubElement(auth, "secret", {"type": use.value, "usage": usage})
+
+
+def _luks(usage: str) -> etree._Element:
+    element = etree.Element("encryption", {"format": "luks"})
+    etree.SubElement(element, "secret", {"type": "passphrase", "usage": usage})
     return element
 
 
 def _format(source: DiskSource) -> DiskFormat:
     match source:
-        case BlockSource() | IscsiSource():
+        case BlockSource() | IscsiSource() | RbdSource():
             return DiskFormat.RAW
         case FileSource():
             return source.format

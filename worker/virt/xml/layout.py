@@ -11,7 +11,7 @@ from lxml import etree
 from worker.errors import HypervisorRefused
 from worker.model.guest import GuestDisk, GuestHostDevice, GuestInterface, Layout
 from worker.model.places.address import Address, DriveAddress, PciAddress, UsbAddress
-from worker.model.source import ISCSI_PORT, iscsi_name
+from worker.model.source import ISCSI_PORT, iscsi_name, rbd_name
 from worker.virt.xml.hostdev import host_device_of
 from worker.virt.xml.places import places
 from worker.virt.xml.values import number
@@ -124,6 +124,8 @@ def read_source(source: etree._Element | None) -> str | None:
         return None
     if source.get("protocol") == "iscsi":
         return _iscsi(source)
+    if source.get("protocol") == "rbd":
+        return rbd_name(source.get("name", ""))
     return next((value for name in _SOURCE_ATTRIBUTES if (value := source.get(name))), None)
 
 

@@ -1,8 +1,8 @@
 """The pool as a volume service: what it says of its volumes."""
 
-from worker.errors import VolumeNotFound
+from worker.errors import EncryptionUnsupported, VolumeNotFound
 from worker.model.ids import VolumeId
-from worker.model.volume import PoolVolume, Volume, VolumeStatus
+from worker.model.volume import Encryption, PoolVolume, Volume, VolumeStatus
 from worker.ports import PoolRecords, Volumes
 
 
@@ -15,6 +15,15 @@ class PoolStatus(Volumes):
     def show(self, volume: VolumeId) -> Volume:
         """Return the volume; raises VolumeNotFound."""
         return require(self._records, volume).volume
+
+    def encryption(self, volume: VolumeId) -> Encryption:
+        """Say that its host opens it, by a key named as the volume.
+
+        Raises VolumeNotFound, EncryptionUnsupported for one that is not encrypted.
+        """
+        if not require(self._records, volume).volume.encrypted:
+            raise EncryptionUnsupported(f"volume {volume} is not encrypted")
+        return Encryption(provider="luks")
 
     def begin_detaching(self, volume: VolumeId) -> None:
         """Mark a volume that is in use as detaching; any other is left as it is.
