@@ -1,16 +1,15 @@
-"""One-node Ceph as private processes, with authentication: a monitor, an OSD on a sparse file.
+"""One-node Ceph as private processes: a monitor, and an OSD on a sparse file.
 
 It starts in 5 s, as root or as anybody else, and has some 100 MiB of memory and 50 of disk. The
 manager has three times as much and is begun by who needs it: without one, images come, go, grow
 and are read and written, and only the figures of ``ceph df`` are missing.
 """
 
-import base64
 import contextlib
 import json
-import os
+import random
 import shutil
-import struct
+import socket
 import subprocess
 import tempfile
 import time
@@ -20,11 +19,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from tests.ceph_text import CONFIGURATION, POOL, USER, keyring, new_keys
 from tests.rings import require
-from tests.services_rabbitmq import free_ports
 
-POOL, USER = "volumes", "guests"
-"""A pool, and who may have images in it."""
+__all__ = ["POOL", "PORT", "USER", "Ceph", "one_node_ceph"]
+
+PORT = 6789
+"""The monitor's own. On another, a client that is refused tries the other protocol for minutes."""
 
 OSD_BYTES = 2 << 30
 PATIENCE = 60.0
@@ -35,76 +36,27 @@ PACKAGES = {
     "rbd": "ceph-common",
 }
 
-CONFIGURATION = """\
-[global]
-fsid = {fsid}
-mon host = v1:127.0.0.1:{port}
-auth cluster required = cephx
-auth service required = cephx
-auth client required = cephx
-auth allow insecure global id reclaim = false
-public addr = 127.0.0.1
-cluster addr = 127.0.0.1
-ms bind msgr2 = false
-keyring = {folder}/keyring
-run dir = {folder}
-log file = {folder}/$name.log
-mon cluster log file = {folder}/cluster.log
-crash dir = {folder}
-admin socket =
-pid file =
-mon data = {folder}/mon
-mon data avail warn = 1
-mon data avail crit = 0
-mon allow pool size one = true
-# What one monitor proposes needs nobody else's word; each start waits for a dozen of them.
-paxos propose interval = 0.05
-osd data = {folder}/osd
-osd crush chooseleaf type = 0
-osd pool default size = 1
-osd pool default min size = 1
-osd pool default pg num = 8
-bluestore block size = {size}
-bluestore cache autotune = false
-bluestore cache size = 67108864
-bluestore fsck on mkfs = false
-debug rocksdb = 0
-mgr data = {folder}/mgr
-mgr initial modules =
-
-[client]
-log file = /dev/null
-# A client that came before the OSD looks again then, and 5 s later otherwise.
-objecter tick interval = 0.1
-rbd validate pool = false
-"""
-
-RIGHTS = {
-    "mon.": {"mon": "allow *"},
-    "osd.0": {"mon": "allow profile osd", "mgr": "allow profile osd", "osd": "allow *"},
-    "mgr.x": {"mon": "allow profile mgr", "osd": "allow *", "mds": "allow *"},
-    "client.admin": {"mon": "allow *", "mgr": "allow *", "osd": "allow *"},
-    f"client.{USER}": {
-        "mon": "profile rbd",
-        "mgr": f"profile rbd pool={POOL}",
-        "osd": f"profile rbd pool={POOL}",
-    },
-}
-
 
 @dataclass(kw_only=True)
 class Ceph:
     """A cluster of a test's own; ``configuration`` is its ceph.conf, for programs of root's."""
 
     folder: Path
-    port: int
+    host: str
+    port: int = PORT
     fsid: str = field(default_factory=lambda: str(uuid4()))
-    keys: dict[str, str] = field(default_factory=dict, repr=False)
+    authentication: bool = True
+    keys: dict[str, str] = field(default_factory=new_keys, repr=False)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def configuration(self) -> Path:
         return self.folder / "ceph.conf"
+
+    @property
+    def keyring(self) -> Path:
+        """The keys of all its users."""
+        return self.folder / "keyring"
 
     @property
     def key(self) -> str:
@@ -179,23 +131,19 @@ class Ceph:
             process.wait(PATIENCE)
 
     def _write(self) -> None:
-        named = {"fsid": self.fsid, "port": self.port, "folder": self.folder, "size": OSD_BYTES}
-        self.configuration.write_text(CONFIGURATION.format(**named))
-        self.keys = {name: _new_key() for name in RIGHTS}
-        (self.folder / "keyring").write_text("".join(map(self._entry, RIGHTS)))
-        (self.folder / "keyring").chmod(0o600)
+        where = {"host": self.host, "port": self.port, "folder": self.folder}
+        auth = "cephx" if self.authentication else "none"
+        text = CONFIGURATION.format(fsid=self.fsid, size=OSD_BYTES, auth=auth, **where)
+        self.configuration.write_text(text)
+        self.keyring.touch(mode=0o600)
+        self.keyring.write_text(keyring(self.keys))
         (self.folder / "osd").mkdir()
-        address = f"[v1:127.0.0.1:{self.port}]"
+        address = f"[v1:{self.host}:{self.port}]"
         words = ["--create", "--fsid", self.fsid, "--addv", "a", address]
         _checked(["monmaptool", *words, str(self.folder / "monmap")])
 
-    def _entry(self, name: str) -> str:
-        rights = [f'caps {of} = "{what}"' for of, what in RIGHTS[name].items()]
-        return "\n".join([f"[{name}]", f"key = {self.keys[name]}", *rights, ""])
-
     def _make(self, program: str, name: str, *words: str) -> None:
-        keyring = str(self.folder / "keyring")
-        self._run(program, "-i", name, "--mkfs", "--keyring", keyring, *words)
+        self._run(program, "-i", name, "--mkfs", "--keyring", str(self.keyring), *words)
 
     def _begin(self, program: str, name: str) -> None:
         with (self.folder / f"{program}.out").open("wb") as log:
@@ -217,12 +165,12 @@ class Ceph:
 
 
 @contextlib.contextmanager
-def one_node_ceph() -> Iterator[Ceph]:
+def one_node_ceph(*, authentication: bool = True) -> Iterator[Ceph]:
     """Lend a cluster that runs; nothing of it is left afterwards."""
     for program, package in PACKAGES.items():
         require(shutil.which(program) is not None, f"{program} (package {package})")
     folder = Path(tempfile.mkdtemp(prefix="bw-ceph-"))
-    ceph = Ceph(folder=folder, port=free_ports(1)[0])
+    ceph = Ceph(folder=folder, host=_free_address(), authentication=authentication)
     try:
         ceph.start()
         yield ceph
@@ -231,10 +179,14 @@ def one_node_ceph() -> Iterator[Ceph]:
         shutil.rmtree(folder)
 
 
-def _new_key() -> str:
-    """Return a key as Ceph writes one: its kind, when it was made, how long it is, and it."""
-    made = struct.pack("<HIIH", 1, int(time.time()), 0, 16)
-    return base64.b64encode(made + os.urandom(16)).decode()
+def _free_address() -> str:
+    """Return an address of the loopback's at which nobody is a monitor."""
+    draw = random.SystemRandom()
+    while True:
+        address = f"127.{draw.randint(1, 254)}.{draw.randint(1, 254)}.{draw.randint(1, 254)}"
+        with socket.socket() as taken, contextlib.suppress(OSError):
+            taken.bind((address, PORT))
+            return address
 
 
 def _checked(words: list[str]) -> str:
