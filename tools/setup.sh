@@ -5,6 +5,7 @@
 #   tools/setup.sh test     that, and what the tests and linters need
 #   tools/setup.sh python   the Python half of test alone (tox asks for it)
 #
+# Tests also get a Cinder of their own, in build/cinder (tools/cinder-venv.sh).
 # Nothing but apt's packages is written outside the checkout. Running it again
 # installs what is missing and no more.
 #
@@ -172,9 +173,11 @@ main() {
         bindep_first
     fi
     [ "$packages" = no ] || system_packages "$profile"
-    stamped "$profile" && return
-    python_packages "$profile"
-    say "ready"
+    if ! stamped "$profile"; then
+        python_packages "$profile"
+        say "ready"
+    fi
+    [ "$profile" = demo ] || tools/cinder-venv.sh || fail "Cinder could not be installed; why is above"
 }
 
 main "$@"

@@ -1,0 +1,239 @@
+"""A real Cinder as private processes: its API, its scheduler, and a volume service a backend.
+
+Who may do what is Cinder's own policy; its middleware asks the Keystone of ``identity``.
+"""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from keystoneauth1.exceptions import ClientException
+from kombu.connection import Connection
+from kombu.entity import Queue
+
+from tests.cinder.caller import Caller
+from tests.cinder.identity import PASSWORD, Identity, identity_server
+from tests.rings import require
+from tests.services_rabbitmq import free_ports, private_rabbitmq
+from worker.rpc.link import BROKER_ERRORS
+
+PLACE = Path(__file__).parents[2] / "build" / "cinder"
+PATIENCE = 60.0
+
+API, SCHEDULER = "cinder-api", "cinder-scheduler"
+
+CONFIGURATION = """\
+[DEFAULT]
+state_path = {folder}/state
+transport_url = {broker}
+auth_strategy = keystone
+api_paste_config = {place}/etc/cinder/api-paste.ini
+rootwrap_config = {place}/etc/cinder/rootwrap.conf
+resource_query_filters_file = {place}/etc/cinder/resource_filters.json
+host = cinder-host
+osapi_volume_listen = 127.0.0.1
+osapi_volume_listen_port = {port}
+osapi_volume_workers = 1
+
+[database]
+connection = sqlite:///{folder}/cinder.sqlite?timeout=60
+sqlite_synchronous = false
+
+[oslo_concurrency]
+lock_path = {folder}/locks
+
+[keystone_authtoken]
+www_authenticate_uri = {identity}
+service_token_roles = service
+service_token_roles_required = true
+# Ask for each request: a token that was taken back is no good at once.
+token_cache_time = -1
+{account}
+[nova]
+{account}
+"""
+
+ACCOUNT = """\
+auth_type = password
+auth_url = {identity}
+username = worker
+password = {password}
+user_domain_id = default
+project_name = service
+project_domain_id = default
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """Where volumes of the type ``name`` are kept; ``modules`` are folders of Python's."""
+
+    name: str
+    options: Mapping[str, object]
+    path: str
+    modules: str = ""
+
+    def written(self) -> str:
+        options = {"volume_backend_name": self.name, **self.options}
+        return "\n".join(
+            [
+                f"[DEFAULT]\nenabled_backends = {self.name}\n\n[{self.name}]",
+                *(f"{name} = {value}" for name, value in options.items()),
+                "",
+            ]
+        )
+
+
+@dataclass(kw_only=True)
+class Cinder:
+    """Its processes, a backend's by the backend's name; ``folder`` has a log for each."""
+
+    folder: Path
+    port: int
+    broker: str
+    identity: Identity
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    backends: dict[str, Backend] = field(default_factory=dict)
+
+    def caller(self, user: str) -> Caller:
+        """Return that user's way to call it."""
+        project = self.identity.project_id(user)
+        url = f"http://127.0.0.1:{self.port}/v3/{project}"
+        return Caller(session=self.identity.session(user), url=url)
+
+    def start(self, name: str) -> None:
+        """Begin a process; ``wait`` returns when all serve."""
+        backend = self.backends.get(name)
+        program = PLACE / "bin" / ("cinder-volume" if backend else name)
+        configurations = [f"--config-file={self.folder / 'cinder.conf'}"]
+        if backend:
+            configurations += [f"--config-file={self.folder / name}.conf"]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [str(program), *configurations],
+                cwd=self.folder,
+                env=_environment(backend),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def add(self, backend: Backend) -> None:
+        """Begin a volume service, and a type of volumes; ``wait`` returns when it serves."""
+        self.backends[backend.name] = backend
+        (self.folder / f"{backend.name}.conf").write_text(backend.written())
+        self.start(backend.name)
+
+    def wait(self) -> None:
+        """Return when the API answers and the scheduler knows of every backend."""
+        # What is said to a queue that is not there yet is lost, and its answer waited for.
+        self._wait_for(lambda: _listens(self.broker, SCHEDULER))
+        self._wait_for(self._serves)
+
+    def kill(self, name: str) -> None:
+        """kill -9 a process and its children."""
+        process = self.processes.pop(name)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    @contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """Have one process be gone until the block ends."""
+        self.kill(name)
+        try:
+            yield
+        finally:
+            self.start(name)
+            self.wait()
+
+    def said(self, name: str) -> str:
+        """Return the end of a process's log."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]
+
+    def _wait_for(self, ready: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not ready():
+            for name, process in self.processes.items():
+                assert process.poll() is None, self.said(name)
+            assert time.monotonic() < end, "\n".join(map(self.said, self.processes))
+            time.sleep(0.1)
+
+    def _serves(self) -> bool:
+        try:
+            pools = self.caller("root").get("/scheduler-stats/get_pools")["pools"]
+        except ClientException:
+            return False
+        return self.backends.keys() <= {pool["name"].split("@")[1].split("#")[0] for pool in pools}
+
+
+@contextmanager
+def running() -> Iterator[Cinder]:
+    """A Cinder without a backend as yet; nothing of it is left when the block ends."""
+    require((PLACE / ".stamp").exists(), "Cinder (tools/cinder-venv.sh)")
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="bw-cinder-"))
+        stack.callback(shutil.rmtree, folder)
+        identity = stack.enter_context(identity_server())
+        broker = stack.enter_context(private_rabbitmq())
+        (port,) = free_ports(1)
+        identity.cinder = f"http://127.0.0.1:{port}"
+        cinder = Cinder(folder=folder, port=port, broker=broker.url, identity=identity)
+        _configure(cinder)
+        stack.callback(_end, cinder)
+        cinder.start(API)
+        cinder.start(SCHEDULER)
+        yield cinder
+
+
+def _environment(backend: Backend | None) -> dict[str, str]:
+    path = backend.path if backend else os.environ["PATH"]
+    return {
+        "PATH": f"{PLACE / 'bin'}{os.pathsep}{path}",
+        "HOME": os.environ.get("HOME", "/"),
+        "LC_ALL": "C.UTF-8",
+        "PYTHONPATH": backend.modules if backend else "",
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def _configure(cinder: Cinder) -> None:
+    account = ACCOUNT.format(identity=cinder.identity.auth_url, password=PASSWORD)
+    text = CONFIGURATION.format(
+        folder=cinder.folder,
+        broker=cinder.broker,
+        place=PLACE,
+        port=cinder.port,
+        identity=cinder.identity.auth_url,
+        account=account,
+    )
+    (cinder.folder / "cinder.conf").write_text(text)
+    place = cinder.folder / "cinder.sqlite"
+    shutil.copy(PLACE / "empty.sqlite", place)
+    database = sqlite3.connect(place)
+    # Else who reads waits for who writes, and the services lock one another out at their start.
+    database.execute("PRAGMA journal_mode = WAL")
+    database.close()
+
+
+def _listens(broker: str, queue: str) -> bool:
+    with Connection(broker.replace("rabbit", "amqp", 1)) as connection:
+        try:
+            found = Queue(queue, channel=connection.channel()).queue_declare(passive=True)
+        except BROKER_ERRORS:
+            return False
+    return bool(found.consumer_count)
+
+
+def _end(cinder: Cinder) -> None:
+    for name in list(cinder.processes):
+        cinder.kill(name)
