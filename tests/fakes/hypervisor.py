@@ -33,6 +33,7 @@ def shown(disk: Disk) -> GuestDisk:
         address=disk.address,
         device=disk.device_type.value,
         boot_order=disk.boot_order,
+        secret_usage=disk.secret_usage,
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.fakes.world import World
-from tests.unit import power_scenes, scenes
+from tests.unit import power_scenes, rescue_scenes, scenes
 from tests.unit.scenes import INSTANCE, VOLUME
 from worker.model.guest_secret import usage_of
 
@@ -31,6 +31,26 @@ def off() -> World:
 def on() -> World:
     """A running one."""
     return _asking(power_scenes.on())
+
+
+def boots_from_it() -> World:
+    """A guest that runs, from a volume that asks for a password."""
+    return _asking(rescue_scenes.boots_from_volume())
+
+
+def rescued() -> World:
+    """The same, in rescue."""
+    return _asking(rescue_scenes.rescued_from_volume())
+
+
+def ran_before_the_boot() -> World:
+    """A guest of such volumes ran when its host went down."""
+    return _asking(power_scenes.ran_before_the_boot())
+
+
+def missing() -> World:
+    """One of them was not to be reached when the guest started."""
+    return _asking(power_scenes.missing_while_it_runs())
 
 
 def _asking(world: World) -> World:

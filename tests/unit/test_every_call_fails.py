@@ -25,6 +25,7 @@ from tests.unit import (
     peripheral_scenes,
     power_scenes,
     rescue_scenes,
+    residues,
     scenes,
 )
 from tests.unit.scenes import (
@@ -152,6 +153,26 @@ SCENES = {
         without=power_scenes.without,
         plain=power_scenes.restored,
     ),
+    "rescue a guest whose root is opened with a password": Scene(
+        start=opened_scenes.boots_from_it,
+        before=opened_scenes.boots_from_it,
+        asked=rescue_scenes.asked(rescue_scenes.KERNEL_IMAGE),
+    ),
+    "unrescue a guest whose root is opened with a password": Scene(
+        start=opened_scenes.rescued,
+        before=opened_scenes.rescued,
+        asked=rescue_scenes.back(),
+    ),
+    "bring back a guest whose volumes are opened with a password": Scene(
+        start=opened_scenes.ran_before_the_boot,
+        before=opened_scenes.ran_before_the_boot,
+        asked=operation("resume_instance", instance_uuid=INSTANCE),
+    ),
+    "give a volume back that is opened with a password": Scene(
+        start=opened_scenes.missing,
+        before=opened_scenes.missing,
+        asked=scenes.operation("return_volume", instance_uuid=INSTANCE, bdm_uuid=power_scenes.DATA),
+    ),
     "attach to a stopped guest": Scene(
         start=reserved_on_a_stopped_guest,
         before=lambda: scenes.world(VmState.STOPPED),
@@ -261,6 +282,11 @@ SCENES = {
         start=drifts.detached_in_our_rows_only,
         before=drifts.detached_in_our_rows_only,
         asked=operation("repair_drift", instance_uuid=INSTANCE, qemu=True),
+    ),
+    "clear away what a volume left on its host": Scene(
+        start=residues.everything,
+        before=residues.everything,
+        asked=operation("repair_drift", instance_uuid=INSTANCE),
     ),
     "give devices their aliases": Scene(
         start=alias_scenes.nameless,

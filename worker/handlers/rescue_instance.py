@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from worker.errors import NotRescuable
 from worker.handlers.parts.config_drive import write_rescue_drive
+from worker.handlers.parts.open_again import open_again
 from worker.handlers.parts.plan_instance import operation_of
 from worker.handlers.parts.plan_rescue import (
     check_own_disks,
@@ -117,6 +118,7 @@ def _have_ready(request: RescueInstance, guest: Guest, instance: Instance, ports
     if guest.live is None:
         restore_disks(instance, Ways(ports), ports, without_missing=False)
     elif not in_rescue(guest):
+        open_again(guest, Ways(ports), ports)
         have_off(guest, ports, clean=request.clean_shutdown, seconds=ports.shutdown_timeout)
 
 
@@ -131,10 +133,12 @@ def _run_again(instance: Instance, ports: Ports) -> None:
     begun = ports.progress.reached("power.start")
     see_off(instance.uuid, ports, until="power.start")
     cut_in_rescue(instance.uuid, ports)
-    off = ports.guests.describe(instance.uuid).live is None
-    if off:
+    guest = ports.guests.describe(instance.uuid)
+    if guest.live is None:
         restore_disks(instance, Ways(ports), ports)
-    if off or begun:
+    elif begun:
+        open_again(guest, Ways(ports), ports)
+    if guest.live is None or begun:
         ports.power.start(instance.uuid)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from worker.errors import DomainNotFound, InstanceWrongState
 from worker.handlers.parts.config_drive import renew_config_drive
+from worker.handlers.parts.open_again import open_again
 from worker.handlers.parts.power_off import have_off, see_off
 from worker.handlers.parts.reach_volume import Ways
 from worker.handlers.parts.rescue_guest import (
@@ -117,7 +118,9 @@ def _keep_started(instance: Instance, ports: Ports) -> None:
     There is no way back into rescue from there but to cut off a guest that is booting: so the
     operation only goes forward. A start is waited for, for the guest may be half started.
     """
-    if runs_as_it_was(ports.guests.describe(instance.uuid)):
+    guest = ports.guests.describe(instance.uuid)
+    if runs_as_it_was(guest):
+        open_again(guest, Ways(ports), ports)
         ports.power.start(instance.uuid)
         ports.progress.pass_commit_point()
 
@@ -146,13 +149,19 @@ def _run_in_rescue_again(instance: Instance, ports: Ports, *, booted: bool = Fal
     """
     see_off(instance.uuid, ports, until="rescues.start")
     layout = rescue_layout(instance, ports)
-    if booted and ports.guests.describe(instance.uuid).live is None:
+    guest = ports.guests.describe(instance.uuid)
+    if booted and guest.live is None:
         restore_disks(instance, Ways(ports), ports)
+    else:
+        open_again(guest, Ways(ports), ports)
     run_in_rescue(instance, layout, ports)
 
 
 def _finish(uuid: InstanceId, ports: Ports) -> None:
     instance = ports.instances.get(uuid)
+    if instance.rescue is None:
+        # An earlier run has come this far, and died as its secrets were taken.
+        return
     delete_files(instance, ports)
     ports.instances.save(replace(instance, vm_state=_state(instance, ports), rescue=None))
 

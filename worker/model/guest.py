@@ -14,7 +14,8 @@ from worker.model.places.address import Address
 class GuestDisk:
     """One ``<disk>`` of a domain XML; ``source`` is its path or network name.
 
-    ``device`` is what the guest takes it for: ``disk``, ``cdrom``, ``floppy`` or ``lun``.
+    ``device`` is what the guest takes it for: ``disk``, ``cdrom``, ``floppy`` or ``lun``. With a
+    ``secret_usage`` it is opened with secrets that are found by that text.
     """
 
     target: str
@@ -25,6 +26,7 @@ class GuestDisk:
     address: Address | None
     device: str = "disk"
     boot_order: int | None = None
+    secret_usage: str | None = None
 
     @property
     def facts(self) -> dict[str, str]:

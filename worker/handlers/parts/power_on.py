@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from worker.handlers.parts.config_drive import renew_config_drive
+from worker.handlers.parts.open_again import open_again
 from worker.handlers.parts.reach_volume import Ways
 from worker.handlers.parts.restore_disks import check_startable, restore_disks
 from worker.model.instance import Instance, VmState
@@ -32,6 +33,7 @@ def power_on(instance: Instance, ways: Ways, ports: Ports) -> None:
             ports.power.start(instance.uuid)
             state = VmState.ACTIVE
         elif begun:
+            open_again(guest, ways, ports)
             ports.power.start(instance.uuid)
             state = ports.guests.describe(instance.uuid).vm_state
         undo.commit_point()

@@ -1,6 +1,7 @@
 """The guest of an instance in rescue, and the files of this host that it is made of."""
 
 from worker.errors import DomainNotFound, InstanceWrongState, LocalDiskUnavailable
+from worker.handlers.parts.open_again import open_again
 from worker.handlers.parts.reach_volume import Ways
 from worker.handlers.parts.restore_disks import restore_disks
 from worker.model.guest import Guest
@@ -67,6 +68,7 @@ def resume_in_rescue(instance: Instance, ways: Ways, ports: Ports) -> None:
             undo.by(cut_in_rescue, instance.uuid, ports)
             run_in_rescue(instance, layout, ports)
         elif begun and in_rescue(guest):
+            open_again(guest, ways, ports)
             run_in_rescue(instance, rescue_layout(instance, ports), ports)
         undo.commit_point()
 

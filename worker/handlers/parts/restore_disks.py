@@ -11,8 +11,9 @@ from worker.errors import (
 from worker.handlers.parts.find_device import live_disk, make_own, persistent_disk
 from worker.handlers.parts.reach_volume import UNREACHABLE, Ways, let_go, reach
 from worker.model.block_device import BlockDevice, DeviceStatus
-from worker.model.disk import disk_of
-from worker.model.guest import Guest
+from worker.model.disk import Disk, disk_of
+from worker.model.guest import Guest, GuestDisk
+from worker.model.identity.lookup import Found
 from worker.model.instance import Instance
 from worker.model.operation import Fault
 from worker.model.source import HostVolume
@@ -75,17 +76,26 @@ def restore_disks(
 def plug(device: BlockDevice, volume: HostVolume, guest: Guest, ports: Ports) -> None:
     """Have each layout of the guest show the volume where it is.
 
-    A persistent layout that shows it elsewhere is told anew; until then the row is missing.
+    A persistent layout that shows it elsewhere, or opened otherwise, is told anew; until then the
+    row is missing.
     """
     live_disk(device, guest, ports, volume.source.name)
     shown = persistent_disk(device, guest, ports, volume.source.name)
     make_own(device, shown, ports)
-    if shown is not None and shown.device.facts.get("source") != volume.source.name:
+    disk = disk_of(device, volume)
+    if shown is not None and not _opens(shown, disk):
         _tell_missing(device, ports)
         ports.disks.forget(device.instance, device.alias)
         shown = None
     if shown is None or guest.live is not None:
-        ports.disks.attach(device.instance, disk_of(device, volume))
+        ports.disks.attach(device.instance, disk)
+
+
+def _opens(shown: Found, disk: Disk) -> bool:
+    """Tell whether a start opens the disk where it is, and with what it is opened with."""
+    where = shown.device.facts.get("source") == disk.source.name
+    usage = shown.device.secret_usage if isinstance(shown.device, GuestDisk) else None
+    return where and usage == disk.secret_usage
 
 
 def keep_attached(device: BlockDevice, ports: Ports) -> BlockDevice:

@@ -88,7 +88,17 @@ def _guest_disk(disk: etree._Element) -> GuestDisk:
         address=_address_of(disk),
         device=disk.get("device", "disk"),
         boot_order=number(disk.find("boot"), "order"),
+        secret_usage=_secret_usage(disk),
     )
+
+
+def _secret_usage(disk: etree._Element) -> str | None:
+    """Read by what the secrets of a disk are found; libvirt takes them here and in its source."""
+    for where in ("source/auth", "auth", "source/encryption", "encryption"):
+        usage = _attribute(disk, f"{where}/secret", "usage")
+        if usage is not None:
+            return usage
+    return None
 
 
 def _guest_interface(interface: etree._Element) -> GuestInterface:
