@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.cinder_labs import Storage, by_keystone, service_of
+from tests.contract.cinder_server import served
 from tests.fakes.pool_records import FakePoolRecords
 from tests.fakes.volume_service import FakeAttachments, FakePoolVolumes, FakeVolumes
 from tests.fakes.world import World
@@ -27,7 +29,7 @@ TWO = VolumeId("22222222-2222-4222-8222-222222222222")
 GUEST = InstanceId("33333333-3333-4333-8333-333333333333")
 OTHER_GUEST = InstanceId("44444444-4444-4444-8444-444444444444")
 UNKNOWN = AttachmentId("55555555-5555-4555-8555-555555555555")
-SIZE = 1 << 20
+SIZE = 1 << 30
 CONNECTOR = {"host": "host-1", "ip": "192.0.2.1"}
 
 
@@ -82,7 +84,16 @@ def fake(_: Path) -> Iterator[Service]:
     )
 
 
-@pytest.fixture(params=[pool_in_memory, pool_in_sqlite, fake])
+@contextmanager
+def cinder(_: Path) -> Iterator[Service]:
+    with served() as server:
+        made = service_of(by_keystone(server))
+        yield Service(
+            volumes=made.volumes, attachments=made.attachments, pool=Storage(server, made.pool)
+        )
+
+
+@pytest.fixture(params=[pool_in_memory, pool_in_sqlite, fake, cinder])
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
     build: Callable[[Path], AbstractContextManager[Service]] = request.param
     with build(tmp_path) as made:

@@ -7,9 +7,9 @@ from oslo_config import cfg
 from oslo_log import _options as log_options
 from oslo_log import log
 
-from worker.conf import base, bus, database, health, hypervisor, image, volume
+from worker.conf import base, bus, cinder, database, health, hypervisor, image, volume
 
-GROUPS = (base, bus, database, health, hypervisor, image, volume)
+GROUPS = (base, bus, cinder, database, health, hypervisor, image, volume)
 
 
 def list_opts() -> list[tuple[str | None, list[cfg.Opt]]]:

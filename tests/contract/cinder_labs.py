@@ -1,0 +1,71 @@
+"""The Cinder adapter on a Cinder of its own, and volumes to try it with."""
+
+from typing import Any
+
+from tests.contract.cinder_answers import PROJECT
+from tests.contract.cinder_server import PASSWORD, Cinder
+from worker import conf
+from worker.errors import VolumeTaken
+from worker.model.ids import VolumeId
+from worker.model.volume import GIB, Volume
+from worker.ports import PoolVolumes
+from worker.volume.cinder.making import CinderMaking
+from worker.volume.cinder.reading import volume_of
+from worker.wiring.volumes import VolumeService, make_cinder_session, make_volume_service
+
+CONNECTOR = {"host": "host-1", "ip": "192.0.2.1", "initiator": "iqn.2026-01.org.example:host-1"}
+
+
+def options(cinder: Cinder, **more: object) -> dict[str, Any]:
+    """Return what is configured; without a Keystone unless more is said."""
+    given = {
+        "auth_type": "noauth",
+        "endpoint": f"{cinder.url}/volume/v3",
+        "project_id": PROJECT,
+        **more,
+    }
+    return {"volume__service": "cinder", **{f"cinder__{name}": given[name] for name in given}}
+
+
+def by_keystone(cinder: Cinder, **more: object) -> dict[str, Any]:
+    """Return what is configured for a worker with an account, and have Cinder ask for tokens."""
+    cinder.identity = True
+    given = {"auth_type": "password", "endpoint": None, "project_id": None, "password": PASSWORD}
+    return options(cinder, **given, auth_url=f"{cinder.url}/identity/v3", **more)
+
+
+def service_of(given: dict[str, Any]) -> VolumeService:
+    """Return the adapters that are configured so, on a host whose connector is known."""
+    # The records of the built-in pool are not looked at.
+    nothing: Any = None
+    return make_volume_service(conf.load(**given), nothing, lambda: CONNECTOR)
+
+
+def session_of(given: dict[str, Any]) -> Any:  # noqa: ANN401 - loaded by name
+    return make_cinder_session(conf.load(**given))
+
+
+class Storage(PoolVolumes):
+    """Makes volumes as their owner would, and deletes them as the worker does."""
+
+    def __init__(self, cinder: Cinder, pool: PoolVolumes) -> None:
+        assert isinstance(pool, CinderMaking)
+        self.cinder = cinder
+        self.pool = pool
+
+    def confirm(self, volume: VolumeId, **_: object) -> None:
+        raise VolumeTaken(volume)
+
+    def create(
+        self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
+    ) -> Volume:
+        assert size is not None
+        return volume_of(
+            self.cinder.state.add(volume, size=size // GIB, name=name, multiattach=multiattach)
+        )
+
+    def delete(self, volume: VolumeId) -> None:
+        self.pool.delete(volume)
+
+    def list(self) -> tuple[Volume, ...]:
+        return tuple(volume_of(one) for one in self.cinder.state.volumes.values())

@@ -1,0 +1,1 @@
+"""Cinder as the volume service: its API v3, through openstacksdk."""

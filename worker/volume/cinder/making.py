@@ -1,0 +1,43 @@
+"""What the built-in pool would be asked to do, with volumes that are Cinder's."""
+
+import requests
+
+from worker.errors import RequestMalformed, VolumeInUse
+from worker.model.ids import VolumeId
+from worker.model.volume import Volume
+from worker.ports import PoolVolumes
+from worker.volume.cinder.attachments import WRONG_STATE
+from worker.volume.cinder.faults import CinderRefused
+from worker.volume.cinder.session import CinderSession
+
+SAID = "this worker's volumes are Cinder's ([volume] service): make and list them there"
+
+
+class CinderMaking(PoolVolumes):
+    """Deletes volumes, such as go with their instance; makes none."""
+
+    def __init__(self, session: CinderSession) -> None:
+        """Ask by the session."""
+        self._session = session
+
+    def confirm(self, volume: VolumeId, **_: object) -> None:
+        """Refuse; raises RequestMalformed."""
+        raise RequestMalformed(f"volume {volume}: {SAID}")
+
+    def create(self, volume: VolumeId, **_: object) -> Volume:
+        """Refuse; raises RequestMalformed."""
+        raise RequestMalformed(f"volume {volume}: {SAID}")
+
+    def delete(self, volume: VolumeId) -> None:
+        """Have Cinder delete the volume; raises VolumeInUse. One that is not there is fine."""
+        try:
+            self._session.ask("DELETE", f"/volumes/{volume}")
+        except CinderRefused as error:
+            if WRONG_STATE in str(error):
+                raise VolumeInUse(str(error)) from error
+            if error.status != requests.codes.not_found:
+                raise
+
+    def list(self) -> tuple[Volume, ...]:
+        """Refuse; raises RequestMalformed."""
+        raise RequestMalformed(SAID)

@@ -1,0 +1,77 @@
+"""Cinder's answers in the worker's words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from worker.model.connection import Connection
+from worker.model.ids import AttachmentId, InstanceId, VolumeId
+from worker.model.volume import GIB, Attachment, AttachmentStatus, Volume, VolumeStatus
+
+Said = Mapping[str, Any]
+
+PROTOCOL = "driver_volume_type"
+
+_NOT_OF_THE_CONNECTION = frozenset({PROTOCOL, "attachment_id"})
+"""What Cinder mixes into the one level to which it has pressed a connection."""
+
+_AS = {
+    "attaching": AttachmentStatus.ATTACHING,
+    "error_attaching": AttachmentStatus.ATTACHING,
+    "attached": AttachmentStatus.ATTACHED,
+    "error_detaching": AttachmentStatus.ATTACHED,
+}
+"""What an attachment's ``status`` stands for; any other says that nothing was exported yet."""
+
+_STATUSES = {status.value: status for status in VolumeStatus}
+
+
+def volume_of(said: Said) -> Volume:
+    """Return the volume that Cinder's ``volume`` describes."""
+    return Volume(
+        id=VolumeId(said["id"]),
+        size=int(said["size"]) * GIB,
+        status=_volume_status(said["status"]),
+        name=said.get("name") or "",
+        volume_type=said.get("volume_type"),
+        multiattach=said.get("multiattach") is True,
+        encrypted=said.get("encrypted") is True,
+    )
+
+
+def attachment_of(said: Said, *, multiattach: bool) -> Attachment:
+    """Return the attachment that Cinder's ``attachment`` describes.
+
+    ``multiattach`` is the volume's, which Cinder does not say with the connection.
+    """
+    return Attachment(
+        id=AttachmentId(said["id"]),
+        volume=VolumeId(said["volume_id"]),
+        instance=InstanceId(said["instance"]) if said.get("instance") else None,
+        status=_AS.get(said["status"], AttachmentStatus.RESERVED),
+        connection=_connection(said, multiattach=multiattach),
+    )
+
+
+def is_connected(said: Said) -> bool:
+    """Tell whether Cinder says how the volume is reached.
+
+    An attachment that was only reserved may have a ``connection_info`` too: that of NFS has the
+    format of the file in it, and nothing else.
+    """
+    return bool((said.get("connection_info") or {}).get(PROTOCOL))
+
+
+def _connection(said: Said, *, multiattach: bool) -> Connection | None:
+    if not is_connected(said):
+        return None
+    given = said["connection_info"]
+    properties = {name: given[name] for name in given if name not in _NOT_OF_THE_CONNECTION}
+    if multiattach:
+        properties["multiattach"] = True
+    return Connection(protocol=given[PROTOCOL], properties=properties)
+
+
+def _volume_status(word: str) -> VolumeStatus:
+    return _STATUSES.get(
+        word, VolumeStatus.ERROR if word.startswith("error") else VolumeStatus.OTHER
+    )
