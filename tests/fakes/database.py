@@ -95,6 +95,11 @@ class FakeBlockDevices(BlockDevices):
         rows = self.world.seen().rows.values()
         return tuple(row for row in rows if row.status is DeviceStatus.MISSING)
 
+    def connected(self) -> tuple[BlockDevice, ...]:
+        seen = self.world.seen()
+        known = (*seen.removed.values(), *seen.rows.values())
+        return tuple(row for row in known if row.connection is not None)
+
     def insert(self, device: BlockDevice, tell: Update) -> None:
         if self.look(device.uuid) is not None:
             raise IdTaken(device.uuid)

@@ -17,6 +17,7 @@ LOOK_AGAIN = 0.2
 """Seconds; what takes longer is left out, and named as such."""
 
 COLUMNS = ("instance_uuid", "device_name", "kind", "repair")
+THINGS = ("instance_uuid", "kind", "thing", "repair")
 VIEWS = (
     "alias",
     "row",
@@ -30,8 +31,10 @@ VIEWS = (
 
 HELP = """Compare all views of each block device: our row, libvirt's live and persistent XML, the
 volume service's attachment, this host's connection record and, with --qemu, QEMU
-itself. Each difference is printed with what a repair would do, or with the reason
-why it would do nothing. What no row of ours names is counted and never touched.
+itself; and look for what volumes left on this host (iSCSI sessions, multipath maps,
+NVMe controllers, mounts, exports, secrets). Each difference is printed with what a
+repair would do, or with the reason why it would do nothing. What no row of ours names
+is counted and never touched.
 
 --repair has the running worker mend what it can, an operation for each instance,
 and looks again. Nothing is taken from under a guest: of one that runs, a host is
@@ -63,7 +66,10 @@ def drift(arguments: argparse.Namespace) -> int:
 
 
 def look(arguments: argparse.Namespace) -> Found:
-    """Return what ``find_drift`` finds, instance by instance, so that no answer takes long."""
+    """Return what ``find_drift`` finds, instance by instance, so that no answer takes long.
+
+    Residue is the host's: it is looked for once, and last, for instances that are no more too.
+    """
     instances = [arguments.instance]
     if arguments.instance is None:
         instances = [each["uuid"] for each in asking.read(arguments, "list_instances")]
@@ -71,11 +77,14 @@ def look(arguments: argparse.Namespace) -> Found:
         asking.read(arguments, "find_drift", instance_uuid=instance, qemu=arguments.qemu)
         for instance in instances
     ]
+    residue = asking.read(arguments, "find_residue", instance_uuid=arguments.instance)
     return {
         "instances": len(answers),
-        "differences": [each for answer in answers for each in answer["differences"]],
+        "differences": [each for answer in (*answers, residue) for each in answer["differences"]],
         "in_flux": [each for answer in answers for each in answer["in_flux"]],
         "foreign": sum(answer["foreign"] for answer in answers),
+        "foreign_on_host": residue["foreign"],
+        "not_read": residue["not_read"],
     }
 
 
@@ -117,11 +126,15 @@ def _repair_one(arguments: argparse.Namespace, instance: str, number: int) -> Ma
 
 def described(found: Found, *, offer: bool) -> str:
     """Lay out what was found, for people."""
-    differences = found["differences"]
+    residue = [each for each in found["differences"] if each["thing"] is not None]
+    differences = [each for each in found["differences"] if each["thing"] is None]
     parts = []
     if differences:
         parts += [table([_line(each) for each in differences], COLUMNS), ""]
         parts += [table(_views(differences), VIEWS), ""]
+    if residue:
+        parts += [table([_line(each) for each in residue], THINGS), ""]
+    parts += [f"not looked at: {each}" for each in found["not_read"]]
     parts += [
         f"left out, operation {each['operation_id'] or '-'} is at work: block device"
         f" {each['bdm_uuid']} of instance {each['instance_uuid']}"
@@ -153,6 +166,8 @@ def _summary(found: Found, *, offer: bool) -> str:
         said += f", {sum(each['safe'] for each in differences)} of which --repair would mend"
     if found["foreign"]:
         said += f"; {found['foreign']} disks or attachments are not ours"
+    if found["foreign_on_host"]:
+        said += f"; {found['foreign_on_host']} sessions, maps or the like are not ours"
     return said
 
 

@@ -16,6 +16,7 @@ from worker.errors import (
     WorkerError,
 )
 from worker.handlers.find_drift import check_known, look
+from worker.handlers.parts import residue
 from worker.handlers.parts.instance_here import check_changeable
 from worker.handlers.parts.mends import MENDS
 from worker.model.block_device import BlockDevice
@@ -27,7 +28,7 @@ from worker.ports import Ports
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairDrift:
-    """Operation: mend what ``find_drift`` offers to mend on one instance."""
+    """Operation: mend what ``find_drift`` and ``find_residue`` offer to mend of one instance."""
 
     instance_uuid: InstanceId
     qemu: bool = False
@@ -56,7 +57,7 @@ def repair_drift(request: RepairDrift, ports: Ports) -> None:
     point. Each looks before it acts, so that the operation can be run again. A mend that is
     refused does not keep the others from being made; then LeftBehind names it.
     """
-    check_known(request.instance_uuid, ports)
+    _check_known(request.instance_uuid, ports)
     _check_changeable(request.instance_uuid, ports)
     course = _Course()
     left = _mend_all(request, course, ports)
@@ -64,6 +65,15 @@ def repair_drift(request: RepairDrift, ports: Ports) -> None:
         _tell(request, course, ports)
     if left:
         raise LeftBehind(_not_mended(left, course))
+
+
+def _check_known(instance: InstanceId, ports: Ports) -> None:
+    """What was left on this host may be all there is of an instance, and gone in a run before."""
+    try:
+        check_known(instance, ports)
+    except InstanceNotFound:
+        if not ports.progress.past_commit_point and not residue.of_instance(instance, ports):
+            raise
 
 
 def _check_changeable(instance: InstanceId, ports: Ports) -> None:
@@ -76,7 +86,8 @@ def _mend_all(request: RepairDrift, course: _Course, ports: Ports) -> list[Diffe
     """Mend round by round, for some wait for others; return what could not be."""
     while True:
         views = _look(request, ports)
-        offered = [each for each in compare(views).differences if each.safe]
+        left = residue.of_instance(request.instance_uuid, ports)
+        offered = [each for each in (*compare(views).differences, *left) if each.safe]
         ready = [each for each in offered if not each.mend.waits]
         ready = [each for each in ready if course.tries[each.subject] < TRIES]
         about = [(each, each.device) for each in ready if each.device is not None]
@@ -112,7 +123,7 @@ def _try(
     subject = difference.subject
     course.tries[subject] += 1
     try:
-        MENDS[difference.kind](ports.devices.get(device.uuid), views, ports)
+        _mend(difference, ports.devices.get(device.uuid), views, ports)
     except WorkerError as error:
         _check_is_refusal(error)
         course.failures[subject] = str(error)
@@ -120,6 +131,13 @@ def _try(
             course.tries[subject] = TRIES
     else:
         course.mended.add(subject)
+
+
+def _mend(difference: Difference, row: BlockDevice, views: Views, ports: Ports) -> None:
+    if difference.thing is None:
+        MENDS[difference.kind](row, views, ports)
+    else:
+        residue.remove(difference, row, ports)
 
 
 def _check_is_refusal(error: WorkerError) -> None:

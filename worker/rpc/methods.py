@@ -35,6 +35,7 @@ from worker.handlers.detach_volume import DetachVolume, detach_volume, name_the_
 from worker.handlers.export_instance import ExportInstance, export_instance
 from worker.handlers.export_xml import ExportXml, export_xml
 from worker.handlers.find_drift import FindDrift, find_drift
+from worker.handlers.find_residue import FindResidue, find_residue
 from worker.handlers.forget_instance import ForgetInstance, forget_instance
 from worker.handlers.get_block_device import GetBlockDevice, get_block_device
 from worker.handlers.get_device_metadata import GetDeviceMetadata, get_device_metadata
@@ -152,6 +153,7 @@ CALLS: Mapping[str, Call] = {
     "check_import": Call(request=CheckImport, handler=check_import),
     "plan_rescue": Call(request=PlanRescue, handler=plan_rescue),
     "find_drift": Call(request=FindDrift, handler=find_drift),
+    "find_residue": Call(request=FindResidue, handler=find_residue),
     "list_volumes": Call(request=ListVolumes, handler=list_volumes),
     "get_volume": Call(request=GetVolume, handler=get_volume),
     "ping": Call(request=Ping, handler=ping),

@@ -10,6 +10,7 @@ from worker.model.connection import ConnectionRecord
 from worker.model.guest import Guest, InnerDisk
 from worker.model.identity.lookup import Found
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, OperationId, VolumeId
+from worker.model.leftover import Leftover
 from worker.model.rescue.words import Rescue
 from worker.model.volume import Attachment, Volume
 
@@ -41,6 +42,13 @@ class DriftKind(StrEnum):
     CONNECTION_LEFT = "connection_left"
     DEVICE_MISSING = "device_missing"
     FILE_MISSING = "file_missing"
+    SESSION_LEFT = "session_left"
+    DEVICE_LEFT = "device_left"
+    MAP_LEFT = "map_left"
+    CONTROLLER_LEFT = "controller_left"
+    MOUNT_LEFT = "mount_left"
+    EXPORT_LEFT = "export_left"
+    SECRET_LEFT = "secret_left"  # noqa: S105 - a kind of drift, no password
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +65,17 @@ class Mend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One difference; ``views`` holds what each view says of the device, by its name."""
+    """One difference; ``views`` holds what each view says of the device, by its name.
+
+    ``thing`` is what was left on this host, where it is that.
+    """
 
     kind: DriftKind
     instance: InstanceId
     device: BlockDevice | None = None
     alias: str | None = None
     record: ConnectionRecord | None = None
+    thing: Leftover | None = None
     views: Mapping[str, str] = field(default_factory=dict)
     mend: Mend
 
@@ -77,7 +89,8 @@ class Difference:
         """What it is, whenever it is looked at: the same one twice is one that stays."""
         device = "" if self.device is None else self.device.uuid
         record = "" if self.record is None else self.record.device
-        return (self.kind.value, device, record, self.alias or "")
+        thing = "" if self.thing is None else self.thing.name
+        return (self.kind.value, device, record, self.alias or "", thing)
 
     def public(self) -> dict[str, Any]:
         """Return the fields that may leave the worker."""
@@ -90,6 +103,7 @@ class Difference:
             "volume_id": _volume_of(device, record),
             "device_name": None if device is None else device.device_name,
             "alias": self.alias or (None if device is None else device.alias),
+            "thing": None if self.thing is None else str(self.thing),
             "views": dict(self.views),
             "repair": self.mend.does,
             "why_not": self.mend.why_not,

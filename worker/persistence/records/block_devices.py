@@ -32,6 +32,7 @@ from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
 from worker.model.places.address import parse_address
 from worker.model.update import Update
 from worker.persistence.prepared import Change, Query
+from worker.persistence.records.connected_rows import CONNECTED
 from worker.persistence.records.connection_json import connection_of, json_of
 from worker.persistence.records.sharing_places import no_peripheral_at
 from worker.persistence.records.uuids import LACKS_MARKS, rows_of
@@ -141,6 +142,11 @@ class SqlBlockDevices(BlockDevices):
     def missing(self) -> tuple[BlockDevice, ...]:
         """Return the rows of this host's instances whose volume is missing."""
         rows = rows_of(self._unit, _MISSING, worker=self._unit.host)
+        return tuple(_device(row) for row in rows)
+
+    def connected(self) -> tuple[BlockDevice, ...]:
+        """Return the rows that say how this host reaches their volume, or did, oldest first."""
+        rows = rows_of(self._unit, CONNECTED, worker=self._unit.host)
         return tuple(_device(row) for row in rows)
 
     def insert(self, device: BlockDevice, tell: Update) -> None:

@@ -71,8 +71,12 @@ class OperationMethods(Sender):
         found = self.call(host, "find_drift", instance_uuid=instance_uuid, qemu=qemu)
         return mapping(found)
 
+    def find_residue(self, host: str, *, instance_uuid: str | None = None) -> Json:
+        """Return what volumes left on the host, with what a repair would do about it."""
+        return mapping(self.call(host, "find_residue", instance_uuid=instance_uuid))
+
     def repair_drift(
         self, host: str, *, instance_uuid: str, qemu: bool = False, **sending: Unpack[Sending]
     ) -> str:
-        """Mend what ``find_drift`` offers to mend on one instance."""
+        """Mend what ``find_drift`` and ``find_residue`` offer to mend of one instance."""
         return self.cast(host, "repair_drift", instance_uuid=instance_uuid, qemu=qemu, **sending)
