@@ -118,6 +118,11 @@ def iqn_of(volume: str) -> str:
     return f"iqn.2026-11.org.example.test:{volume}"
 
 
+def user_of(volume: str) -> str:
+    """Return who logs in where a password is asked for: tgtd has its users for all targets."""
+    return f"user-{volume[:8]}"
+
+
 def connection_to(volume: str, port: int, lun: int = LUN) -> Connection:
     """Return what a volume service says of such a LUN, in Cinder's words."""
     properties = {
@@ -181,6 +186,8 @@ class TargetAttachments(FakeAttachments):
         self.target = target
         self.only: str | None = None
         """Who is let in, whoever asks."""
+        self.password: str | None = None
+        """What who logs in must know."""
 
     def add(self, size: int, **said: Any) -> VolumeId:  # noqa: ANN401 - of the volume
         """Make a volume."""
@@ -196,5 +203,9 @@ class TargetAttachments(FakeAttachments):
         found = self.get(attachment)
         self.target.allow(found.volume, self.only or connector.get("initiator", NOBODY))
         connection = connection_to(found.volume, self.target.port)
+        if self.password is not None:
+            user = user_of(found.volume)
+            self.target.ask_password(found.volume, user, self.password)
+            connection = self.target.with_password(connection, user, self.password)
         self.world.attachments[attachment] = replace(found, connection=connection)
         return connection

@@ -5,7 +5,7 @@ target, and what is left of it afterwards.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,16 @@ from tests.fakes.volume_service import FakeVolumes
 from tests.fakes.world import World
 from tests.guests import Guest, GuestMaker
 from tests.rig import MIB, Rig, running
-from tests.targets import MODEL, NOBODY, VENDOR, Target, TargetAttachments, iqn_of, iscsi_target
+from tests.targets import (
+    MODEL,
+    NOBODY,
+    VENDOR,
+    Target,
+    TargetAttachments,
+    iqn_of,
+    iscsi_target,
+    user_of,
+)
 from worker.errors import WorkerError
 from worker.model.ids import VolumeId, new_uuid
 from worker.wiring.core import Core
@@ -180,3 +189,51 @@ def test_unless_it_is_said_otherwise_iscsi_is_the_hosts_own(
         row = rig.reserve(adopted(rig, guest), volume)
         ended = rig.run("attach_volume", instance_uuid=guest.uuid, bdm_uuid=row["uuid"])
     assert ended["fault"]["code"] == "volume.protocol_unsupported"
+
+
+def test_with_a_password_it_is_opened_at_every_start_and_nobody_keeps_it(
+    rig: Rig,
+    make_guest: GuestMaker,
+    service: TargetAttachments,
+    target: Target,
+    libvirtd: str,
+    tmp_path: Path,
+) -> None:
+    service.password = "sesame,open-7391"
+    guest, volume = make_guest(), service.add(SIZE)
+    instance = adopted(rig, guest)
+    row = rig.attach(instance, volume)
+    guest.wait_for_disk("vda")
+    assert target.sessions(volume) == {INITIATOR}
+    assert secrets_of(libvirtd, instance) == []
+
+    assert rig.run("reboot_instance", instance_uuid=instance, hard=True)["state"] == "succeeded"
+    guest.wait_for_disk("vda", 60)
+    assert target.sessions(volume) == {INITIATOR}
+    assert secrets_of(libvirtd, instance) == []
+    assert rig.call("find_drift", instance_uuid=instance, qemu=True)["differences"] == []
+
+    texts = [guest.domain.XMLDesc(flags | libvirt.VIR_DOMAIN_XML_SECURE) for flags in LAYOUTS]
+    texts += [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
+    assert [text for text in texts if service.password in text] == []
+    assert rig.detach(row)["state"] == "succeeded"
+    target.wait_for_no_session(volume)
+
+
+def test_who_has_another_password_leaves_all_as_it_was(
+    rig: Rig, make_guest: GuestMaker, service: TargetAttachments, target: Target, libvirtd: str
+) -> None:
+    service.password = "sesame,open-7391"
+    guest, volume = make_guest(booted=False), service.add(SIZE)
+    row = rig.reserve(adopted(rig, guest), volume)
+    target.ask_password(volume, user_of(volume), "something-else")
+    ended = rig.run("attach_volume", instance_uuid=guest.uuid, bdm_uuid=row["uuid"])
+    assert ended["fault"]["code"] == "connector.failed"
+    assert service.password not in str(ended)
+    assert (attachments(service), secrets_of(libvirtd, guest.uuid)) == ([], [])
+
+
+def secrets_of(uri: str, instance: str) -> list[str]:
+    with closing(libvirt.open(uri)) as connection:
+        usages = [secret.usageID() for secret in connection.listAllSecrets()]
+    return [usage for usage in usages if instance in usage]
