@@ -192,6 +192,7 @@ def test_unless_it_is_said_otherwise_iscsi_is_the_hosts_own(
 
 
 def test_with_a_password_it_is_opened_at_every_start_and_nobody_keeps_it(
+    *,
     rig: Rig,
     make_guest: GuestMaker,
     service: TargetAttachments,
