@@ -52,6 +52,17 @@ OPTIONS = [
         sample_default="iqn.2008-11.org.linux-kvm:<host>",
         help="Name by which targets know the guests of this host, for iscsi_initiator = qemu.",
     ),
+    cfg.StrOpt(
+        "rbd_user",
+        regex=r"[\w.+-]+$",
+        help="Ceph's user, without the client., where the volume service names none. Unset, and none"
+        " named, nobody logs in.",
+    ),
+    cfg.StrOpt(
+        "rbd_keyring",
+        sample_default="<what /etc/ceph/<cluster>.conf says, or else Ceph's own places>",
+        help="File with the keys of Ceph's users, for volume services that send none along.",
+    ),
     cfg.BoolOpt("multipath", default=False, help="Connect volumes by all their paths."),
     cfg.BoolOpt(
         "enforce_multipath",

@@ -25,6 +25,7 @@ from worker.volume.key_files import KeyFiles
 from worker.volume.leftovers.host import HostLeftovers
 from worker.volume.leftovers.tools import BrickTools
 from worker.volume.qemu_initiator import QemuInitiator, initiator_name
+from worker.volume.rbd import rbd_images
 from worker.wiring.images import make_config_drives, make_images, make_local_disks
 from worker.wiring.settings import state_path
 from worker.wiring.volumes import make_volume_service
@@ -74,13 +75,14 @@ def make_outside(
 
 
 def _make_connector(conf: cfg.ConfigOpts, folder: Path) -> Connector:
-    host = BrickConnector(
+    brick = BrickConnector(
         host=conf.host,
         my_ip=conf.volume.my_ip,
         lock_path=str(conf.volume.lock_path or folder / "locks"),
         multipath=conf.volume.multipath,
         enforce_multipath=conf.volume.enforce_multipath,
     )
+    host = rbd_images(brick, user=conf.volume.rbd_user, keyring=conf.volume.rbd_keyring)
     if conf.volume.iscsi_initiator != "qemu":
         return host
     name = conf.volume.iscsi_initiator_name or initiator_name(conf.host)
