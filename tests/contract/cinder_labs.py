@@ -30,8 +30,14 @@ def options(cinder: Cinder, **more: object) -> dict[str, Any]:
 def by_keystone(cinder: Cinder, **more: object) -> dict[str, Any]:
     """Return what is configured for a worker with an account, and have Cinder ask for tokens."""
     cinder.identity = True
-    given = {"auth_type": "password", "endpoint": None, "project_id": None, "password": PASSWORD}
-    return options(cinder, **given, auth_url=f"{cinder.url}/identity/v3", **more)
+    given: dict[str, object] = {
+        "auth_type": "password",
+        "auth_url": f"{cinder.url}/identity/v3",
+        "password": PASSWORD,
+        "endpoint": None,
+        "project_id": None,
+    }
+    return options(cinder, **(given | more))
 
 
 def service_of(given: dict[str, Any]) -> VolumeService:

@@ -54,6 +54,7 @@ def check(arguments: argparse.Namespace) -> int:
     settings = wiring.bus_settings(conf)
     wiring.check_database_url(conf)
     wiring.check_images(conf)
+    wiring.check_volumes(conf)
     unknown = all_options.unknown_options(conf_files)
     unsafe = wiring.unsafe_bus(settings, ask_broker=arguments.connect)
     if arguments.json:

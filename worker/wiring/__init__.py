@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         make_database,
         unsafe_bus,
     )
+    from worker.wiring.volumes import check_volumes
 else:
     _HOMES = {
         "Core": "core",
@@ -31,6 +32,7 @@ else:
         "bus_settings": "settings",
         "check_database_url": "settings",
         "check_images": "images",
+        "check_volumes": "volumes",
         "make_database": "settings",
         "unsafe_bus": "settings",
     }
@@ -50,6 +52,7 @@ __all__ = [
     "bus_settings",
     "check_database_url",
     "check_images",
+    "check_volumes",
     "holder",
     "make_database",
     "onlooker",

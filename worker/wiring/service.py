@@ -37,6 +37,7 @@ from worker.wiring.settings import (
     make_database,
     state_path,
 )
+from worker.wiring.volumes import name_what_is_lacking
 
 LOG = logging.getLogger(__name__)
 
@@ -172,6 +173,7 @@ class Worker:
             echo.start()
             stack.callback(self._stop_ear, echo)
         threading.Thread(target=_name_what_the_broker_has, args=(settings,), daemon=True).start()
+        name_what_is_lacking(self._conf)
         return Ends(relay=relay, calls=calls, intake=intake, echo=echo)
 
     def _stop_ear(self, ear: CallServer | Intake | FakeIntake | Echo) -> None:
@@ -192,12 +194,11 @@ class Worker:
         while True:
             try:
                 check_schema(self._conf, database)
+                return
             except DatabaseUnavailable as error:
                 LOG.warning("database away: error=%s retry_in=%.0f", error, pause)
                 time.sleep(pause)
                 pause = min(30.0, pause * 2)
-            else:
-                return
 
     def _hold_lease(self, database: Database, stack: ExitStack) -> None:
         lease = Lease(database, self._conf.host, owner(), state_path(self._conf), SystemClock())

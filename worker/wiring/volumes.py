@@ -1,5 +1,7 @@
 """The volume service, as the configuration asks for it."""
 
+import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -8,13 +10,15 @@ from typing import Any
 
 from oslo_config import cfg
 
-from worker.errors import Invalid
+from worker.errors import Invalid, WorkerError
 from worker.persistence.repositories import Repositories
 from worker.ports import Attachments, PoolVolumes, Volumes
 from worker.volume.pool.attachments import PoolAttachments
 from worker.volume.pool.status import PoolStatus
 from worker.volume.pool.volumes import FilePool
 from worker.wiring.settings import state_path
+
+LOG = logging.getLogger(__name__)
 
 NO_IDENTITY = "admin_token"
 """The plugin of keystoneauth that sends one token to one endpoint."""
@@ -69,6 +73,7 @@ def make_cinder_session(conf: cfg.ConfigOpts) -> Any:  # noqa: ANN401 - loaded b
             timeout=given.timeout,
             service_token=given.service_token,
             service_role=given.service_role,
+            legacy=given.attachments == "legacy",
         )
     )
 
@@ -86,6 +91,30 @@ def check_volumes(conf: cfg.ConfigOpts) -> None:
         )
     if bool(conf.cinder.certfile) != bool(conf.cinder.keyfile):
         raise Invalid("[cinder] certfile and keyfile: one is of no use without the other")
+
+
+def lacks(conf: cfg.ConfigOpts) -> tuple[str, ...]:
+    """Ask the volume service whether it will do what is going to be asked; say what is missing.
+
+    Raises VolumeServiceUnavailable and its like where none answers, Invalid.
+    """
+    if conf.volume.service != "cinder":
+        return ()
+    found: tuple[str, ...] = _loaded("fitness").lacks(make_cinder_session(conf))
+    return found
+
+
+def name_what_is_lacking(conf: cfg.ConfigOpts) -> None:
+    """Log it, beside the start: a volume service that does not answer is named by what needs it."""
+    threading.Thread(target=_name, args=(conf,), daemon=True).start()
+
+
+def _name(conf: cfg.ConfigOpts) -> None:
+    try:
+        for lack in lacks(conf):
+            LOG.warning("volume service is unfit: %s", lack)
+    except WorkerError as error:
+        LOG.warning("volume service is unfit: %s", error)
 
 
 def _cinder(conf: cfg.ConfigOpts, connector: Callable[[], Mapping[str, Any]]) -> VolumeService:

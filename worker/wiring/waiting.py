@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tenacity import (
+    RetryCallState,
     Retrying,
     retry_if_exception_type,
-    stop_after_delay,
     wait_random_exponential,
 )
 
@@ -49,20 +49,42 @@ class Waiting:
         """Make the call; raises what it raises, the last time."""
         try:
             return call()
-        except AWAY:
-            patience = self._seconds()
-            if patience <= 0 or name in NOT_WAITED_FOR or port_of(name) in OF_THIS_HOST:
+        except AWAY as error:
+            patience, spared = self._seconds(), _spared(error)
+            if patience <= spared or name in NOT_WAITED_FOR or port_of(name) in OF_THIS_HOST:
                 raise
+        self._rest(max(spared, min(FIRST_PAUSE, patience)))
         return self._again(call, patience)
 
     def _again(self, call: Callable[[], ResultT], patience: float) -> ResultT:
-        self._rest(min(FIRST_PAUSE, patience))
         retrying = Retrying(
             sleep=self._rest,
-            stop=stop_after_delay(patience),
-            wait=wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
+            stop=lambda state: _is_over(state, patience),
+            wait=_pause,
             retry=retry_if_exception_type(AWAY),
             reraise=True,
         )
         result: ResultT = retrying(call)
         return result
+
+
+_growing = wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
+
+
+def _pause(state: RetryCallState) -> float:
+    return max(_growing(state), _spared(_raised(state)))
+
+
+def _is_over(state: RetryCallState, patience: float) -> bool:
+    """Nobody is asked earlier than it wants to be; what that is too late for has failed."""
+    so_far, spared = state.seconds_since_start or 0.0, _spared(_raised(state))
+    return so_far + spared >= patience
+
+
+def _raised(state: RetryCallState) -> BaseException | None:
+    return None if state.outcome is None else state.outcome.exception()
+
+
+def _spared(error: BaseException | None) -> float:
+    """Return for how many seconds its part asked to be left alone."""
+    return error.retry_after if isinstance(error, VolumeServiceUnavailable) else 0.0

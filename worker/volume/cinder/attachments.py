@@ -12,27 +12,21 @@ import requests
 
 from worker.errors import (
     AttachmentNotFound,
-    RequestMalformed,
-    VolumeInUse,
-    VolumeNotFound,
-    VolumeServiceForbids,
     VolumeServiceUnavailable,
 )
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, InstanceId, VolumeId
 from worker.model.volume import Attachment, AttachmentStatus
 from worker.ports import Attachments, Volumes
-from worker.volume.cinder.faults import CinderRefused, understood
+from worker.volume.cinder.faults import (
+    CinderRefused,
+    of_attachment,
+    of_letting_go,
+    of_volume,
+    understood,
+)
 from worker.volume.cinder.reading import Said, attachment_of, is_connected
 from worker.volume.cinder.session import CinderSession
-
-WRONG_STATE = "Invalid volume"
-"""How Cinder begins to say that the state of a volume does not allow what was asked (400)."""
-
-ONLY_A_SERVICE = (
-    "Cinder lets only a service delete an attachment that is in use: give the worker's account the"
-    " role 'service' and leave [cinder] service_token on (CVE-2023-2088)"
-)
 
 _BY_PROGRESS = list(AttachmentStatus)
 
@@ -80,7 +74,7 @@ class CinderAttachments(Attachments):
         try:
             said = self._session.ask("POST", "/attachments", {"attachment": wanted})
         except CinderRefused as error:
-            raise _not_reserved(error, volume) from error
+            raise of_volume(error, volume) from error
         with understood():
             return attachment_of(said["attachment"], multiattach=False)
 
@@ -116,30 +110,28 @@ class CinderAttachments(Attachments):
         try:
             self._session.ask("POST", f"/attachments/{attachment}/action", {"os-complete": {}})
         except CinderRefused as error:
-            raise _refusal(error, attachment) from error
+            raise of_attachment(error, attachment) from error
 
     def delete(self, attachment: AttachmentId) -> None:
         """Withdraw the export and forget the attachment; an unknown one is fine."""
         try:
             self._session.ask("DELETE", f"/attachments/{attachment}")
         except CinderRefused as error:
-            if error.status == requests.codes.conflict:
-                raise VolumeServiceForbids(f"{error}; {ONLY_A_SERVICE}") from error
             if error.status != requests.codes.not_found:
-                raise
+                raise of_letting_go(error) from error
 
     def _update(self, attachment: AttachmentId, connector: Mapping[str, Any]) -> None:
         body = {"attachment": {"connector": dict(connector)}}
         try:
             self._session.ask("PUT", f"/attachments/{attachment}", body)
         except CinderRefused as error:
-            raise _refusal(error, attachment) from error
+            raise of_attachment(error, attachment) from error
 
     def _said(self, attachment: AttachmentId) -> Said:
         try:
             said = self._session.ask("GET", f"/attachments/{attachment}")
         except CinderRefused as error:
-            raise _refusal(error, attachment) from error
+            raise of_attachment(error, attachment) from error
         with understood():
             found: Said = said["attachment"]
             return found
@@ -164,25 +156,3 @@ class CinderAttachments(Attachments):
         said = self._session.ask("GET", "/attachments", query={"all_tenants": "1", **query})
         with understood():
             return [{"id": str(one["id"])} for one in said["attachments"]]
-
-
-def _not_reserved(error: CinderRefused, volume: VolumeId) -> Exception:
-    if error.status == requests.codes.not_found:
-        return VolumeNotFound(f"Cinder knows no volume {volume}")
-    if error.status == requests.codes.conflict or WRONG_STATE in str(error):
-        return VolumeInUse(str(error))
-    return _malformed(error)
-
-
-def _refusal(error: CinderRefused, attachment: AttachmentId) -> Exception:
-    if error.status == requests.codes.not_found:
-        return AttachmentNotFound(f"Cinder knows no attachment {attachment}")
-    if error.status == requests.codes.conflict or WRONG_STATE in str(error):
-        return VolumeInUse(str(error))
-    return _malformed(error)
-
-
-def _malformed(error: CinderRefused) -> Exception:
-    if error.status == requests.codes.bad_request:
-        return RequestMalformed(str(error))
-    return error

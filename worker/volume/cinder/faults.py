@@ -17,15 +17,28 @@ from openstack.exceptions import ConfigException, SDKException
 from oslo_utils.strutils import mask_password
 
 from worker.errors import (
+    AttachmentNotFound,
+    RequestMalformed,
+    VolumeInUse,
+    VolumeNotFound,
     VolumeServiceForbids,
     VolumeServiceRefused,
     VolumeServiceUnavailable,
     VolumeServiceUnsuitable,
     WorkerError,
 )
+from worker.model.ids import AttachmentId, VolumeId
 
 MAY_PASS = frozenset({429, 500, 502, 503, 504})
 """Statuses after which the same may be asked again."""
+
+WRONG_STATE = "Invalid volume"
+"""How Cinder begins to say that the state of a volume does not allow what was asked (400)."""
+
+ONLY_A_SERVICE = (
+    "Cinder lets only a service withdraw what is in use: give the worker's account the role"
+    " 'service' and leave [cinder] service_token on (CVE-2023-2088)"
+)
 
 _LONGEST = 400
 
@@ -58,6 +71,36 @@ def fault(status: int, said: str, *, retry_after: float = 0.0) -> WorkerError:
     if status in (requests.codes.unauthorized, requests.codes.forbidden):
         return VolumeServiceForbids(message)
     return CinderRefused(message, status=status)
+
+
+def of_volume(error: CinderRefused, volume: VolumeId) -> WorkerError:
+    """Return what a refused request about a volume means."""
+    if error.status == requests.codes.not_found:
+        return VolumeNotFound(f"Cinder knows no volume {volume}")
+    return of_state(error)
+
+
+def of_attachment(error: CinderRefused, attachment: AttachmentId) -> WorkerError:
+    """Return what a refused request about an attachment means."""
+    if error.status == requests.codes.not_found:
+        return AttachmentNotFound(f"Cinder knows no attachment {attachment}")
+    return of_state(error)
+
+
+def of_state(error: CinderRefused) -> WorkerError:
+    """Return what a refusal means that is not for want of what was named."""
+    if error.status == requests.codes.conflict or WRONG_STATE in str(error):
+        return VolumeInUse(str(error))
+    if error.status == requests.codes.bad_request:
+        return RequestMalformed(str(error))
+    return error
+
+
+def of_letting_go(error: CinderRefused) -> WorkerError:
+    """Return what it means that an export is not withdrawn: only a service may have it done."""
+    if error.status == requests.codes.conflict:
+        return VolumeServiceForbids(f"{error}; {ONLY_A_SERVICE}")
+    return error
 
 
 def seconds(retry_after: str | None) -> float:

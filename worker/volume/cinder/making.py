@@ -2,12 +2,11 @@
 
 import requests
 
-from worker.errors import RequestMalformed, VolumeInUse
+from worker.errors import RequestMalformed
 from worker.model.ids import VolumeId
 from worker.model.volume import Volume
 from worker.ports import PoolVolumes
-from worker.volume.cinder.attachments import WRONG_STATE
-from worker.volume.cinder.faults import CinderRefused
+from worker.volume.cinder.faults import CinderRefused, of_volume
 from worker.volume.cinder.session import CinderSession
 
 SAID = "this worker's volumes are Cinder's ([volume] service): make and list them there"
@@ -33,10 +32,8 @@ class CinderMaking(PoolVolumes):
         try:
             self._session.ask("DELETE", f"/volumes/{volume}")
         except CinderRefused as error:
-            if WRONG_STATE in str(error):
-                raise VolumeInUse(str(error)) from error
             if error.status != requests.codes.not_found:
-                raise
+                raise of_volume(error, volume) from error
 
     def list(self) -> tuple[Volume, ...]:
         """Refuse; raises RequestMalformed."""

@@ -13,7 +13,7 @@ from openstack.config.cloud_region import CloudRegion
 from worker.errors import VolumeServiceUnavailable
 from worker.volume.cinder.faults import CinderRefused, check, translated, understood
 from worker.volume.cinder.settings import CinderSettings
-from worker.volume.cinder.versions import negotiated, versions_url
+from worker.volume.cinder.versions import FIRST, LEAST, negotiated, versions_url
 
 SERVICE = "block-storage"
 
@@ -57,7 +57,8 @@ class CinderSession:
         if self._version is None:
             with translated():
                 endpoint = self.adapter().get_endpoint()
-            self._version = negotiated(self._answer(versions_url(endpoint or ""), "GET", None))
+            said = self._answer(versions_url(endpoint or ""), "GET", None)
+            self._version = negotiated(said, FIRST if self.settings.legacy else LEAST)
         return self._version
 
     def adapter(self) -> Adapter:

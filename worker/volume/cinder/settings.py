@@ -28,6 +28,7 @@ class CinderSettings:
     timeout: float = 120.0
     service_token: bool = True
     service_role: str = "service"
+    legacy: bool = False
 
 
 def endpoint_of(given: str, project: str | None = None) -> str:

@@ -22,7 +22,11 @@ def versions_url(endpoint: str) -> str:
     return f"{before}{PATH}/"
 
 
-def negotiated(said: Mapping[str, Any]) -> str:
+FIRST = (3, 0)
+"""What the actions on volumes need that were there before attachments."""
+
+
+def negotiated(said: Mapping[str, Any], least: tuple[int, int] = LEAST) -> str:
     """Return the microversion to speak; raises VolumeServiceUnsuitable where there is none."""
     with understood():
         ranges = [
@@ -32,12 +36,12 @@ def negotiated(said: Mapping[str, Any]) -> str:
         ]
     for oldest, newest in ranges:
         spoken = min(newest, WANTED)
-        if spoken >= max(oldest, LEAST):
+        if spoken >= max(oldest, least):
             return _text(spoken)
     theirs = ", ".join(f"{_text(oldest)} to {_text(newest)}" for oldest, newest in ranges)
     raise VolumeServiceUnsuitable(
         f"this Cinder speaks microversions {theirs or 'of no v3'}; the worker needs one from"
-        f" {_text(LEAST)} to {_text(WANTED)}"
+        f" {_text(least)} to {_text(WANTED)}"
     )
 
 

@@ -1,12 +1,10 @@
 """Cinder, seen as volumes."""
 
-import requests
-
-from worker.errors import EncryptionUnsupported, VolumeNotFound
+from worker.errors import EncryptionUnsupported, VolumeInUse, VolumeNotFound
 from worker.model.ids import KeyId, VolumeId
 from worker.model.volume import Encryption, Volume, VolumeStatus
 from worker.ports import Volumes
-from worker.volume.cinder.faults import CinderRefused, understood
+from worker.volume.cinder.faults import CinderRefused, of_volume, understood
 from worker.volume.cinder.reading import Said, volume_of
 from worker.volume.cinder.session import CinderSession
 
@@ -55,7 +53,8 @@ class CinderVolumes(Volumes):
             return
         try:
             self._act(volume, "os-begin_detaching")
-        except CinderRefused:
+        except VolumeInUse:
+            # Its state has changed since.
             if self._is_held_once(volume):
                 raise
 
@@ -77,16 +76,10 @@ class CinderVolumes(Volumes):
         try:
             self._session.ask("POST", f"/volumes/{volume}/action", {action: {}})
         except CinderRefused as error:
-            raise _missing(error, volume) from error
+            raise of_volume(error, volume) from error
 
     def _of(self, volume: VolumeId, what: str = "") -> Said:
         try:
             return self._session.ask("GET", f"/volumes/{volume}{what}")
         except CinderRefused as error:
-            raise _missing(error, volume) from error
-
-
-def _missing(error: CinderRefused, volume: VolumeId) -> Exception:
-    if error.status == requests.codes.not_found:
-        return VolumeNotFound(f"Cinder knows no volume {volume}")
-    return error
+            raise of_volume(error, volume) from error
