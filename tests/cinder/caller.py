@@ -11,6 +11,7 @@ Json = dict[str, Any]
 
 MICROVERSION = "volume 3.54"
 PATIENCE = 60.0
+GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

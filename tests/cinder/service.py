@@ -102,6 +102,8 @@ class Cinder:
     identity: Identity
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     backends: dict[str, Backend] = field(default_factory=dict)
+    read: int = 0
+    """How much of the API's log is no news."""
 
     def caller(self, user: str) -> Caller:
         """Return that user's way to call it."""
@@ -155,6 +157,29 @@ class Cinder:
         finally:
             self.start(name)
             self.wait()
+
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Have one process do nothing until the block ends, and not say so."""
+        group = self.processes[name].pid
+        os.killpg(group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(group, signal.SIGCONT)
+
+    def requests(self, verb: str, path: str) -> list[str]:
+        """Return those that the API has begun with since the last were forgotten."""
+        with (self.folder / f"{API}.log").open(errors="replace") as log:
+            log.seek(self.read)
+            return [line for line in log if f"{verb} http" in line and path in line]
+
+    def forget_requests(self) -> None:
+        self.read = (self.folder / f"{API}.log").stat().st_size
+
+    def wait_for_request(self, verb: str, path: str) -> None:
+        """Return when the API has begun with such a request."""
+        self._wait_for(lambda: bool(self.requests(verb, path)))
 
     def said(self, name: str) -> str:
         """Return the end of a process's log."""

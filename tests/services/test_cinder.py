@@ -1,60 +1,271 @@
 """A real Cinder: what it says of volumes and attachments while the worker has them in hand.
 
-Its API, scheduler and NFS driver are Cinder's own, and its middleware's question who somebody is
-goes to a small Keystone of the tests, which knows of service accounts (tests/cinder/identity.py).
+Its API, scheduler and drivers are Cinder's own, and so is the middleware that asks who somebody is:
+of a small Keystone of the tests, which knows of service accounts (tests/cinder/identity.py).
 """
 
-from collections.abc import Iterator
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 from keystoneauth1.exceptions import Conflict
-from keystoneauth1.service_token import ServiceTokenAuthWrapper
-from keystoneauth1.session import Session
 
+from tests import guests
 from tests.cinder.backends import NFS, add_nfs
-from tests.cinder.caller import Caller
-from tests.cinder.service import Cinder, running
-from tests.cinder.share import Share, nfs_share
+from tests.cinder.caller import GIB, Caller
+from tests.cinder.identity import PASSWORD
+from tests.cinder.service import API, Cinder
+from tests.cinder.service import running as running_cinder
+from tests.cinder.share import EXPORT, Share, nfs_share
+from tests.guests import Guest, GuestMaker
+from tests.processes import Served, configure
+from tests.rig import SOON, Json, Rig, running
+from worker.cmd.demo.guest_image import GuestImage
 from worker.model.ids import new_uuid
+from worker.virt.libvirtd.private import PrivateLibvirtd
 
 pytestmark = pytest.mark.timeout(240)
 
-CONNECTOR = {"host": "host-1", "ip": "127.0.0.1", "initiator": "iqn.2026-11.org.example.test:h"}
+BUS = "kombu+memory://localhost/"
+
+MakeRig = Callable[..., Rig]
 
 
 @pytest.fixture(scope="module")
 def share() -> Iterator[Share]:
-    with nfs_share() as found:
+    with nfs_share() as found, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", found.path)
         yield found
 
 
 @pytest.fixture(scope="module")
 def cinder(share: Share) -> Iterator[Cinder]:
-    with running() as found:
+    with running_cinder() as found:
         add_nfs(found, share)
         yield found
 
 
-def test_only_a_service_lets_go_of_what_a_server_of_nova_uses(cinder: Cinder) -> None:
-    """CVE-2023-2088: who has no service token would take a volume away under a guest."""
-    alice, plain = cinder.caller("alice"), cinder.caller("worker")
-    volume, server = alice.create_volume(kind=NFS), new_uuid()
-    asked = {"volume_uuid": volume, "instance_uuid": server, "connector": CONNECTOR}
-    attachment = plain.post("/attachments", {"attachment": asked})["attachment"]["id"]
-    plain.post(f"/attachments/{attachment}/action", {"os-complete": None})
-    cinder.identity.servers[server, volume] = attachment
-    assert alice.status(volume) == "in-use"
-
-    for who in (alice, plain):
-        with pytest.raises(Conflict):
-            who.ask("DELETE", f"/attachments/{attachment}")
-    assert (alice.status(volume), len(plain.attachments(volume))) == ("in-use", 1)
-
-    as_service(cinder).ask("DELETE", f"/attachments/{attachment}")
-    assert (alice.status(volume), plain.attachments(volume)) == ("available", [])
+@pytest.fixture(scope="module")
+def own_libvirtd(share: Share) -> Iterator[PrivateLibvirtd]:
+    """One that sees what is mounted on the share's places, which were there before it."""
+    with guests.own_libvirtd() as found:
+        yield found
 
 
-def as_service(cinder: Cinder) -> Caller:
-    login = cinder.identity.login("worker")
-    auth = ServiceTokenAuthWrapper(user_auth=login, service_auth=login)
-    return Caller(session=Session(auth=auth), url=cinder.caller("worker").url)
+@pytest.fixture(scope="module")
+def libvirtd(own_libvirtd: PrivateLibvirtd) -> str:
+    return own_libvirtd.start()
+
+
+@pytest.fixture(scope="module")
+def make_rig(
+    cinder: Cinder, share: Share, libvirtd: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MakeRig]:
+    """Makes workers whose volumes are Cinder's."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> Rig:  # noqa: ANN401 - of the configuration
+            host = f"host-{new_uuid()[:8]}"
+            given = {**options_of(cinder, share), **options}
+            state = tmp_path_factory.mktemp(host)
+            return stack.enter_context(running(state, libvirtd, bus=BUS, host=host, **given))
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def rig(make_rig: MakeRig) -> Rig:
+    return make_rig()
+
+
+@pytest.fixture(scope="module")
+def guest(
+    rig: Rig, libvirtd: str, guest_image: GuestImage, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Guest]:
+    """An instance that runs and has no disk but in a test."""
+    with guests.guest_maker(libvirtd, guest_image, tmp_path_factory.mktemp("guest")) as make:
+        found = make()
+        adopted(rig, found)
+        yield found
+
+
+@pytest.fixture
+def served(cinder: Cinder, share: Share, libvirtd: str, tmp_path: Path) -> Iterator[Served]:
+    """A worker's process with such volumes, not started yet."""
+    found = configure(tmp_path / "state", libvirtd)
+    lines = [found.config.read_text()]
+    for name, value in options_of(cinder, share).items():
+        group, option = name.split("__")
+        lines.append(f"[{group}]\n{option} = {value}")
+    found.config.write_text("\n".join(lines))
+    yield found
+    if found.process is not None and found.process.poll() is None:
+        found.kill()
+
+
+@pytest.fixture
+def alice(cinder: Cinder) -> Caller:
+    """Whose volumes they are."""
+    return cinder.caller("alice")
+
+
+def options_of(cinder: Cinder, share: Share) -> dict[str, str]:
+    return {
+        "volume__service": "cinder",
+        "volume__mount_path": str(share.mounts("worker")),
+        "cinder__auth_url": cinder.identity.auth_url,
+        "cinder__username": "worker",
+        "cinder__password": PASSWORD,
+    }
+
+
+def adopted(rig: Rig, guest: Guest) -> str:
+    assert rig.call("adopt_instance", domain=guest.name)["uuid"] == guest.uuid
+    return guest.uuid
+
+
+def named(row: Json) -> dict[str, str]:
+    """Return what a detach says of the row."""
+    names = {"instance_uuid": "instance_uuid", "volume_id": "volume_id", "bdm_uuid": "uuid"}
+    return {argument: row[name] for argument, name in names.items()}
+
+
+def failed_step(rig: Rig, operation: str, name: str) -> str:
+    """Return what a step of an operation that runs has failed with, now or soon."""
+    end = time.monotonic() + SOON
+    while time.monotonic() < end:
+        steps = rig.call("get_operation", operation_id=operation)["steps"]
+        for step in steps:
+            if step["name"] == name and step["fault"]:
+                return str(step["fault"]["message"])
+        time.sleep(0.05)
+    raise AssertionError(steps)
+
+
+def views(alice: Caller, cinder: Cinder, volume: str) -> tuple[str, list[tuple[str, str]]]:
+    """Return what Cinder says: the volume's status, and of each attachment status and server."""
+    held = cinder.caller("worker").attachments(volume)
+    return alice.status(volume), [(each["status"], each["instance"]) for each in held]
+
+
+def test_a_volume_of_cinder_comes_and_goes(
+    rig: Rig, guest: Guest, alice: Caller, cinder: Cinder
+) -> None:
+    volume = alice.create_volume(kind=NFS)
+    instance = guest.uuid
+    row = rig.reserve(instance, volume)
+    assert views(alice, cinder, volume) == ("available", [])
+
+    ended = rig.run("attach_volume", instance_uuid=instance, bdm_uuid=row["uuid"])
+    assert ended["state"] == "succeeded", ended
+    assert views(alice, cinder, volume) == ("in-use", [("attached", instance)])
+    (told,) = cinder.caller("root").volume(volume)["attachments"]
+    assert (told["server_id"], told["host_name"]) == (instance, rig.host)
+    seen = guest.console.wait_for(lambda disks: "vda" in disks, 30)["vda"]
+    assert (seen.serial, seen.size) == (volume[:20], GIB)
+    assert rig.call("find_drift", instance_uuid=instance, qemu=True)["differences"] == []
+
+    # Nova knows of it too: whoever is no service is kept from it (CVE-2023-2088).
+    cinder.identity.servers[instance, volume] = told["attachment_id"]
+    with pytest.raises(Conflict):
+        alice.ask("DELETE", f"/attachments/{told['attachment_id']}")
+    # And the worker's token is no good any more.
+    cinder.identity.forget_tokens()
+    assert rig.detach(row)["state"] == "succeeded"
+    guest.wait_for_no_disk("vda")
+    assert views(alice, cinder, volume) == ("available", [])
+    assert rig.call("list_block_devices", instance_uuid=instance) == []
+
+
+def test_a_detach_goes_on_without_cinder_and_ends_when_it_is_back(
+    rig: Rig, guest: Guest, alice: Caller, cinder: Cinder
+) -> None:
+    volume = alice.create_volume(kind=NFS)
+    row = rig.attach(guest.uuid, volume)
+    guest.wait_for_disk("vda")
+
+    with cinder.without(API):
+        operation = rig.cast("detach_volume", **named(row))
+        guest.wait_for_no_disk("vda")
+        assert rig.call("get_operation", operation_id=operation)["state"] == "running"
+    assert rig.end_of(operation)["state"] == "succeeded"
+    assert views(alice, cinder, volume) == ("available", [])
+
+
+def test_an_attach_that_fails_leaves_the_volume_available(
+    make_rig: MakeRig, make_guest: GuestMaker, alice: Caller, cinder: Cinder, tmp_path: Path
+) -> None:
+    guest, volume = make_guest(booted=False), alice.create_volume(kind=NFS)
+    in_the_way = hashlib.md5(EXPORT.encode(), usedforsecurity=False).hexdigest()
+    (tmp_path / in_the_way).touch()
+    rig = make_rig(volume__mount_path=str(tmp_path), volume__connect_attempts=1)
+    row = rig.reserve(adopted(rig, guest), volume)
+    ended = rig.run("attach_volume", instance_uuid=guest.uuid, bdm_uuid=row["uuid"])
+
+    assert (ended["state"], ended["fault"]["code"]) == ("failed", "connector.failed")
+    names = [step["name"] for step in ended["steps"]]
+    assert names.index("attachments.connect") < names.index("attachments.delete")
+    assert views(alice, cinder, volume) == ("available", [])
+    assert rig.call("list_block_devices", instance_uuid=guest.uuid) == []
+
+
+def test_a_volume_of_another_server_is_left_alone(
+    rig: Rig, make_guest: GuestMaker, alice: Caller, cinder: Cinder
+) -> None:
+    guest, volume, other = make_guest(booted=False), alice.create_volume(kind=NFS), new_uuid()
+    instance = adopted(rig, guest)
+    row = rig.reserve(instance, volume)
+    asked = {"volume_uuid": volume, "instance_uuid": other}
+    alice.post("/attachments", {"attachment": asked})
+    ended = rig.run("attach_volume", instance_uuid=instance, bdm_uuid=row["uuid"])
+
+    assert (ended["state"], ended["fault"]["code"]) == ("failed", "volume.in_use")
+    assert views(alice, cinder, volume) == ("reserved", [("reserved", other)])
+    assert rig.call("list_block_devices", instance_uuid=instance) == []
+
+
+def test_a_worker_without_a_service_token_says_what_its_detach_waits_for(
+    make_rig: MakeRig, make_guest: GuestMaker, alice: Caller, cinder: Cinder
+) -> None:
+    rig = make_rig(cinder__service_token=False)
+    guest, volume = make_guest(booted=False), alice.create_volume(kind=NFS)
+    row = rig.attach(adopted(rig, guest), volume)
+    (told,) = alice.volume(volume)["attachments"]
+    cinder.identity.servers[guest.uuid, volume] = told["attachment_id"]
+
+    operation = new_uuid()
+    rig.call("detach_volume", operation_id=operation, **named(row))
+    said = failed_step(rig, operation, "attachments.delete")
+    assert "CVE-2023-2088" in said
+    assert views(alice, cinder, volume) == ("detaching", [("attached", guest.uuid)])
+    cinder.identity.servers.clear()
+    assert rig.end_of(operation)["state"] == "succeeded"
+    assert views(alice, cinder, volume) == ("available", [])
+
+
+def test_an_attach_whose_worker_dies_while_cinder_exports_is_done_once(
+    served: Served, make_guest: GuestMaker, alice: Caller, cinder: Cinder
+) -> None:
+    guest, volume = make_guest(booted=False), alice.create_volume(kind=NFS)
+    served.start()
+    served.client.call("adopt_instance", domain=guest.name)
+    row: Json = served.client.call(
+        "reserve_block_device_name", instance_uuid=guest.uuid, volume_id=volume
+    )
+    asked = {"instance_uuid": guest.uuid, "bdm_uuid": row["uuid"]}
+    cinder.forget_requests()
+    with cinder.frozen(NFS):
+        operation = served.begin("attach_volume", **asked)
+        cinder.wait_for_request("PUT", "/attachments/")
+        served.kill()
+    alice.wait_for(volume, "attaching")
+    served.start()
+    assert served.end_of(operation)["state"] == "succeeded"
+    assert len(cinder.requests("PUT", "/attachments/")) == 1, "it was exported anew"
+    assert views(alice, cinder, volume) == ("in-use", [("attached", guest.uuid)])
+    assert served.run("detach_volume", **named(row))["state"] == "succeeded"
+    assert views(alice, cinder, volume) == ("available", [])
