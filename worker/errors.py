@@ -205,6 +205,12 @@ class VolumeFileUnusable(Invalid):
     code = "volume.file_unusable"
 
 
+class VolumeWouldShrink(Invalid):
+    """The volume is larger than what is asked, and nothing makes one smaller."""
+
+    code = "volume.would_shrink"
+
+
 class ProtocolUnsupported(Invalid):
     """The volume service answered with a protocol that this worker cannot connect."""
 
@@ -347,6 +353,18 @@ class VolumeInUse(Conflict):
     """The volume is in use, or not in a state that allows the request."""
 
     code = "volume.in_use"
+
+
+class NotLuks(Conflict):
+    """A volume that is said to be encrypted has no header of LUKS."""
+
+    code = "volume.not_luks"
+
+
+class VolumeNotGrown(Conflict):
+    """The volume service has the volume smaller than what its guest is to see."""
+
+    code = "volume.not_grown"
 
 
 class VolumeServiceRefused(Conflict):

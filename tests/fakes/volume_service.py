@@ -10,6 +10,7 @@ from worker.errors import (
     ConnectFailed,
     EncryptionUnsupported,
     KeyNotFound,
+    NotLuks,
     ProtocolUnsupported,
     VolumeInUse,
     VolumeNotFound,
@@ -32,6 +33,8 @@ from worker.ports import Attachments, Connector, Keys, PoolVolumes, Volumes
 PASSWORD = "sesame-open-7391"
 
 LOGIN = GuestSecret(use=SecretUse.ISCSI, value=Secret(PASSWORD))
+
+LUKS_HEADER = 2 << 20
 
 UNSPOKEN = "carrier-pigeon"
 """A protocol that the host does not know."""
@@ -233,7 +236,11 @@ class FakeConnector(Connector):
     def examine(self, volume: HostVolume) -> Seen:
         found = _volume_at(volume.source.name)
         assert found in self.world.connected
-        return Seen(size=self._size(found))
+        if volume.encrypted and found in self.world.plain:
+            message = f"volume {found} is not in LUKS format"
+            raise NotLuks(message)
+        size = self.world.size(found)
+        return Seen(size=size, payload=size - LUKS_HEADER if volume.encrypted else None)
 
     def extend(self, connection: Connection) -> int:
         _check_spoken(connection)
@@ -241,10 +248,10 @@ class FakeConnector(Connector):
         if volume not in self.world.connected:
             message = f"volume {volume} is not on this host"
             raise ConnectFailed(message)
-        return self._size(volume)
-
-    def _size(self, volume: VolumeId) -> int:
-        return self.world.sizes.get(volume, self.world.volumes[volume].size)
+        if volume in self.world.guarded and "auth_password" not in connection.properties:
+            message = f"the storage asks for the password of volume {volume}"
+            raise ConnectFailed(message)
+        return self.world.size(volume)
 
     def disconnect(self, connection: Connection, *, force: bool = False) -> None:
         _check_spoken(connection)

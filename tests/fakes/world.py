@@ -66,6 +66,7 @@ class FakeGuest:
     ``deaf`` one does not do; a ``slow`` one is ``leaving`` until it is waited for. ``empty`` is its
     layout without disks, for one that was defined by us. ``beside`` are the other files that it
     names; ``kept`` is what its hypervisor keeps of it beside its text. ``kind`` is what it runs on.
+    ``sizes`` has the disks that have grown since it has them: how many bytes it was told of.
     """
 
     name: str
@@ -76,6 +77,7 @@ class FakeGuest:
     persistent_peripherals: dict[str, ShownPeripheral] = field(default_factory=dict)
     ghosts: set[str] = field(default_factory=set)
     peripheral_ghosts: set[str] = field(default_factory=set)
+    sizes: dict[str, int] = field(default_factory=dict)
     doubted: bool = field(default=False, compare=False)
     busy: bool = False
     deaf: bool = False
@@ -117,6 +119,7 @@ class World:
     secrets: dict[tuple[InstanceId, BlockDeviceId], set[SecretUse]] = field(default_factory=dict)
     guarded: set[VolumeId] = field(default_factory=set)
     leftovers: dict[tuple[str, str], Leftover] = field(default_factory=dict)
+    plain: set[VolumeId] = field(default_factory=set)
     lost_keys: set[str] = field(default_factory=set)
     rows: dict[BlockDeviceId, BlockDevice] = field(default_factory=dict)
     peripherals: dict[PeripheralId, Peripheral] = field(default_factory=dict)
@@ -183,6 +186,10 @@ class World:
             for write in self.visible:
                 write(found)
             return found
+
+    def size(self, volume: VolumeId) -> int:
+        """Return how many bytes the host sees of a volume, whatever its service says."""
+        return self.sizes.get(volume, self.volumes[volume].size)
 
     def has_source(self, path: str) -> bool:
         """Tell whether a path that a disk names is there; what is not ours always is."""

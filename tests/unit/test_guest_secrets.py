@@ -68,6 +68,17 @@ def test_without_its_key_the_volume_is_given_back() -> None:
     assert world == expected
 
 
+def test_what_has_no_header_is_refused_and_given_back() -> None:
+    world = opened_scenes.reserved()
+    world.plain.add(VOLUME)
+    ended = run(world, ATTACH)
+    assert ended.fault is not None
+    assert (ended.state, ended.fault.code) == (OperationState.FAILED, "volume.not_luks")
+    expected = opened_scenes.guarded()
+    expected.plain.add(VOLUME)
+    assert world == expected
+
+
 def test_what_a_killed_worker_has_given_is_taken_by_the_next() -> None:
     world = opened_scenes.reserved()
     with pytest.raises(Crash):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from worker.model.block_device import BlockDevice, Bus, DeviceType
-from worker.model.guest_secret import SecretUse, usage_of
+from worker.model.guest_secret import usage_of
 from worker.model.identity.serials import given_serial
 from worker.model.places.address import Address
 from worker.model.source import DiskOptions, DiskSource, HostVolume
@@ -50,5 +50,5 @@ def disk_of(device: BlockDevice, volume: HostVolume) -> Disk:
         options=replace(volume.options, shareable=shareable, read_only=read_only),
         boot_order=None if device.boot_index is None else device.boot_index + 1,
         secret_usage=usage_of(device.instance, device.uuid) if volume.secrets else None,
-        encrypted=any(secret.use is SecretUse.VOLUME for secret in volume.secrets),
+        encrypted=volume.encrypted,
     )

@@ -4,13 +4,18 @@ A new variant is added here; ``assert_never`` in ``virt/`` then shows every plac
 know it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
-from worker.model.guest_secret import GuestSecret
+from worker.model.guest_secret import GuestSecret, SecretUse
 
 ISCSI_PORT = 3260
 """Where a target listens of which nothing else is said (RFC 7143)."""
+
+RBD_PORT = 6789
+"""Where a monitor of Ceph's does."""
 
 
 class DiskFormat(StrEnum):
@@ -24,6 +29,8 @@ class DiskFormat(StrEnum):
 class BlockSource:
     """A block device of this host."""
 
+    opened_by: ClassVar = ""
+
     path: str
 
     @property
@@ -35,6 +42,8 @@ class BlockSource:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSource:
     """A disk in a file of this host."""
+
+    opened_by: ClassVar = ""
 
     path: str
     format: DiskFormat = DiskFormat.RAW
@@ -65,6 +74,11 @@ class IscsiSource:
         return iscsi_name(self.host, self.port, f"{self.iqn}/{self.lun}")
 
     @property
+    def opened_by(self) -> str:
+        """What of it may change under the same name."""
+        return opened_by(self.user)
+
+    @property
     def portal(self) -> str:
         """The address as iSCSI writes it."""
         return iscsi_portal(self.host, self.port)
@@ -87,10 +101,24 @@ class RbdSource:
         """What a layout is read to have as this source: monitors come and go."""
         return rbd_name(f"{self.pool}/{self.image}")
 
+    @property
+    def opened_by(self) -> str:
+        """What of it may change under the same name."""
+        return opened_by(self.user, self.hosts)
+
 
 def rbd_name(image: str) -> str:
     """Name an image, ``<pool>/<image>``."""
     return f"rbd:{image}"
+
+
+def opened_by(user: str | None, hosts: Iterable[tuple[str, int]] = ()) -> str:
+    """Say who opens a source, and by which addresses in whatever order; nothing where none is said.
+
+    A layout is read to have the same.
+    """
+    places = ",".join(sorted(iscsi_portal(host, port) for host, port in hosts))
+    return f"{user or ''}@{places}" if user or places else ""
 
 
 def iscsi_portal(host: str, port: int) -> str:
@@ -108,13 +136,20 @@ DiskSource = BlockSource | FileSource | IscsiSource | RbdSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskOptions:
-    """How QEMU treats the source, as the connection says (libvirt's ``<driver>`` attributes)."""
+    """How QEMU treats the source, as the connection says (libvirt's ``<driver>`` attributes).
+
+    Block sizes are in bytes, None for QEMU's own. ``limits`` are rates that it keeps, under the
+    names that libvirt has for them (``<iotune>``).
+    """
 
     cache: str = "none"
     io: str | None = None
     discard: str | None = None
     read_only: bool = False
     shareable: bool = False
+    logical_block_size: int | None = None
+    physical_block_size: int | None = None
+    limits: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,14 +163,20 @@ class HostVolume:
     options: DiskOptions
     secrets: tuple[GuestSecret, ...] = ()
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether its content is LUKS, which QEMU opens."""
+        return any(secret.use is SecretUse.VOLUME for secret in self.secrets)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """What a fresh reading shows of a connected volume: its bytes, and who it says that it is.
 
     ``wwid`` is the device's own name (VPD page 0x83 of SCSI, the NGUID or EUI of NVMe); None for
-    what has none.
+    what has none. ``payload`` is how many bytes a guest sees of one that is encrypted.
     """
 
     size: int
     wwid: str | None = None
+    payload: int | None = None

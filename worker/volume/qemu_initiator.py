@@ -75,7 +75,7 @@ class QemuInitiator(Connector):
 
     def _size_of(self, source: IscsiSource, secrets: Sequence[GuestSecret]) -> int:
         login = next((Login(secret=one.value) for one in secrets if one.use in _LOGINS), None)
-        options = _options(source)
+        options = iscsi_options(source)
         return virtual_size(source.name, options, login, timeout=self._timeout)
 
 
@@ -84,7 +84,8 @@ def initiator_name(host: str) -> str:
     return f"iqn.2008-11.org.linux-kvm:{re.sub(r'[^a-z0-9.-]', '-', host.lower())}"
 
 
-def _options(source: IscsiSource) -> dict[str, object]:
+def iscsi_options(source: IscsiSource) -> dict[str, object]:
+    """Say to QEMU's driver where the LUN is, and who logs in; the password is the login's."""
     said: dict[str, object] = {
         "driver": "iscsi",
         "transport": "tcp",

@@ -59,7 +59,7 @@ class RbdImages(Connector):
             return self._host.examine(volume)
         keys = (one.value for one in volume.secrets if one.use is SecretUse.CEPH)
         login = next((Login(secret=key, base64=True) for key in keys), None)
-        options = _options(volume.source)
+        options = rbd_options(volume.source)
         size = virtual_size(volume.source.name, options, login, timeout=self._timeout)
         return Seen(size=size)
 
@@ -116,7 +116,7 @@ def _monitor(host: object, port: object) -> tuple[str, int]:
     return found["host"], int(str(port))
 
 
-def _options(source: RbdSource) -> dict[str, object]:
+def rbd_options(source: RbdSource) -> dict[str, object]:
     """Say how to log in, or that nobody does: librados would come as the host's administrator."""
     said: dict[str, object] = {"driver": "rbd", "pool": source.pool, "image": source.image}
     for number, (host, port) in enumerate(source.hosts):

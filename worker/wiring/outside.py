@@ -20,12 +20,13 @@ from worker.virt.peripherals import LibvirtGuestPeripherals
 from worker.virt.power import LibvirtPower
 from worker.virt.qemu.insides import LibvirtGuestInsides
 from worker.virt.rescues import LibvirtRescues
-from worker.volume.brick import BrickConnector
+from worker.volume.encrypted import EncryptedVolumes
 from worker.volume.key_files import KeyFiles
 from worker.volume.leftovers.host import HostLeftovers
 from worker.volume.leftovers.tools import BrickTools
 from worker.volume.qemu_initiator import QemuInitiator, initiator_name
 from worker.volume.rbd import rbd_images
+from worker.wiring.brick import cached, make_brick
 from worker.wiring.images import make_config_drives, make_images, make_local_disks
 from worker.wiring.settings import state_path
 from worker.wiring.volumes import make_volume_service
@@ -36,7 +37,7 @@ def make_outside(
 ) -> Outside:
     """Return the adapters that the configuration asks for; nothing is connected yet."""
     folder = state_path(conf)
-    connector = _make_connector(conf, folder)
+    connector = cached(_make_connector(conf, folder), conf)
     service = make_volume_service(conf, repositories, connector.properties)
     return Outside(
         guests=LibvirtGuests(connection),
@@ -75,13 +76,11 @@ def make_outside(
 
 
 def _make_connector(conf: cfg.ConfigOpts, folder: Path) -> Connector:
-    brick = BrickConnector(
-        host=conf.host,
-        my_ip=conf.volume.my_ip,
-        lock_path=str(conf.volume.lock_path or folder / "locks"),
-        multipath=conf.volume.multipath,
-        enforce_multipath=conf.volume.enforce_multipath,
-    )
+    return EncryptedVolumes(_by_protocol(conf, folder))
+
+
+def _by_protocol(conf: cfg.ConfigOpts, folder: Path) -> Connector:
+    brick = make_brick(conf, folder)
     host = rbd_images(brick, user=conf.volume.rbd_user, keyring=conf.volume.rbd_keyring)
     if conf.volume.iscsi_initiator != "qemu":
         return host
