@@ -10,6 +10,7 @@ from pathlib import Path
 
 from worker.model.connection import Connection
 from worker.volume.brick import BrickConnector
+from worker.volume.brick_setup import BrickOptions
 
 NOBODY = 65534
 SIZE = 1 << 20
@@ -17,7 +18,9 @@ SIZE = 1 << 20
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
-        connector = BrickConnector(host="host-1", my_ip="192.0.2.1", lock_path=name)
+        connector = BrickConnector(
+            host="host-1", my_ip="192.0.2.1", options=BrickOptions(lock_path=name)
+        )
         connector.properties()
         connector.refresh()
         image = Path(name) / "image.raw"

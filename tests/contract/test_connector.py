@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from os_brick import privileged
+from os_brick.initiator.connectors.iscsi import ISCSIConnector
 from os_brick.initiator.connectors.local import LocalConnector
 from oslo_config import cfg
 from oslo_privsep import priv_context
@@ -20,7 +21,9 @@ from tests.rings import require
 from worker.errors import ConnectFailed, ProtocolUnsupported
 from worker.model.connection import SECRET_KEYS, Connection
 from worker.model.source import BlockSource, FileSource
+from worker.volume import brick_setup
 from worker.volume.brick import BrickConnector
+from worker.volume.brick_setup import BrickOptions
 from worker.volume.protocols import SOURCES
 
 SIZE = 1 << 20
@@ -29,7 +32,8 @@ PASSWORD = "sesame-open-7391"
 
 @pytest.fixture
 def connector(tmp_path: Path) -> BrickConnector:
-    return BrickConnector(host="host-1", my_ip="192.0.2.1", lock_path=str(tmp_path / "locks"))
+    options = BrickOptions(lock_path=str(tmp_path / "locks"))
+    return BrickConnector(host="host-1", my_ip="192.0.2.1", options=options)
 
 
 @pytest.fixture
@@ -127,12 +131,20 @@ def test_disconnecting_what_is_not_there_is_fine(connector: BrickConnector, tmp_
 def test_an_unknown_protocol_is_refused(connector: BrickConnector, protocol: str) -> None:
     connection = Connection(protocol=protocol, properties={"device_path": "/dev/null"})
 
-    with pytest.raises(ProtocolUnsupported, match="known: local"):
+    with pytest.raises(ProtocolUnsupported, match=r"known: .*local"):
         connector.connect(connection)
-    with pytest.raises(ProtocolUnsupported, match="known: local"):
+    with pytest.raises(ProtocolUnsupported, match=r"known: .*local"):
         connector.disconnect(connection)
 
 
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No daemon of any storage network is set up on this host."""
+    signs = {name: (str(tmp_path / "nothing"),) for name in brick_setup.SIGNS}
+    monkeypatch.setattr(brick_setup, "SIGNS", signs)
+
+
+@pytest.mark.usefixtures("bare")
 def test_the_host_describes_itself(connector: BrickConnector) -> None:
     assert connector.properties() == {
         "platform": platform.machine(),
@@ -144,6 +156,21 @@ def test_the_host_describes_itself(connector: BrickConnector) -> None:
     }
 
 
+def test_the_host_names_itself_as_what_it_has_is_called(
+    connector: BrickConnector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """open-iscsi is there, by the file that it is known by; the other networks are not."""
+    signs = {name: (str(tmp_path / "nothing"),) for name in brick_setup.SIGNS}
+    monkeypatch.setattr(brick_setup, "SIGNS", signs | {"ISCSIConnector": (str(tmp_path),)})
+    monkeypatch.setattr(ISCSIConnector, "get_initiator", lambda _: "iqn.2026-11.org.example:me")
+
+    found = connector.properties()
+
+    assert found["initiator"] == "iqn.2026-11.org.example:me"
+    assert found.keys().isdisjoint({"nqn", "wwpns", "uuid", "found_dsc"})
+
+
+@pytest.mark.usefixtures("bare")
 def test_describing_the_host_asks_no_tool_that_the_known_protocols_do_not_need(
     connector: BrickConnector, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -191,7 +218,8 @@ def test_a_protocol_that_brick_does_not_have_is_refused(
     connector: BrickConnector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = {"local": SOURCES["local"], "carrier-pigeon": SOURCES["local"]}
-    monkeypatch.setattr("worker.volume.protocols.SOURCES", table)
+    for room in ("protocols", "brick", "brick_setup"):
+        monkeypatch.setattr(f"worker.volume.{room}.SOURCES", table)
 
     with pytest.raises(ProtocolUnsupported, match="CARRIER-PIGEON"):
         connector.connect(Connection(protocol="carrier-pigeon", properties={}))
@@ -204,7 +232,8 @@ def test_a_root_helper_starts_the_privileged_helper(
     monkeypatch.setattr(privileged.brick_privsep_hide_output, "client_mode", False)
     monkeypatch.setattr(priv_context, "_HELPER_COMMAND_PREFIX", ["sudo"])
 
-    BrickConnector(host="host-1", my_ip="192.0.2.1", lock_path=str(tmp_path), root_helper="sudo -n")
+    options = BrickOptions(lock_path=str(tmp_path), root_helper="sudo -n")
+    BrickConnector(host="host-1", my_ip="192.0.2.1", options=options)
 
     assert privileged.default.client_mode is True
     assert privileged.default.helper_command("socket")[:3] == ["sudo", "-n", "privsep-helper"]

@@ -181,16 +181,6 @@ def test_a_target_that_lets_us_not_in_is_found_out_before_the_guest_is_touched(
     assert "disks.attach" not in [step["name"] for step in ended["steps"]]
 
 
-def test_unless_it_is_said_otherwise_iscsi_is_the_hosts_own(
-    service: TargetAttachments, libvirtd: str, tmp_path: Path, make_guest: GuestMaker
-) -> None:
-    guest, volume = make_guest(booted=False), service.add(SIZE)
-    with running_on(service, libvirtd, tmp_path) as rig:
-        row = rig.reserve(adopted(rig, guest), volume)
-        ended = rig.run("attach_volume", instance_uuid=guest.uuid, bdm_uuid=row["uuid"])
-    assert ended["fault"]["code"] == "volume.protocol_unsupported"
-
-
 def test_with_a_password_it_is_opened_at_every_start_and_nobody_keeps_it(
     *,
     rig: Rig,

@@ -18,7 +18,8 @@ from worker.model.source import BlockSource, DiskOptions, FileSource, HostVolume
 from worker.virt.xml.layout import read_layout
 from worker.virt.xml.marks import sourced
 from worker.volume.brick import BrickConnector
-from worker.volume.protocols import ISCSI_NAME, disk_source, qemu_source
+from worker.volume.brick_setup import BrickOptions
+from worker.volume.protocols import ISCSI_NAME, qemu_source
 from worker.volume.qemu_initiator import QemuInitiator, initiator_name
 
 ME = "iqn.2008-11.org.linux-kvm:host-1"
@@ -129,13 +130,10 @@ def test_what_the_connection_wants_is_how_it_is_treated() -> None:
         qemu_source(iscsi(access_mode="sideways"), ME)
 
 
-def test_the_host_does_not_speak_it_in_this_release() -> None:
-    with pytest.raises(ProtocolUnsupported, match="'iscsi'; known: local"):
-        disk_source(iscsi(), "/dev/sdb")
-
-
 def test_the_host_has_no_device_to_read_the_size_of(tmp_path: object) -> None:
-    host = BrickConnector(host="host-1", my_ip="192.0.2.1", lock_path=str(tmp_path))
+    host = BrickConnector(
+        host="host-1", my_ip="192.0.2.1", options=BrickOptions(lock_path=str(tmp_path))
+    )
     with pytest.raises(ConnectFailed, match="is no device of this host"):
         host.examine(HostVolume(source=SOURCE, options=DiskOptions()))
 

@@ -4,6 +4,9 @@ from oslo_config import cfg
 
 GROUP = "volume"
 
+MOUNTED = ("nfs", "smbfs", "glusterfs", "quobyte")
+"""The remote file systems whose mounts take options, by the names that OpenStack has for them."""
+
 OPTIONS = [
     cfg.StrOpt(
         "service",
@@ -37,14 +40,14 @@ OPTIONS = [
     ),
     cfg.StrOpt(
         "iscsi_initiator",
-        default="host",
+        default="kernel",
         choices=[
-            ("host", "the host's own, by os-brick; it does not speak iscsi in this release"),
+            ("kernel", "the host's own, by os-brick, iscsid and the kernel's modules"),
+            ("host", "an older word for kernel"),
             ("qemu", "QEMU's: the host has no device of the volume, and needs no kernel module"),
         ],
         help="Who logs in to iSCSI targets. Change it while no volume is attached over iscsi. QEMU"
-        " needs its block driver for iSCSI (package qemu-block-extra), takes one path, and no"
-        " CHAP in this release.",
+        " needs its block driver for iSCSI (package qemu-block-extra), and takes one path.",
     ),
     cfg.StrOpt(
         "iscsi_initiator_name",
@@ -55,8 +58,8 @@ OPTIONS = [
     cfg.StrOpt(
         "rbd_user",
         regex=r"[\w.+-]+$",
-        help="Ceph's user, without the client., where the volume service names none. Unset, and none"
-        " named, nobody logs in.",
+        help="Ceph's user, without the client., where the volume service names none. Unset, and"
+        " none named, nobody logs in.",
     ),
     cfg.StrOpt(
         "rbd_keyring",
@@ -68,5 +71,50 @@ OPTIONS = [
         "enforce_multipath",
         default=False,
         help="Refuse to connect when multipath is on and multipathd is not running.",
+    ),
+    cfg.StrOpt(
+        "root_helper",
+        default="",
+        help="Command that starts os-brick's privileged helper (privsep-helper), such as sudo -n,"
+        " for a worker that is not root; it must not ask for a password. Empty: os-brick's tools"
+        " run with the worker's own rights.",
+    ),
+    cfg.IntOpt(
+        "device_scan_attempts",
+        default=5,
+        min=1,
+        help="How often os-brick looks for the device of a volume that it has logged in to.",
+    ),
+    cfg.IntOpt(
+        "connect_attempts",
+        default=3,
+        min=1,
+        help="How often a connect is tried whose tool or discovery failed, with growing pauses.",
+    ),
+    cfg.StrOpt(
+        "iscsi_transport",
+        default="default",
+        help="Interface of open-iscsi (iscsiadm -m iface) by which targets are logged in to.",
+    ),
+    cfg.StrOpt(
+        "mount_path",
+        sample_default="<state_path>/mnt",
+        help="Folder below which remote file systems are mounted (nfs, smbfs, glusterfs, quobyte,"
+        " vzstorage). It is not Cinder's own.",
+    ),
+    *(
+        cfg.StrOpt(
+            f"{kind}_mount_options",
+            default="",
+            help=f"What {kind} file systems are mounted with (mount -o).",
+        )
+        for kind in MOUNTED
+    ),
+    cfg.DictOpt(
+        "disk_cachemodes",
+        default={},
+        help="Cache modes of QEMU by what a disk's source is: block, file, network; such as"
+        " file:writethrough. They take the place of what the protocol asks for; a volume of several"
+        " guests is never cached.",
     ),
 ]

@@ -7,7 +7,6 @@ eventlet, which oslo.privsep imports where it is installed; nothing is monkey-pa
 
 import os
 import platform
-import shlex
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,51 +14,66 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, assert_never
 
-import os_brick
-from os_brick import privileged
-from os_brick.exception import InvalidConnectorProtocol
-from os_brick.initiator import connector as initiator
-from os_brick.initiator.connectors.base import BaseLinuxConnector
-from oslo_config import cfg
-from oslo_privsep import priv_context
-from oslo_utils import importutils
+from os_brick.exception import (
+    InvalidConnectorProtocol,
+    TargetPortalNotFound,
+    TargetPortalsNotFound,
+)
+from oslo_concurrency.processutils import ProcessExecutionError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from worker.errors import ConnectFailed, ProtocolUnsupported
+from worker.errors import ConnectFailed, ProtocolUnsupported, WorkerError
 from worker.model.connection import Connection
-from worker.model.source import BlockSource, FileSource, HostVolume, IscsiSource, RbdSource, Seen
+from worker.model.source import (
+    BlockSource,
+    DiskFormat,
+    FileSource,
+    HostVolume,
+    IscsiSource,
+    RbdSource,
+    Seen,
+)
 from worker.ports import Connector
-from worker.volume.protocols import SOURCES, check, disk_source, require_known
+from worker.volume.brick_setup import (
+    BrickOptions,
+    asker,
+    make_connector,
+    properties_of,
+    set_up,
+)
+from worker.volume.identity import Devices
+from worker.volume.presence import (
+    drop_controllers,
+    mounted_at,
+    nodes_of,
+    paths_of,
+    settled,
+    shares_subsystem,
+    wait_until_gone,
+)
+from worker.volume.protocols import SOURCES, Shape, check, disk_source, require_known
+from worker.volume.qemu_img import virtual_size
 from worker.volume.secrecy import hide, mask
+
+_AGAIN = (ProcessExecutionError, TargetPortalNotFound, TargetPortalsNotFound)
+"""What os-brick gives up at once; for a device that does not come it has tried again by itself."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+_IMAGE_TIMEOUT = 30.0
 
 
 class BrickConnector(Connector):
-    """Volumes come and go through os-brick's connectors.
+    """Volumes come and go through os-brick's connectors."""
 
-    ``lock_path`` is the folder of os-brick's lock files; every process on the host that uses
-    os-brick must name the same. ``root_helper`` is the command that starts os-brick's privileged
-    helper, such as ``sudo -n``; empty, its tools run in this process with this process's
-    rights: all of them as root, and as an ordinary user still enough for ``local``. A helper
-    that would ask for a password must be told not to: nobody is there to answer.
-    """
-
-    def __init__(  # noqa: PLR0913 - one a setting
-        self,
-        *,
-        host: str,
-        my_ip: str,
-        lock_path: str,
-        root_helper: str = "",
-        multipath: bool = False,
-        enforce_multipath: bool = False,
-    ) -> None:
+    def __init__(self, *, host: str, my_ip: str, options: BrickOptions) -> None:
         self._host = host
         self._my_ip = my_ip
-        self._root_helper = root_helper
-        self._multipath = multipath
-        self._enforce_multipath = enforce_multipath
+        self._options = options
         self._lock = threading.Lock()
+        self._mounting = threading.Lock()
         self._properties: Mapping[str, Any] | None = None
-        _set_up_brick(lock_path, root_helper)
+        self._devices = Devices(asker(options))
+        set_up(options)
 
     def properties(self) -> Mapping[str, Any]:
         """Return os-brick's connector properties of the known protocols, as first read.
@@ -81,55 +95,101 @@ class BrickConnector(Connector):
     def connect(self, connection: Connection) -> HostVolume:
         """Make the volume appear; raises ConnectFailed, ProtocolUnsupported."""
         check(connection)
-        properties = hide(connection.properties)
-        with _translated(f"connect over {connection.protocol}", properties):
-            device = self._brick(connection.protocol).connect_volume(properties)
+        properties = self._told(connection)
+        with self._brick(connection, "connect", properties) as brick:
+            device = self._connected(brick, connection.protocol, properties)
             path = os.fsdecode(device["path"])
-        return disk_source(connection, path)
+        return disk_source(connection, self._settled(connection, path))
 
     def find(self, connection: Connection) -> HostVolume | None:
-        """Return the volume as os-brick finds it on this host, None where it is not.
+        """Return the volume as ``connect`` answers it, None where it is not on this host.
 
-        Nothing is logged in to or scanned for. Raises ConnectFailed, ProtocolUnsupported.
+        Nothing is logged in to, mounted or scanned for. Raises ConnectFailed, ProtocolUnsupported.
         """
         require_known(connection.protocol)
-        properties = hide(connection.properties)
-        with _translated(f"look for a volume over {connection.protocol}", properties):
-            paths = self._brick(connection.protocol).get_volume_paths(properties)
-        there = [os.fsdecode(path) for path in paths if path and Path(path).exists()]
-        return disk_source(connection, there[0]) if there else None
+        there = self._paths(connection)
+        return disk_source(connection, self._settled(connection, there[0])) if there else None
 
     def examine(self, volume: HostVolume) -> Seen:
-        """Ask the file or the device how many bytes it has; raises ConnectFailed."""
+        """Ask the file or the device itself; raises ConnectFailed, WrongDevice."""
         try:
-            return Seen(size=_size_of(volume))
+            return self._seen(volume)
         except OSError as error:
             raise ConnectFailed(f"cannot read the size of {volume.source.name}: {error}") from error
 
     def extend(self, connection: Connection) -> int:
-        """Have os-brick see how large the volume has become; return that in bytes.
+        """Have the host see how large the volume has become; return that in bytes.
 
         Raises ConnectFailed, ProtocolUnsupported.
         """
         require_known(connection.protocol)
-        properties = hide(connection.properties)
-        with _translated(f"extend over {connection.protocol}", properties):
-            size = self._brick(connection.protocol).extend_volume(properties)
+        found = self.find(connection)
+        if found is None:
+            raise ConnectFailed(f"a volume over {connection.protocol} is not on this host")
+        if isinstance(found.source, FileSource):
+            return self.examine(found).size
+        properties = self._told(connection)
+        with self._brick(connection, "extend", properties) as brick:
+            size = brick.extend_volume(properties)
         if size is None:
-            raise ConnectFailed(f"os-brick did not say how large {connection.protocol} has become")
+            raise ConnectFailed(f"os-brick did not say how large {found.source.name} has become")
         return int(size)
 
     def disconnect(self, connection: Connection, *, force: bool = False) -> None:
         """Make the volume disappear; raises ConnectFailed, ProtocolUnsupported."""
         require_known(connection.protocol)
-        properties = hide(connection.properties)
-        with _translated(f"disconnect over {connection.protocol}", properties):
-            self._brick(connection.protocol).disconnect_volume(properties, None, force=force)
+        there = self._paths(connection)
+        devices = nodes_of(there) if SOURCES[connection.protocol].goes else frozenset()
+        stays = any(shares_subsystem(device.name) for device in devices)
+        properties = self._told(connection)
+        device = {"type": "block", "path": self._settled(connection, there[0])} if there else None
+        with self._brick(connection, "disconnect", properties) as brick:
+            brick.disconnect_volume(dict(properties), device, force=force)
+            if not there:
+                drop_controllers(brick, properties)
+        if not stays:
+            wait_until_gone(devices)
 
-    def _brick(self, protocol: str) -> Any:  # noqa: ANN401 - os-brick has no types
-        return initiator.InitiatorConnector.factory(
-            protocol, self._root_helper, use_multipath=self._multipath
+    def _told(self, connection: Connection) -> dict[str, Any]:
+        """Return what os-brick is told; QEMU opens what is encrypted, and wants no link for it."""
+        said = {**connection.properties, "enforce_multipath": self._options.enforce_multipath}
+        said.pop("encrypted", None)
+        told: dict[str, Any] = hide(said)
+        return told
+
+    @contextmanager
+    def _brick(
+        self, connection: Connection, what: str, properties: Mapping[str, Any]
+    ) -> Iterator[Any]:
+        with _translated(f"{what} over {connection.protocol}", properties):
+            yield make_connector(connection.protocol, self._options)
+
+    def _connected(self, brick: Any, protocol: str, properties: dict[str, Any]) -> Any:  # noqa: ANN401 - os-brick
+        if SOURCES[protocol].mount is not None:
+            mounted_at(self._options.mount_path, properties)
+            # Of two that mount at once the second would mount over the first.
+            with self._mounting:
+                return brick.connect_volume(properties)
+        retrying = Retrying(
+            stop=stop_after_attempt(self._options.connect_attempts),
+            wait=wait_random_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE),
+            retry=retry_if_exception_type(_AGAIN),
+            reraise=True,
         )
+        # It may change what it is told.
+        return retrying(lambda: brick.connect_volume(dict(properties)))
+
+    def _paths(self, connection: Connection) -> tuple[str, ...]:
+        properties = self._told(connection)
+        if SOURCES[connection.protocol].mount is not None:
+            with _translated(f"look for a volume over {connection.protocol}", properties):
+                path = mounted_at(self._options.mount_path, properties)
+            return (path,) if Path(path).exists() else ()
+        with self._brick(connection, "look for a volume", properties) as brick:
+            return paths_of(brick, properties)
+
+    def _settled(self, connection: Connection, path: str) -> str:
+        return settled(path) if SOURCES[connection.protocol].shape is Shape.BLOCK else path
 
     def _read_properties(self) -> Mapping[str, Any]:
         found: dict[str, Any] = {
@@ -139,43 +199,30 @@ class BrickConnector(Connector):
             "host": self._host,
         }
         with _translated("read this host's connector properties", {}):
-            for connector in _known_connectors():
-                found |= connector.get_connector_properties(
-                    self._root_helper,
-                    host=self._host,
-                    multipath=self._multipath,
-                    enforce_multipath=self._enforce_multipath,
-                    execute=None,
-                )
-        return found
+            return found | properties_of(self._host, self._options)
 
-
-def _known_connectors() -> Iterator[Any]:
-    """Yield os-brick's classes for the protocols of the table.
-
-    ``os_brick.initiator.connector.get_connector_properties`` asks all fifteen, whether or not
-    the host could use them; two write below /etc/nvme, and most warn of what is not installed.
-    """
-    yield BaseLinuxConnector
-    mapping = initiator.get_connector_mapping()
-    for path in dict.fromkeys(mapping[protocol.upper()] for protocol in SOURCES):
-        yield importutils.import_class(path)
-
-
-def _set_up_brick(lock_path: str, root_helper: str) -> None:
-    for context in (privileged.default, privileged.brick_privsep_hide_output):
-        context.set_client_mode(bool(root_helper))
-    if root_helper:
-        # os-brick drops the root_helper that its calls are given; this is where it counts.
-        priv_context.init(root_helper=shlex.split(root_helper))
-    cfg.CONF.set_override("lock_path", lock_path, group="oslo_concurrency")
-    os_brick.setup(cfg.CONF)
+    def _seen(self, volume: HostVolume) -> Seen:
+        match volume.source:
+            case FileSource(path=path, format=DiskFormat.RAW):
+                return Seen(size=Path(path).stat().st_size)
+            case FileSource(path=path) as file:
+                image = {"driver": file.format.value, "force-share": "on"}
+                image |= {"file.driver": "file", "file.filename": path}
+                return Seen(size=virtual_size(path, image, timeout=_IMAGE_TIMEOUT))
+            case BlockSource(path=path):
+                return self._devices.examine(path)
+            case IscsiSource() | RbdSource():
+                raise ConnectFailed(f"{volume.source.name} is no device of this host")
+            case _:
+                assert_never(volume.source)
 
 
 @contextmanager
 def _translated(what: str, properties: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
+    except WorkerError:
+        raise
     except InvalidConnectorProtocol as error:
         raise ProtocolUnsupported(str(error)) from error
     except Exception as error:  # noqa: BLE001 - whatever its tools and its parsing raise
@@ -184,19 +231,3 @@ def _translated(what: str, properties: Mapping[str, Any]) -> Iterator[None]:
         shows_secret = mask(repr(error), properties) != repr(error) or message != str(error)
         failure = ConnectFailed(f"cannot {what}: {type(error).__name__}: {message}")
         raise failure from None if shows_secret else error
-
-
-def _size_of(volume: HostVolume) -> int:
-    match volume.source:
-        case FileSource(path=path):
-            return Path(path).stat().st_size
-        case BlockSource(path=path):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                return os.lseek(descriptor, 0, os.SEEK_END)
-            finally:
-                os.close(descriptor)
-        case IscsiSource() | RbdSource():
-            raise ConnectFailed(f"{volume.source.name} is no device of this host")
-        case _:
-            assert_never(volume.source)

@@ -1,17 +1,16 @@
 """One table: the protocol of a connection, and what libvirt is given as a disk's source.
 
-A protocol is one line in ``SOURCES``. How a source is treated follows from its shape and from
-the properties that the volume service sent along.
+A protocol is one line in ``SOURCES``. How a source is treated follows from that line, from its
+shape, and from the properties that the volume service sent along.
 """
 
-import mmap
-import os
 import re
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 from worker.errors import ConnectFailed, ProtocolUnsupported
 from worker.model.connection import Connection
@@ -20,18 +19,13 @@ from worker.model.secret import Secret
 from worker.model.source import (
     ISCSI_PORT,
     BlockSource,
-    DiskOptions,
+    DiskFormat,
     DiskSource,
     FileSource,
     HostVolume,
     IscsiSource,
-    RbdSource,
 )
-
-READ_ONLY = {"ro": True, "rw": False}
-"""What a volume service may say as ``access_mode``."""
-
-_PROBE_BYTES = 4096
+from worker.volume.treatment import by_looking, check_treatment, options_of
 
 ISCSI_NAME = re.compile(r"(?:iqn|eui|naa)\.[\w.:-]+", re.ASCII)
 """What a target or an initiator is called (RFC 3720), without what would end a word elsewhere."""
@@ -42,23 +36,83 @@ _PORTAL = re.compile(
 _LUN = re.compile(r"\d{1,5}", re.ASCII)
 
 
-def _by_looking(connection: Connection, device_path: str | None) -> DiskSource:
+class Shape(StrEnum):
+    """As what a volume appears on this host."""
+
+    BLOCK = "block device"
+    FILE = "regular file"
+    EITHER = "block device or regular file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """How a protocol's volumes appear on this host, and how QEMU is to treat them.
+
+    ``mount`` is os-brick's type of the file system that has the volume. With ``formats`` the
+    connection says how the file holds the disk. ``goes`` means that a disconnect takes the
+    device away; elsewhere the storage does, later, or nothing was ever made.
+    """
+
+    shape: Shape
+    cache: str = "none"
+    io: str | None = None
+    mount: str | None = None
+    formats: bool = False
+    goes: bool = False
+
+
+_SCSI = Protocol(shape=Shape.BLOCK, io="native", goes=True)
+_NVME = Protocol(shape=Shape.BLOCK, goes=True)
+
+SOURCES: Mapping[str, Protocol] = {
+    "fibre_channel": _SCSI,
+    "glusterfs": Protocol(shape=Shape.FILE, mount="glusterfs", formats=True),
+    "gpfs": Protocol(shape=Shape.FILE),
+    "iscsi": _SCSI,
+    "iser": _SCSI,
+    "lightos": Protocol(shape=Shape.BLOCK),
+    "local": Protocol(shape=Shape.EITHER),
+    "nfs": Protocol(shape=Shape.FILE, io="native", mount="nfs", formats=True),
+    "nvme": _NVME,
+    "nvmeof": _NVME,
+    "quobyte": Protocol(shape=Shape.FILE, io="native", mount="quobyte"),
+    "scaleio": Protocol(shape=Shape.BLOCK, io="native"),
+    "smbfs": Protocol(shape=Shape.FILE, cache="writeback", mount="cifs", formats=True),
+    "storpool": Protocol(shape=Shape.BLOCK, io="native"),
+    "vzstorage": Protocol(shape=Shape.FILE, cache="writeback", mount="vzstorage", formats=True),
+}
+"""The protocols that os-brick connects; the values are those that Nova gives its guests."""
+
+
+def _at(connection: Connection, device_path: str | None) -> DiskSource:
     if not device_path:
         raise ConnectFailed(f"no device_path for a {connection.protocol} connection")
-    try:
-        mode = Path(device_path).stat().st_mode
-    except OSError as error:
-        raise ConnectFailed(f"{device_path}: {error.strerror}") from error
-    if stat.S_ISBLK(mode):
+    shape = SOURCES[connection.protocol].shape
+    mode = _mode(device_path)
+    if stat.S_ISBLK(mode) and shape is not Shape.FILE:
         return BlockSource(path=device_path)
-    if stat.S_ISREG(mode):
-        return FileSource(path=device_path)
-    raise ConnectFailed(f"{device_path}: neither a block device nor a regular file")
+    if stat.S_ISREG(mode) and shape is not Shape.BLOCK:
+        return FileSource(path=device_path, format=_format(connection))
+    raise ConnectFailed(f"{device_path}: no {shape.value}")
 
 
-SOURCES: Mapping[str, Callable[[Connection, str | None], DiskSource]] = {
-    "local": _by_looking,
-}
+def _mode(path: str) -> int:
+    try:
+        return Path(path).stat().st_mode
+    except OSError as error:
+        raise ConnectFailed(f"{path}: {error.strerror}") from error
+
+
+def _format(connection: Connection) -> DiskFormat:
+    said = connection.properties.get("format") or DiskFormat.RAW
+    if not SOURCES[connection.protocol].formats:
+        return DiskFormat.RAW
+    try:
+        return DiskFormat(said)
+    except ValueError:
+        known = ", ".join(DiskFormat)
+        message = f"{connection.protocol} connection has format {said!r}; known: {known}"
+        raise ProtocolUnsupported(message) from None
 
 
 def _iscsi(connection: Connection, initiator: str) -> DiskSource:
@@ -111,7 +165,8 @@ def require_known(protocol: str) -> None:
 def check(connection: Connection) -> None:
     """Raise ProtocolUnsupported for what a connected volume would be refused with."""
     require_known(connection.protocol)
-    _read_only(connection)
+    _format(connection)
+    check_treatment(connection)
 
 
 def disk_source(connection: Connection, device_path: str | None) -> HostVolume:
@@ -121,7 +176,11 @@ def disk_source(connection: Connection, device_path: str | None) -> HostVolume:
     ProtocolUnsupported, ConnectFailed when there is no such device.
     """
     require_known(connection.protocol)
-    return treated(connection, SOURCES[connection.protocol](connection, device_path))
+    source, protocol = _at(connection, device_path), SOURCES[connection.protocol]
+    if protocol.shape is Shape.EITHER:
+        return treated(connection, source)
+    options = options_of(connection, source, cache=protocol.cache, io=protocol.io)
+    return HostVolume(source=source, options=options)
 
 
 def qemu_source(connection: Connection, initiator: str) -> HostVolume:
@@ -135,66 +194,9 @@ def qemu_source(connection: Connection, initiator: str) -> HostVolume:
 
 
 def treated(connection: Connection, source: DiskSource) -> HostVolume:
-    """Say how a source wants to be treated, by what its connection says beside it.
+    """Say how a source wants to be treated, by what it is and what its connection says beside it.
 
     Raises ProtocolUnsupported.
     """
-    read_only = _read_only(connection)
-    cache, io = _cache_and_io(source)
-    options = DiskOptions(
-        cache=cache,
-        io=io,
-        discard="unmap" if connection.properties.get("discard") is True else None,
-        read_only=read_only,
-        shareable=connection.properties.get("multiattach") is True,
-    )
-    return HostVolume(source=source, options=options)
-
-
-def _read_only(connection: Connection) -> bool:
-    mode = connection.properties.get("access_mode", "rw")
-    if not isinstance(mode, str) or mode not in READ_ONLY:
-        known = ", ".join(sorted(READ_ONLY))
-        raise ProtocolUnsupported(
-            f"{connection.protocol} connection has access mode {mode!r}; known: {known}"
-        )
-    return READ_ONLY[mode]
-
-
-def _cache_and_io(source: DiskSource) -> tuple[str, str | None]:
-    match source:
-        case IscsiSource() | RbdSource():
-            return "none", None
-        case BlockSource():
-            return "none", "native"
-        case FileSource(path=path) if not _takes_direct_io(path):
-            # `none` opens with O_DIRECT and would fail there (Launchpad bug 1801702).
-            return "writeback", None
-        case FileSource(path=path):
-            # Linux AIO blocks the guest's other I/O while a hole is filled.
-            return "none", "native" if _is_allocated(path) else None
-        case _:
-            assert_never(source)
-
-
-def _takes_direct_io(path: str) -> bool:
-    """Read once with O_DIRECT: some filesystems accept the open and refuse the read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        # Direct I/O wants an aligned buffer; a mapping starts on a page.
-        with mmap.mmap(-1, _PROBE_BYTES) as buffer:
-            os.preadv(descriptor, [buffer], 0)
-    except OSError:
-        return False
-    else:
-        return True
-    finally:
-        os.close(descriptor)
-
-
-def _is_allocated(path: str) -> bool:
-    state = Path(path).stat()
-    return state.st_blocks * 512 >= state.st_size
+    cache, io = by_looking(source)
+    return HostVolume(source=source, options=options_of(connection, source, cache=cache, io=io))

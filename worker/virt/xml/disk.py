@@ -8,6 +8,7 @@ from typing import assert_never
 from lxml import etree
 
 from worker.errors import HypervisorRefused
+from worker.model.block_device import DeviceType
 from worker.model.disk import Disk
 from worker.model.guest_secret import SecretUse
 from worker.model.places.address import Address, DriveAddress, PciAddress, UsbAddress
@@ -49,6 +50,7 @@ def disk_tree(disk: Disk) -> etree._Element:
     etree.SubElement(element, "target", {"dev": disk.target, "bus": disk.bus.value})
     if disk.given_serial is not None:
         etree.SubElement(element, "serial").text = disk.given_serial
+    _limit(element, disk)
     if disk.boot_order is not None:
         etree.SubElement(element, "boot", {"order": str(disk.boot_order)})
     if disk.options.read_only:
@@ -58,6 +60,24 @@ def disk_tree(disk: Disk) -> etree._Element:
     if disk.address is not None:
         element.append(address_tree(disk.address))
     return element
+
+
+def _limit(element: etree._Element, disk: Disk) -> None:
+    """Add the rates that QEMU keeps, and the block sizes.
+
+    A LUN that is passed through has the sizes of the storage, and QEMU refuses others for it.
+    """
+    if disk.options.limits:
+        tune = etree.SubElement(element, "iotune")
+        for name, value in disk.options.limits:
+            etree.SubElement(tune, name).text = str(value)
+    sizes = {
+        "logical_block_size": disk.options.logical_block_size,
+        "physical_block_size": disk.options.physical_block_size,
+    }
+    said = {name: str(size) for name, size in sizes.items() if size is not None}
+    if said and disk.device_type is not DeviceType.LUN:
+        etree.SubElement(element, "blockio", said)
 
 
 def source_tree(source: DiskSource, usage: str | None = None) -> tuple[str, etree._Element]:
