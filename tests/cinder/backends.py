@@ -1,9 +1,19 @@
 """What Cinder keeps volumes on, in the tests."""
 
+import os
+import sys
+from pathlib import Path
+
+from tests.ceph import Ceph
+from tests.ceph_text import POOL, USER
 from tests.cinder.service import Backend, Cinder
 from tests.cinder.share import EXPORT, Share
+from tests.rings import require
 
-NFS = "nfs"
+NFS, CEPH = "nfs", "ceph"
+
+SYSTEM = Path("/usr/lib/python3/dist-packages")
+"""Where Ceph's modules for Python are, which come in no wheel."""
 
 
 def add_nfs(cinder: Cinder, share: Share) -> None:
@@ -18,6 +28,33 @@ def add_nfs(cinder: Cinder, share: Share) -> None:
         "nas_secure_file_permissions": False,
     }
     _add(cinder, Backend(name=NFS, options=options, path=share.path))
+
+
+def add_ceph(cinder: Cinder, ceph: Ceph) -> None:
+    """Have volumes of the type ``ceph`` in the cluster's pool, by Cinder's own driver."""
+    options = {
+        "volume_driver": "cinder.volume.drivers.rbd.RBDDriver",
+        "rbd_pool": POOL,
+        "rbd_user": USER,
+        "rbd_ceph_conf": ceph.configuration,
+    }
+    path = os.environ["PATH"]
+    _add(cinder, Backend(name=CEPH, options=options, path=path, modules=_modules(cinder.folder)))
+
+
+def _modules(folder: Path) -> str:
+    """Return a folder with Ceph's modules and none of the system's others."""
+    found = [
+        path
+        for name in ("rados", "rbd")
+        for path in SYSTEM.glob(f"{name}.{sys.implementation.cache_tag}-*.so")
+    ]
+    require(len(found) == 2, f"python3-rados, python3-rbd for {sys.implementation.cache_tag}")
+    modules = folder / "modules"
+    modules.mkdir()
+    for path in found:
+        (modules / path.name).symlink_to(path)
+    return str(modules)
 
 
 def _add(cinder: Cinder, backend: Backend) -> None:

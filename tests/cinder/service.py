@@ -42,6 +42,8 @@ host = cinder-host
 osapi_volume_listen = 127.0.0.1
 osapi_volume_listen_port = {port}
 osapi_volume_workers = 1
+# By its type alone: Ceph tells by its manager how much room it has, and runs without one here.
+scheduler_default_filters = CapabilitiesFilter
 
 [database]
 connection = sqlite:///{folder}/cinder.sqlite?timeout=60

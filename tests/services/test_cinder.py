@@ -15,7 +15,8 @@ import pytest
 from keystoneauth1.exceptions import Conflict
 
 from tests import guests
-from tests.cinder.backends import NFS, add_nfs
+from tests.ceph import Ceph
+from tests.cinder.backends import CEPH, NFS, add_ceph, add_nfs
 from tests.cinder.caller import GIB, Caller
 from tests.cinder.identity import PASSWORD
 from tests.cinder.service import API, Cinder
@@ -245,6 +246,30 @@ def test_a_worker_without_a_service_token_says_what_its_detach_waits_for(
     cinder.identity.servers.clear()
     assert rig.end_of(operation)["state"] == "succeeded"
     assert views(alice, cinder, volume) == ("available", [])
+
+
+def test_a_volume_of_cinder_in_ceph_grows_under_its_guest(
+    make_rig: MakeRig, make_guest: GuestMaker, alice: Caller, cinder: Cinder, ceph: Ceph
+) -> None:
+    add_ceph(cinder, ceph)
+    guest, volume = make_guest(), alice.create_volume(kind=CEPH)
+    rig = make_rig(volume__rbd_keyring=str(ceph.keyring))
+    instance = adopted(rig, guest)
+    row = rig.attach(instance, volume)
+    assert views(alice, cinder, volume) == ("in-use", [("attached", instance)])
+    seen = guest.console.wait_for(lambda disks: "vda" in disks, 30)["vda"]
+    assert (seen.serial, seen.size) == (volume[:20], GIB)
+
+    alice.act(volume, "os-extend", new_size=2)
+    assert alice.wait_for(volume, "in-use")["size"] == 2
+    asked = {"instance_uuid": instance, "bdm_uuid": row["uuid"], "new_size": 2 * GIB}
+    assert rig.run("extend_volume", **asked)["state"] == "succeeded"
+    guest.console.wait_for(lambda disks: disks["vda"].size == 2 * GIB, 30)
+
+    assert rig.detach(row)["state"] == "succeeded"
+    guest.wait_for_no_disk("vda")
+    assert views(alice, cinder, volume) == ("available", [])
+    alice.ask("DELETE", f"/volumes/{volume}")
 
 
 def test_an_attach_whose_worker_dies_while_cinder_exports_is_done_once(
