@@ -224,7 +224,7 @@ class EncryptionUnsupported(Invalid):
 
 
 class KeyNotFound(NotFound):
-    """The key manager has no such key."""
+    """The key manager has no such key, or none that may be used."""
 
     code = "key.not_found"
 

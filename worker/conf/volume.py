@@ -23,9 +23,47 @@ OPTIONS = [
         help="Folder in which the built-in pool keeps the volumes that it makes.",
     ),
     cfg.StrOpt(
+        "pool_protocol",
+        default="local",
+        choices=[
+            ("local", "by their path: for guests of this host"),
+            ("iscsi", "as LUNs of a tgtd (package tgt), which asks for a password (CHAP)"),
+        ],
+        help="How the built-in pool's volumes are reached. Change it while none is attached.",
+    ),
+    cfg.StrOpt(
+        "pool_portal",
+        regex=r"(\[[\da-fA-F:.]+\]|[\w.-]+):\d{1,5}$",
+        sample_default="127.0.0.1:<a free port from 3260 on, kept>",
+        help="Where the pool's tgtd listens, for pool_protocol = iscsi. Change it while none of the"
+        " pool's volumes is attached.",
+    ),
+    cfg.StrOpt(
+        "pool_iqn_prefix",
+        default="iqn.2010-10.org.openstack:",
+        regex=r"iqn\.[\w.:-]+$",
+        help="What the names of the pool's targets begin with; volume-<id> follows.",
+    ),
+    cfg.StrOpt(
+        "pool_tgt_socket",
+        help="Management socket of a tgtd that others start and stop, as"
+        " /var/run/tgtd/socket.0: $TGT_IPC_SOCKET, a dot and the control port. pool_portal has to"
+        " say where it listens. Without it the worker starts a tgtd of its own.",
+    ),
+    cfg.StrOpt(
         "lock_path",
         sample_default="<state_path>/locks",
         help="Folder of os-brick's locks; share it with cinder-volume on the same host.",
+    ),
+    cfg.StrOpt(
+        "keys",
+        default="files",
+        choices=[
+            ("files", "in keys_path, a file for each"),
+            ("castellan", "with a key manager, as [key_manager], [barbican] and [vault] say"),
+        ],
+        help="Where the passphrases of encrypted volumes are. castellan is an extra:"
+        " pip install 'blockworker[keys]'.",
     ),
     cfg.StrOpt(
         "keys_path",

@@ -21,24 +21,28 @@ from worker.virt.power import LibvirtPower
 from worker.virt.qemu.insides import LibvirtGuestInsides
 from worker.virt.rescues import LibvirtRescues
 from worker.volume.encrypted import EncryptedVolumes
-from worker.volume.key_files import KeyFiles
 from worker.volume.leftovers.host import HostLeftovers
 from worker.volume.leftovers.tools import BrickTools
 from worker.volume.qemu_initiator import QemuInitiator, initiator_name
 from worker.volume.rbd import rbd_images
 from worker.wiring.brick import cached, make_brick
+from worker.wiring.exports import Exports
 from worker.wiring.images import make_config_drives, make_images, make_local_disks
+from worker.wiring.keys import make_keys
 from worker.wiring.settings import state_path
 from worker.wiring.volumes import make_volume_service
 
 
 def make_outside(
-    conf: cfg.ConfigOpts, connection: LibvirtConnection, repositories: Repositories
+    conf: cfg.ConfigOpts,
+    connection: LibvirtConnection,
+    repositories: Repositories,
+    exports: Exports | None = None,
 ) -> Outside:
     """Return the adapters that the configuration asks for; nothing is connected yet."""
     folder = state_path(conf)
     connector = cached(_make_connector(conf, folder), conf)
-    service = make_volume_service(conf, repositories, connector.properties)
+    service = make_volume_service(conf, repositories, connector.properties, exports)
     return Outside(
         guests=LibvirtGuests(connection),
         disks=LibvirtGuestDisks(
@@ -69,7 +73,7 @@ def make_outside(
         volumes=service.volumes,
         attachments=service.attachments,
         pool=service.pool,
-        keys=KeyFiles(Path(conf.volume.keys_path or folder / "keys")),
+        keys=make_keys(conf),
         connector=connector,
         leftovers=HostLeftovers(BrickTools(), sessions=conf.volume.iscsi_initiator != "qemu"),
     )

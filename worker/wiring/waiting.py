@@ -11,12 +11,22 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from worker.errors import HypervisorUnavailable, ImagesUnavailable, VolumeServiceUnavailable
+from worker.errors import (
+    HypervisorUnavailable,
+    ImagesUnavailable,
+    KeysUnavailable,
+    VolumeServiceUnavailable,
+)
 from worker.steps import port_of
 
 ResultT = TypeVar("ResultT")
 
-AWAY = (HypervisorUnavailable, ImagesUnavailable, VolumeServiceUnavailable)
+AWAY = (
+    HypervisorUnavailable,
+    ImagesUnavailable,
+    KeysUnavailable,
+    VolumeServiceUnavailable,
+)
 
 OF_THIS_HOST = frozenset(
     {"host_files", "local_disks", "config_drives", "pool", "connector", "leftovers"}

@@ -16,7 +16,7 @@ _FOR_OTHERS = 0o077
 class KeyFiles(Keys):
     """A folder of files, each named by its key's id; one line, without its end, is the passphrase.
 
-    A file that others than its owner may read is refused: it is no secret.
+    A file that others than its owner may read is taken for no key: it is no secret.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,5 +35,5 @@ class KeyFiles(Keys):
         except (OSError, UnicodeError) as error:
             raise KeysUnavailable(f"the key of volume {volume} cannot be read: {path}") from error
         if mode & _FOR_OTHERS:
-            raise KeysUnavailable(f"{path} may be read by others; run: chmod 600 {path}")
+            raise KeyNotFound(f"{path} may be read by others, no secret; run: chmod 600 {path}")
         return Secret(text.removesuffix("\n"))

@@ -1,0 +1,1 @@
+"""Key managers: where the passphrases of encrypted volumes are."""
