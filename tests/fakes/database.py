@@ -95,6 +95,9 @@ class FakeBlockDevices(BlockDevices):
         rows = self.world.seen().rows.values()
         return tuple(row for row in rows if row.status is DeviceStatus.MISSING)
 
+    def called(self, wwid: str) -> tuple[BlockDevice, ...]:
+        return tuple(row for row in self.world.seen().rows.values() if row.wwid == wwid)
+
     def connected(self) -> tuple[BlockDevice, ...]:
         seen = self.world.seen()
         known = (*seen.removed.values(), *seen.rows.values())

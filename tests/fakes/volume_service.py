@@ -240,7 +240,8 @@ class FakeConnector(Connector):
             message = f"volume {found} is not in LUKS format"
             raise NotLuks(message)
         size = self.world.size(found)
-        return Seen(size=size, payload=size - LUKS_HEADER if volume.encrypted else None)
+        payload = size - LUKS_HEADER if volume.encrypted else None
+        return Seen(size=size, wwid=self.world.wwids.get(found), payload=payload)
 
     def extend(self, connection: Connection) -> int:
         _check_spoken(connection)

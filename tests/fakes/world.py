@@ -120,6 +120,7 @@ class World:
     guarded: set[VolumeId] = field(default_factory=set)
     leftovers: dict[tuple[str, str], Leftover] = field(default_factory=dict)
     plain: set[VolumeId] = field(default_factory=set)
+    wwids: dict[VolumeId, str] = field(default_factory=dict)
     lost_keys: set[str] = field(default_factory=set)
     rows: dict[BlockDeviceId, BlockDevice] = field(default_factory=dict)
     peripherals: dict[PeripheralId, Peripheral] = field(default_factory=dict)

@@ -103,7 +103,7 @@ def _attach(
         undo.by(let_go, device, ports)
         volume = host_volume.connect(device, connection, ports)
         recorded = ports.volumes.show(device.its_volume).size
-        host_volume.check_size(device, volume, recorded, ports)
+        device = host_volume.check_identity(device, volume, recorded, ports)
 
         check_place(device, ports.guests.describe(device.instance), volume, ports)
         undo.by(take_back, device, ports)

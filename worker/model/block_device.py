@@ -77,7 +77,9 @@ class BlockDevice:
     a ``volume``. ``guest_format`` is what a blank disk was formatted as (``swap``, ``ext4``).
 
     ``device_name`` is a full path (``/dev/vdb``) as the table has always kept it; ``target`` is
-    the bare name that libvirt uses. ``unit`` is set on the scsi bus only.
+    the bare name that libvirt uses. ``unit`` is set on the scsi bus only. ``wwid`` is who the
+    volume's device said that it is when it was first connected for this row; None if it said
+    nothing that is its own.
     """
 
     uuid: BlockDeviceId
@@ -102,6 +104,7 @@ class BlockDevice:
     tag: str | None = None
     multiattach: bool = False
     encrypted: bool = False
+    wwid: str | None = None
     delete_on_termination: bool = False
     deleted: bool = False
     created_at: datetime | None = None

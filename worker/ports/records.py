@@ -49,6 +49,10 @@ class BlockDevices(ABC):
         """Return the rows of this host's instances whose volume is missing."""
 
     @abstractmethod
+    def called(self, wwid: str) -> tuple[BlockDevice, ...]:
+        """Return the live rows of this host's instances whose volume's device says it is that."""
+
+    @abstractmethod
     def connected(self) -> tuple[BlockDevice, ...]:
         """Return the rows that say how this host reaches their volume, or did, oldest first.
 

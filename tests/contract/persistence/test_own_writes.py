@@ -79,7 +79,8 @@ def row(make: MakeRequest, instance: Instance) -> BlockDevice:
 def test_a_row_that_was_saved_is_read_as_saved(make: MakeRequest, row: BlockDevice) -> None:
     asked = make()
     held = AttachmentId(new_uuid())
-    asked.devices.save(replace(row, attachment=held, status=DeviceStatus.MISSING))
+    seen = replace(row, attachment=held, status=DeviceStatus.MISSING, wwid="naa.6001")
+    asked.devices.save(seen)
 
     (found,) = asked.devices.of_instance(row.instance)
     assert (found.attachment, found.status) == (held, DeviceStatus.MISSING)
@@ -87,9 +88,11 @@ def test_a_row_that_was_saved_is_read_as_saved(make: MakeRequest, row: BlockDevi
     assert asked.devices.get(row.uuid) == found
     assert asked.devices.bearing(row.instance, row.alias) == found
     assert asked.devices.holding(held) == found
+    assert asked.devices.called("naa.6001") == (found,)
+    assert asked.devices.called("naa.6002") == ()
     asked.lose()
     (kept,) = make().devices.of_instance(row.instance)
-    assert (kept.attachment, kept.status) == (None, DeviceStatus.RESERVED)
+    assert (kept.attachment, kept.status, kept.wwid) == (None, DeviceStatus.RESERVED, None)
 
 
 def test_a_row_that_was_removed_is_gone_and_remembered(make: MakeRequest, row: BlockDevice) -> None:

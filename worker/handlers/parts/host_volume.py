@@ -51,12 +51,34 @@ def _to_be_opened(device: BlockDevice, volume: HostVolume, ports: Ports) -> Host
     return replace(volume, secrets=(*volume.secrets, luks))
 
 
-def check_size(device: BlockDevice, volume: HostVolume, least: int, ports: Ports) -> None:
-    """Raise WrongDevice for less than so many bytes: it is another one (CVE-2020-17376's kin)."""
+def check_identity(
+    device: BlockDevice, volume: HostVolume, least: int, ports: Ports
+) -> BlockDevice:
+    """Look at the device anew before a guest is given it; return the row with who it says it is.
+
+    Raises WrongDevice for one with less than so many bytes, for another than the volume showed
+    before, and for one that this host has as another volume (CVE-2023-2088, CVE-2020-17376).
+    """
     seen = ports.connector.examine(volume)
     if seen.size < least:
         message = f"volume {device.volume} is {seen.size} bytes on this host, {least} are recorded"
         raise WrongDevice(message)
+    if seen.wwid is None:
+        return device
+    if device.wwid not in (None, seen.wwid):
+        message = f"volume {device.volume} says it is {seen.wwid}, and it was {device.wwid} before"
+        raise WrongDevice(message)
+    _check_nobody_elses(device, seen.wwid, ports)
+    device = replace(device, wwid=seen.wwid)
+    ports.devices.save(device)
+    return device
+
+
+def _check_nobody_elses(device: BlockDevice, wwid: str, ports: Ports) -> None:
+    for other in ports.devices.called(wwid):
+        if other.volume != device.volume:
+            message = f"volume {device.volume} says it is {wwid}, which is volume {other.volume}"
+            raise WrongDevice(message)
 
 
 def disconnect(

@@ -51,7 +51,7 @@ def _plug(row: BlockDevice, _views: Views, ports: Ports) -> None:
 
 def _volume(row: BlockDevice, ports: Ports) -> HostVolume:
     volume = host_volume.connect(row, _connection(row, ports), ports)
-    host_volume.check_size(row, volume, ports.volumes.show(row.its_volume).size, ports)
+    host_volume.check_identity(row, volume, ports.volumes.show(row.its_volume).size, ports)
     return volume
 
 

@@ -102,8 +102,7 @@ def reach(device: BlockDevice, way: Way, ports: Ports) -> tuple[BlockDevice, Hos
     device = replace(device, connection=kept)
     ports.devices.save(device)
     volume = host_volume.connect(device, way.connection, ports)
-    host_volume.check_size(device, volume, way.size, ports)
-    return device, volume
+    return host_volume.check_identity(device, volume, way.size, ports), volume
 
 
 def let_go(device: BlockDevice, ports: Ports) -> None:

@@ -91,6 +91,7 @@ _RESERVED = Query(
     )
 )
 _MISSING = Query(_OF_HOST.where(TABLE.c.status == DeviceStatus.MISSING.value))
+_CALLED = Query(_OF_HOST.where(TABLE.c.wwid == bindparam("wwid")))
 _INSERT = Change(insert(TABLE))
 _SAVE = Change(update(TABLE).where(*_IS_LIVE))
 _MOVE = Change(update(TABLE).where(*_IS_LIVE, TABLE.c.status == bindparam("seen")))
@@ -142,6 +143,11 @@ class SqlBlockDevices(BlockDevices):
     def missing(self) -> tuple[BlockDevice, ...]:
         """Return the rows of this host's instances whose volume is missing."""
         rows = rows_of(self._unit, _MISSING, worker=self._unit.host)
+        return tuple(_device(row) for row in rows)
+
+    def called(self, wwid: str) -> tuple[BlockDevice, ...]:
+        """Return the live rows of this host's instances whose volume's device says it is that."""
+        rows = rows_of(self._unit, _CALLED, worker=self._unit.host, wwid=wwid)
         return tuple(_device(row) for row in rows)
 
     def connected(self) -> tuple[BlockDevice, ...]:
@@ -272,6 +278,7 @@ def _values(device: BlockDevice) -> dict[str, Any]:
         "tag": device.tag,
         "multiattach": device.multiattach,
         "encrypted": device.encrypted,
+        "wwid": device.wwid,
         "delete_on_termination": device.delete_on_termination,
     }
 
@@ -304,6 +311,7 @@ def _device(row: Any) -> BlockDevice:  # noqa: ANN401 - a row of the table
         tag=row.tag,
         multiattach=row.multiattach,
         encrypted=row.encrypted,
+        wwid=row.wwid,
         delete_on_termination=bool(row.delete_on_termination),
         deleted=row.deleted != 0,
         created_at=row.created_at,
