@@ -24,6 +24,7 @@ MODULES = {
     "device": "device",
     "operation": "operation",
     "drift": "drift",
+    "doctor": "doctor",
     "dead-letter": "dead_letter",
     "db": "db",
     "config": "config",
