@@ -10,7 +10,7 @@ from tests.cinder.service import Backend, Cinder
 from tests.cinder.share import EXPORT, Share
 from tests.rings import require
 
-NFS, CEPH = "nfs", "ceph"
+NFS, CEPH, SHARED = "nfs", "ceph", "shared"
 
 SYSTEM = Path("/usr/lib/python3/dist-packages")
 """Where Ceph's modules for Python are, which come in no wheel."""
@@ -31,7 +31,7 @@ def add_nfs(cinder: Cinder, share: Share) -> None:
 
 
 def add_ceph(cinder: Cinder, ceph: Ceph) -> None:
-    """Have volumes of the type ``ceph`` in the cluster's pool, by Cinder's own driver."""
+    """Have volumes of the types ``ceph`` and ``shared`` in the cluster, by Cinder's own driver."""
     options = {
         "volume_driver": "cinder.volume.drivers.rbd.RBDDriver",
         "rbd_pool": POOL,
@@ -40,6 +40,7 @@ def add_ceph(cinder: Cinder, ceph: Ceph) -> None:
     }
     path = os.environ["PATH"]
     _add(cinder, Backend(name=CEPH, options=options, path=path, modules=_modules(cinder.folder)))
+    _make_type(cinder, SHARED, CEPH, multiattach="<is> True")
 
 
 def _modules(folder: Path) -> str:
@@ -60,6 +61,9 @@ def _modules(folder: Path) -> str:
 def _add(cinder: Cinder, backend: Backend) -> None:
     cinder.add(backend)
     cinder.wait()
-    specs = {"volume_backend_name": backend.name}
-    asked = {"volume_type": {"name": backend.name, "extra_specs": specs}}
-    cinder.caller("root").post("/types", asked)
+    _make_type(cinder, backend.name, backend.name)
+
+
+def _make_type(cinder: Cinder, name: str, backend: str, **specs: str) -> None:
+    asked = {"name": name, "extra_specs": {"volume_backend_name": backend, **specs}}
+    cinder.caller("root").post("/types", {"volume_type": asked})

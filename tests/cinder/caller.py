@@ -54,12 +54,10 @@ class Caller:
         return str(self.volume(volume)["status"])
 
     def attachments(self, volume: str) -> list[Json]:
-        """Return the volume's attachments, whole."""
-        found = self.get(f"/attachments?all_tenants=1&volume_id={volume}")["attachments"]
-        return [self.attachment(each["id"]) for each in found]
-
-    def attachment(self, attachment: str) -> Json:
-        found: Json = self.get(f"/attachments/{attachment}")["attachment"]
+        """Return the volume's attachments, without how it is reached."""
+        found: list[Json] = self.get(f"/attachments?all_tenants=1&volume_id={volume}")[
+            "attachments"
+        ]
         return found
 
     def act(self, volume: str, action: str, **arguments: Any) -> Json:  # noqa: ANN401

@@ -16,7 +16,7 @@ from keystoneauth1.exceptions import Conflict
 
 from tests import guests
 from tests.ceph import Ceph
-from tests.cinder.backends import CEPH, NFS, add_ceph, add_nfs
+from tests.cinder.backends import CEPH, NFS, SHARED, add_ceph, add_nfs
 from tests.cinder.caller import GIB, Caller
 from tests.cinder.identity import PASSWORD
 from tests.cinder.service import API, Cinder
@@ -51,6 +51,13 @@ def cinder(share: Share) -> Iterator[Cinder]:
 
 
 @pytest.fixture(scope="module")
+def with_ceph(cinder: Cinder, ceph: Ceph) -> dict[str, str]:
+    """Have Cinder keep volumes in Ceph too; return the options of a worker that has its key."""
+    add_ceph(cinder, ceph)
+    return {"volume__rbd_keyring": str(ceph.keyring)}
+
+
+@pytest.fixture(scope="module")
 def own_libvirtd(share: Share) -> Iterator[PrivateLibvirtd]:
     """One that sees what is mounted on the share's places, which were there before it."""
     with guests.own_libvirtd() as found:
@@ -79,8 +86,8 @@ def make_rig(
 
 
 @pytest.fixture(scope="module")
-def rig(make_rig: MakeRig) -> Rig:
-    return make_rig()
+def rig(make_rig: MakeRig, ceph: Ceph) -> Rig:
+    return make_rig(volume__rbd_keyring=str(ceph.keyring))
 
 
 @pytest.fixture(scope="module")
@@ -249,12 +256,9 @@ def test_a_worker_without_a_service_token_says_what_its_detach_waits_for(
 
 
 def test_a_volume_of_cinder_in_ceph_grows_under_its_guest(
-    make_rig: MakeRig, make_guest: GuestMaker, alice: Caller, cinder: Cinder, ceph: Ceph
+    rig: Rig, guest: Guest, alice: Caller, cinder: Cinder, with_ceph: dict[str, str]
 ) -> None:
-    add_ceph(cinder, ceph)
-    guest, volume = make_guest(), alice.create_volume(kind=CEPH)
-    rig = make_rig(volume__rbd_keyring=str(ceph.keyring))
-    instance = adopted(rig, guest)
+    volume, instance = alice.create_volume(kind=CEPH), guest.uuid
     row = rig.attach(instance, volume)
     assert views(alice, cinder, volume) == ("in-use", [("attached", instance)])
     seen = guest.console.wait_for(lambda disks: "vda" in disks, 30)["vda"]
@@ -270,6 +274,40 @@ def test_a_volume_of_cinder_in_ceph_grows_under_its_guest(
     guest.wait_for_no_disk("vda")
     assert views(alice, cinder, volume) == ("available", [])
     alice.ask("DELETE", f"/volumes/{volume}")
+
+
+def test_a_shared_volume_of_cinder_is_in_use_until_the_last_lets_go(
+    rig: Rig, make_guest: GuestMaker, alice: Caller, cinder: Cinder, with_ceph: dict[str, str]
+) -> None:
+    volume = alice.create_volume(kind=SHARED)
+    first, second = (adopted(rig, make_guest(booted=False)) for _ in range(2))
+    one, other = (rig.attach(each, volume, multiattach=True) for each in (first, second))
+    status, held = views(alice, cinder, volume)
+    assert (status, sorted(held)) == (
+        "in-use",
+        sorted([("attached", first), ("attached", second)]),
+    )
+
+    assert rig.detach(one)["state"] == "succeeded"
+    assert views(alice, cinder, volume) == ("in-use", [("attached", second)])
+    assert rig.detach(other)["state"] == "succeeded"
+    assert views(alice, cinder, volume) == ("available", [])
+
+
+def test_a_volume_comes_and_goes_without_attachments_too(
+    make_rig: MakeRig, make_guest: GuestMaker, alice: Caller, cinder: Cinder
+) -> None:
+    rig = make_rig(cinder__attachments="legacy")
+    guest, volume = make_guest(booted=False), alice.create_volume(kind=NFS)
+    instance = adopted(rig, guest)
+    row = rig.attach(instance, volume)
+    assert views(alice, cinder, volume) == ("in-use", [("attached", instance)])
+    (told,) = alice.volume(volume)["attachments"]
+    cinder.identity.servers[instance, volume] = told["attachment_id"]
+
+    assert rig.detach(row)["state"] == "succeeded"
+    assert views(alice, cinder, volume) == ("available", [])
+    assert [key for key in alice.volume(volume)["metadata"] if instance in key] == []
 
 
 def test_an_attach_whose_worker_dies_while_cinder_exports_is_done_once(
