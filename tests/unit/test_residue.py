@@ -15,7 +15,12 @@ from tests.unit import residues, scenes
 from tests.unit.drifts import repair
 from tests.unit.residues import FOREIGN, LUN, OURS, detached, lun, plant, session
 from tests.unit.scenes import DEVICE, INSTANCE, OTHER_DEVICE, operation
-from worker.errors import ConnectFailed, HypervisorUnavailable, InstanceNotFound
+from worker.errors import (
+    ConnectFailed,
+    HypervisorUnavailable,
+    InstanceNotFound,
+    VolumeServiceUnavailable,
+)
 from worker.handlers.find_residue import FindResidue, find_residue
 from worker.handlers.repair_drift import TRIES
 from worker.model.drift import DriftKind
@@ -225,6 +230,24 @@ def test_a_hypervisor_that_is_away_hides_its_secrets_only() -> None:
     assert answer["not_read"] == [
         "secrets of the hypervisor: libvirt does not answer [hypervisor.unavailable]"
     ]
+
+
+def test_a_volume_service_that_is_away_hides_its_exports() -> None:
+    class Away(FakeLeftovers):
+        def list(self) -> tuple[Leftover, ...]:
+            message = "tgtd does not answer"
+            raise VolumeServiceUnavailable(message)
+
+    world = residues.secret_left()
+    answer = find_residue(FindResidue(), replace(fakes.ports(world), leftovers=Away(world)))
+    assert [each["kind"] for each in answer["differences"]] == ["secret_left"]
+    assert len(answer["not_read"]) == 1
+
+
+def test_a_lun_that_is_another_volume_by_now_is_foreign() -> None:
+    world = residues.plant(detached(), session("session1", OURS, lun("sdb", LUN, wwid="naa.6b")))
+    world.removed[DEVICE] = replace(world.removed[DEVICE], wwid="naa.6a")
+    assert kinds(world) == ()
 
 
 def test_a_removal_that_fails_is_tried_again_and_then_named() -> None:

@@ -1,9 +1,10 @@
 """Find what volumes left on this host, and change nothing."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from worker.errors import HypervisorUnavailable
+from worker.errors import HypervisorUnavailable, VolumeServiceUnavailable
 from worker.handlers.parts.residue import find_secrets, find_things
 from worker.model.drift.residue import Residue
 from worker.model.ids import InstanceId
@@ -22,20 +23,20 @@ def find_residue(request: FindResidue, ports: Ports) -> dict[str, Any]:
 
     ``not_read`` says what could not be looked at; ``foreign`` counts what no row names.
     """
-    things = find_things(ports)
-    secrets, not_read = _secrets(ports)
+    things, unseen = _read("things of this host", find_things, ports)
+    secrets, unread = _read("secrets of the hypervisor", find_secrets, ports)
     wanted = [
         each.public()
         for each in (*things.differences, *secrets.differences)
         if request.instance_uuid in (None, each.instance)
     ]
     foreign = things.foreign + secrets.foreign
-    return {"differences": wanted, "foreign": foreign, "not_read": not_read}
+    return {"differences": wanted, "foreign": foreign, "not_read": unseen + unread}
 
 
-def _secrets(ports: Ports) -> tuple[Residue, list[str]]:
-    """A hypervisor that is away hides its secrets, and nothing else."""
+def _read(what: str, look: Callable[[Ports], Residue], ports: Ports) -> tuple[Residue, list[str]]:
+    """What is away hides its own, and nothing else."""
     try:
-        return find_secrets(ports), []
-    except HypervisorUnavailable as error:
-        return Residue(), [f"secrets of the hypervisor: {error} [{error.code}]"]
+        return look(ports), []
+    except (HypervisorUnavailable, VolumeServiceUnavailable) as error:
+        return Residue(), [f"{what}: {error} [{error.code}]"]

@@ -21,14 +21,13 @@ from worker.virt.power import LibvirtPower
 from worker.virt.qemu.insides import LibvirtGuestInsides
 from worker.virt.rescues import LibvirtRescues
 from worker.volume.encrypted import EncryptedVolumes
-from worker.volume.leftovers.host import HostLeftovers
-from worker.volume.leftovers.tools import BrickTools
 from worker.volume.qemu_initiator import QemuInitiator, initiator_name
 from worker.volume.rbd import rbd_images
 from worker.wiring.brick import cached, make_brick
 from worker.wiring.exports import Exports
 from worker.wiring.images import make_config_drives, make_images, make_local_disks
 from worker.wiring.keys import make_keys
+from worker.wiring.leftovers import make_leftovers
 from worker.wiring.settings import state_path
 from worker.wiring.volumes import make_volume_service
 
@@ -75,7 +74,7 @@ def make_outside(
         pool=service.pool,
         keys=make_keys(conf),
         connector=connector,
-        leftovers=HostLeftovers(BrickTools(), sessions=conf.volume.iscsi_initiator != "qemu"),
+        leftovers=make_leftovers(conf, folder, exports),
     )
 
 

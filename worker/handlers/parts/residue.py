@@ -19,7 +19,7 @@ def find_things(ports: Ports) -> Residue:
     """Return what is on this host and what of it was left.
 
     Looked at before the rows and after them: a row names what is connected before that is there,
-    and what was gone in between was not left.
+    and what was gone in between was not left. Raises VolumeServiceUnavailable.
     """
     first = ports.leftovers.list()
     if not first:
@@ -93,7 +93,7 @@ def _claims(ports: Ports) -> list[Claim]:
     ways += [record.connection for record in records]
     marks = ports.leftovers.marks(ways)
     claims = [
-        Claim(row=row if _is_gone(row, kept) else None, marks=names)
+        Claim(row=row if _is_gone(row, kept) else None, marks=names, wwid=row.wwid)
         for row, names in zip(rows, marks, strict=False)
     ]
     return claims + [Claim(row=None, marks=names) for names in marks[len(rows) :]]
