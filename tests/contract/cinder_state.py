@@ -182,7 +182,7 @@ class CinderState:
         if not given["connector"].get("host"):
             raise RefusalError(400, "Invalid input received: the connector has no host")
         self.exports.append(volume["id"])
-        return {"connection_info": self.reached(volume["id"])}
+        return {"connection_info": {**self.reached(volume["id"]), "mount_point_base": "/mnt"}}
 
     def _terminate(self, volume: Json, _: Json) -> None:
         self.exports = [one for one in self.exports if one != volume["id"]]

@@ -65,6 +65,8 @@ def test_a_volume_is_reserved_attached_and_let_go(lab: Lab) -> None:
 
     connection = lab.attachments.connect(held.id, CONNECTOR)
     assert (connection.protocol, connection.properties["auth_password"]) == ("iscsi", CHAP)
+    assert connection.properties["mount_point_base"] == "/mnt"
+    assert {"data", "driver_volume_type"}.isdisjoint(connection.properties)
     seen = lab.attachments.get(held.id)
     assert (seen.status, seen.connection) == (AttachmentStatus.ATTACHING, connection)
 

@@ -151,6 +151,19 @@ def test_an_update_that_answers_500_for_ever_is_not_asked_for_ever(
     assert cinder.state.volumes[ONE]["status"] == "available"
 
 
+@pytest.mark.parametrize("how", [{"status": 503}, {"cut": True}], ids=["503", "cut"])
+def test_the_libraries_do_not_ask_again_on_their_own(
+    cinder: Cinder, service: VolumeService, how: dict[str, Any]
+) -> None:
+    """Operations do, and say so; what is asked once is heard once."""
+    service.volumes.show(ONE)
+    cinder.heard.clear()
+    cinder.troubles = [Trouble(on=EACH["volume"], **how)]
+    with pytest.raises(VolumeServiceUnavailable):
+        service.volumes.show(ONE)
+    assert cinder.asked(".") == 1
+
+
 @pytest.mark.parametrize(
     ("said", "low", "high"),
     [

@@ -30,7 +30,7 @@ from worker.volume.cinder.marks import (
     instances_in,
     seen_in,
 )
-from worker.volume.cinder.reading import Said
+from worker.volume.cinder.reading import Said, connection_in
 from worker.volume.cinder.session import CinderSession
 
 NOWHERE = "na"
@@ -101,9 +101,9 @@ class LegacyAttachments(Attachments):
         given = {"connector": dict(connector)}
         said = self._act(seen.volume, "os-initialize_connection", given)
         with understood():
-            info = said["connection_info"]
-            properties = dict(info["data"]) | ({"multiattach": True} if seen.shared else {})
-            made = Connection(protocol=str(info["driver_volume_type"]), properties=properties)
+            # Pressed to one level, as attachments have it, and read like one of them.
+            info = {**said["connection_info"], **said["connection_info"]["data"]}
+            made = connection_in(info, multiattach=seen.shared)
         self._connections[attachment] = made
         return made
 

@@ -11,7 +11,7 @@ Said = Mapping[str, Any]
 
 PROTOCOL = "driver_volume_type"
 
-_NOT_OF_THE_CONNECTION = frozenset({PROTOCOL, "attachment_id"})
+_NOT_OF_THE_CONNECTION = frozenset({PROTOCOL, "attachment_id", "data"})
 """What Cinder mixes into the one level to which it has pressed a connection."""
 
 _AS = {
@@ -43,12 +43,15 @@ def attachment_of(said: Said, *, multiattach: bool) -> Attachment:
 
     ``multiattach`` is the volume's, which Cinder does not say with the connection.
     """
+    connected = is_connected(said)
     return Attachment(
         id=AttachmentId(said["id"]),
         volume=VolumeId(said["volume_id"]),
         instance=InstanceId(said["instance"]) if said.get("instance") else None,
         status=_AS.get(said["status"], AttachmentStatus.RESERVED),
-        connection=_connection(said, multiattach=multiattach),
+        connection=(
+            connection_in(said["connection_info"], multiattach=multiattach) if connected else None
+        ),
     )
 
 
@@ -61,14 +64,12 @@ def is_connected(said: Said) -> bool:
     return bool((said.get("connection_info") or {}).get(PROTOCOL))
 
 
-def _connection(said: Said, *, multiattach: bool) -> Connection | None:
-    if not is_connected(said):
-        return None
-    given = said["connection_info"]
-    properties = {name: given[name] for name in given if name not in _NOT_OF_THE_CONNECTION}
+def connection_in(info: Said, *, multiattach: bool) -> Connection:
+    """Return the connection that Cinder's ``connection_info`` describes."""
+    properties = {name: info[name] for name in info if name not in _NOT_OF_THE_CONNECTION}
     if multiattach:
         properties["multiattach"] = True
-    return Connection(protocol=given[PROTOCOL], properties=properties)
+    return Connection(protocol=str(info[PROTOCOL]), properties=properties)
 
 
 def _volume_status(word: str) -> VolumeStatus:
