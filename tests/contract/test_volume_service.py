@@ -21,6 +21,7 @@ from worker.persistence.migrate import upgrade
 from worker.persistence.records.pool_records import SqlPoolRecords
 from worker.ports import Attachments, PoolRecords, PoolVolumes, Volumes
 from worker.volume.pool.attachments import PoolAttachments
+from worker.volume.pool.faces import LocalFace
 from worker.volume.pool.status import PoolStatus
 from worker.volume.pool.volumes import FilePool
 
@@ -58,7 +59,7 @@ class Service:
 def pool_on(records: PoolRecords, folder: Path) -> Service:
     return Service(
         volumes=PoolStatus(records=records),
-        attachments=PoolAttachments(records=records, host="host-1"),
+        attachments=PoolAttachments(records=records, face=LocalFace("host-1")),
         pool=FilePool(records=records, folder=folder / "pool"),
     )
 

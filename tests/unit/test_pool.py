@@ -27,6 +27,7 @@ from worker.errors import (
 from worker.model.ids import VolumeId
 from worker.model.volume import PoolVolume, Volume, VolumeStatus
 from worker.volume.pool.attachments import PoolAttachments
+from worker.volume.pool.faces import LocalFace
 from worker.volume.pool.volumes import FilePool
 
 
@@ -47,7 +48,7 @@ def pool(records: FailingRecords, folder: Path) -> FilePool:
 
 @pytest.fixture
 def attachments(records: FailingRecords) -> PoolAttachments:
-    return PoolAttachments(records=records, host="host-1")
+    return PoolAttachments(records=records, face=LocalFace("host-1"))
 
 
 def test_a_made_volume_is_a_sparse_private_file(

@@ -10,6 +10,7 @@ from tests.unit.pool_scenes import CONNECTOR, GUEST, ONE, OTHER_GUEST, SIZE, mak
 from worker.errors import RequestMalformed, VolumeFileUnusable, VolumeInUse, WrongDevice
 from worker.model.volume import VolumeStatus
 from worker.volume.pool.attachments import PoolAttachments
+from worker.volume.pool.faces import LocalFace
 from worker.volume.pool.status import PoolStatus
 from worker.volume.pool.volumes import FilePool
 
@@ -31,7 +32,7 @@ def pool(records: FakePoolRecords, folder: Path) -> FilePool:
 
 @pytest.fixture
 def attachments(records: FakePoolRecords) -> PoolAttachments:
-    return PoolAttachments(records=records, host="host-1")
+    return PoolAttachments(records=records, face=LocalFace("host-1"))
 
 
 def test_a_file_that_is_gone_is_told_at_connect(

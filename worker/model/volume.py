@@ -1,12 +1,19 @@
 """The volume service's side: volumes and attachments."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, InstanceId, KeyId, VolumeId
 
 GIB = 1 << 30
+
+
+def gib(size: int) -> int:
+    """Return so many bytes in GiB, rounded up."""
+    return -(-size // GIB)
 
 
 class VolumeStatus(StrEnum):
@@ -53,7 +60,7 @@ class Volume:
     @property
     def size_gib(self) -> int:
         """The size in GiB, rounded up, as the table has always kept it."""
-        return -(-self.size // GIB)
+        return gib(self.size)
 
     def public(self) -> dict[str, str | int | bool | None]:
         """Return the fields that may leave the worker; ``size`` is in bytes."""
@@ -81,11 +88,15 @@ class Encryption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolVolume:
-    """A volume of the built-in pool: the volume, its file, and whether the pool made that file."""
+    """A volume of the built-in pool: the volume, its file, and whether the pool made that file.
+
+    ``options`` are properties that each of its connections has: limits, discard, block sizes.
+    """
 
     volume: Volume
     path: str
     owned: bool
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

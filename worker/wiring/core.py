@@ -35,6 +35,7 @@ from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.libvirtd.memory import Memory
 from worker.watchman import Watchman
 from worker.wiring.boots import Boots
+from worker.wiring.exports import make_exports
 from worker.wiring.looks import Looks
 from worker.wiring.outside import make_outside
 from worker.wiring.settings import PRIVATE, known_uri, make_database, rescue_settings, state_path
@@ -95,7 +96,8 @@ class Core:
         # A little less than a call may take, so that the caller hears whose fault it is.
         memory = Memory(state_path(conf), uri, keep=serves)
         self.libvirt = LibvirtConnection(uri, patience=CALL_SECONDS * 0.75, memory=memory)
-        self.outside = make_outside(conf, self.libvirt, self.repositories)
+        self.exports = make_exports(conf, self.repositories)
+        self.outside = make_outside(conf, self.libvirt, self.repositories, self.exports)
         self._bound = Bound(CALL_SECONDS, threads=conf.threads)
         self._sharing = LaneSharing()
         self._seals = HostSeals(state_path(conf) / "host.key")
@@ -117,6 +119,7 @@ class Core:
     def start(self) -> None:
         """Take up what an earlier worker left, look at each guest, and listen to what they do."""
         self.watchman.start()
+        self.exports.start()
         unfinished = self.repositories.operations.unfinished()
         self._doubt_guests_of(unfinished)
         self.runner.recover(unfinished)
@@ -154,6 +157,7 @@ class Core:
         self.watchman.stop()
         if done:
             self.libvirt.close()
+            self.exports.stop()
         self._bound.close()
         return done
 

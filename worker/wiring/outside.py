@@ -36,7 +36,7 @@ def make_outside(
     conf: cfg.ConfigOpts,
     connection: LibvirtConnection,
     repositories: Repositories,
-    exports: Exports | None = None,
+    exports: Exports,
 ) -> Outside:
     """Return the adapters that the configuration asks for; nothing is connected yet."""
     folder = state_path(conf)

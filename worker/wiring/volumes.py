@@ -14,8 +14,10 @@ from worker.errors import Invalid, WorkerError
 from worker.persistence.repositories import Repositories
 from worker.ports import Attachments, PoolVolumes, Volumes
 from worker.volume.pool.attachments import PoolAttachments
+from worker.volume.pool.faces import LocalFace
 from worker.volume.pool.status import PoolStatus
 from worker.volume.pool.volumes import FilePool
+from worker.wiring.exports import Exports, check_exports
 from worker.wiring.settings import state_path
 
 LOG = logging.getLogger(__name__)
@@ -37,8 +39,9 @@ def make_volume_service(
     conf: cfg.ConfigOpts,
     repositories: Repositories,
     connector: Callable[[], Mapping[str, Any]],
+    exports: Exports | None = None,
 ) -> VolumeService:
-    """Return the adapters; nothing is asked yet.
+    """Return the adapters; nothing is asked yet. ``exports`` has the pool's volumes, if any has.
 
     ``connector`` returns what this host says of itself; a Cinder in legacy mode wants it again
     when a volume leaves. Raises Invalid for what cannot be meant.
@@ -46,9 +49,10 @@ def make_volume_service(
     if conf.volume.service == "cinder":
         return _cinder(conf, connector)
     folder = conf.volume.pool_path or state_path(conf) / "volumes"
+    face = (exports and exports.face) or LocalFace(conf.host)
     return VolumeService(
         volumes=PoolStatus(records=repositories.pool),
-        attachments=PoolAttachments(records=repositories.pool, host=conf.host),
+        attachments=PoolAttachments(records=repositories.pool, face=face),
         pool=FilePool(records=repositories.pool, folder=Path(folder)),
     )
 
@@ -80,6 +84,7 @@ def make_cinder_session(conf: cfg.ConfigOpts) -> Any:  # noqa: ANN401 - loaded b
 
 def check_volumes(conf: cfg.ConfigOpts) -> None:
     """Raise Invalid where [volume] and [cinder] ask for what cannot be; asks nobody."""
+    check_exports(conf)
     if conf.volume.service != "cinder" or conf.cinder.cloud is not None:
         return
     kind = conf.cinder.auth_type

@@ -182,6 +182,7 @@ def _volume_values(volume: PoolVolume) -> dict[str, Any]:
         "encrypted": volume.volume.encrypted,
         "path": volume.path,
         "owned": volume.owned,
+        "options": dict(volume.options) or None,
     }
 
 
@@ -195,7 +196,7 @@ def _pool_volume(row: Row[Any]) -> PoolVolume:
         multiattach=row.multiattach,
         encrypted=row.encrypted,
     )
-    return PoolVolume(volume=volume, path=row.path, owned=row.owned)
+    return PoolVolume(volume=volume, path=row.path, owned=row.owned, options=row.options or {})
 
 
 def _attachment_values(attachment: Attachment) -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """The pool as a volume service: who holds which of its volumes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from worker.errors import AttachmentNotFound, RequestMalformed, VolumeInUse
+from worker.errors import AttachmentNotFound, VolumeInUse
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, InstanceId, VolumeId, new_uuid
 from worker.model.volume import Attachment, AttachmentStatus, PoolVolume, VolumeStatus
 from worker.ports import Attachments, PoolRecords
 from worker.volume.pool.examine import check_present
+from worker.volume.pool.faces import Face
 from worker.volume.pool.status import require
 
 _STATUS_WITH = {
@@ -21,27 +22,28 @@ _STATUS_WITH = {
 
 
 class PoolAttachments(Attachments):
-    """Attachments to files of ``host``, which are reached by their path and from nowhere else."""
+    """Attachments to the pool's volumes, which are reached by way of its ``face``.
 
-    def __init__(self, *, records: PoolRecords, host: str) -> None:
+    The rows have no secret: who is given an attachment is given its secrets with it, made again.
+    """
+
+    def __init__(self, *, records: PoolRecords, face: Face) -> None:
         self._records = records
-        self._host = host
+        self._face = face
 
     def get(self, attachment: AttachmentId) -> Attachment:
         """Return the attachment; raises AttachmentNotFound."""
-        record = self._records.attachment(attachment)
-        if record is None:
-            raise AttachmentNotFound(f"the pool has no attachment {attachment}")
-        return record
+        return self._opened(self._kept(attachment))
 
     def find(self, volume: VolumeId, instance: InstanceId) -> Attachment | None:
         """Return the attachment of the volume to the instance, if there is one."""
         attachments = self._records.attachments(volume)
-        return next((held for held in attachments if held.instance == instance), None)
+        held = next((each for each in attachments if each.instance == instance), None)
+        return None if held is None else self._opened(held)
 
     def of_instance(self, instance: InstanceId) -> tuple[Attachment, ...]:
         """Return every attachment of the instance."""
-        return self._records.attachments_of(instance)
+        return tuple(map(self._opened, self._records.attachments_of(instance)))
 
     def create(self, volume: VolumeId, instance: InstanceId) -> Attachment:
         """Reserve the volume; the same pair again answers the attachment there is.
@@ -65,27 +67,30 @@ class PoolAttachments(Attachments):
         return wanted
 
     def connect(self, attachment: AttachmentId, connector: Mapping[str, Any]) -> Connection:
-        """Look at the volume's file and answer where it is.
+        """Export the volume to the connector's host and answer how it is reached.
 
-        Raises AttachmentNotFound, RequestMalformed for a connector of another host,
-        VolumeFileUnusable when the file is missing, WrongDevice when it has shrunk.
+        One that is connected is answered as it is, and exported again if it is not. Raises
+        AttachmentNotFound, RequestMalformed for a connector that cannot reach it,
+        VolumeFileUnusable when the file is missing, WrongDevice when it has shrunk,
+        VolumeServiceUnavailable.
         """
-        held = self.get(attachment)
-        if held.connection is not None:
-            return held.connection
-        self._validate(connector)
-        record = require(self._records, held.volume)
-        check_present(record)
-        connection = _connection(record)
-        self._records.put_attachment(
-            replace(held, status=AttachmentStatus.ATTACHING, connection=connection),
-            VolumeStatus.ATTACHING,
-        )
-        return connection
+        with self._face.alone():
+            held = self._kept(attachment)
+            record = require(self._records, held.volume)
+            connection = held.connection or self._way(record, connector)
+            fresh = held.connection is None
+            if fresh:
+                attaching = AttachmentStatus.ATTACHING
+                held = replace(held, status=attaching, connection=connection)
+            self._face.export(record, (*self._others(held), held))
+            if fresh:
+                # Last: what is exported and not remembered is withdrawn by the volume's next call.
+                self._records.put_attachment(held, VolumeStatus.ATTACHING)
+            return self._face.opened(attachment, connection)
 
     def complete(self, attachment: AttachmentId) -> None:
         """Report the volume as in use; raises AttachmentNotFound, VolumeInUse if unconnected."""
-        held = self.get(attachment)
+        held = self._kept(attachment)
         if held.status is AttachmentStatus.ATTACHED:
             return
         if held.connection is None:
@@ -95,41 +100,45 @@ class PoolAttachments(Attachments):
         )
 
     def delete(self, attachment: AttachmentId) -> None:
-        """Forget the attachment; an unknown one is fine."""
-        held = self._records.attachment(attachment)
-        if held is None:
-            return
-        self._give_back_status(held)
-        self._records.drop_attachment(attachment)
+        """Withdraw the export and forget the attachment; an unknown one is fine.
 
-    def _validate(self, connector: Mapping[str, Any]) -> None:
-        host = connector.get("host")
-        if host != self._host:
-            raise RequestMalformed(
-                f"connector of host {host!r}: the pool's volumes are files of {self._host!r}"
-            )
+        Raises VolumeServiceUnavailable.
+        """
+        with self._face.alone():
+            held = self._records.attachment(attachment)
+            if held is None:
+                return
+            others = self._others(held)
+            self._face.withdraw(require(self._records, held.volume), attachment, others)
+            self._give_back_status(held, others)
+            self._records.drop_attachment(attachment)
 
-    def _give_back_status(self, leaving: Attachment) -> None:
+    def _kept(self, attachment: AttachmentId) -> Attachment:
+        record = self._records.attachment(attachment)
+        if record is None:
+            raise AttachmentNotFound(f"the pool has no attachment {attachment}")
+        return record
+
+    def _opened(self, held: Attachment) -> Attachment:
+        if held.connection is None:
+            return held
+        return replace(held, connection=self._face.opened(held.id, held.connection))
+
+    def _way(self, record: PoolVolume, connector: Mapping[str, Any]) -> Connection:
+        self._face.validate(connector)
+        check_present(record)
+        return self._face.connection(record, connector)
+
+    def _others(self, held: Attachment) -> tuple[Attachment, ...]:
+        attachments = self._records.attachments(held.volume)
+        return tuple(other for other in attachments if other.id != held.id)
+
+    def _give_back_status(self, leaving: Attachment, staying: Sequence[Attachment]) -> None:
         """Let a shared volume have the status that it has with those who stay."""
-        staying = {
-            other.status
-            for other in self._records.attachments(leaving.volume)
-            if other.id != leaving.id
-        }
+        kinds = {other.status for other in staying}
         for kind in reversed(_STATUS_WITH):
-            if kind in staying:
+            if kind in kinds:
                 self._records.set_status(
                     leaving.volume, _STATUS_WITH[kind], only_from=tuple(_STATUS_WITH.values())
                 )
                 return
-
-
-def _connection(record: PoolVolume) -> Connection:
-    properties: dict[str, Any] = {
-        "device_path": record.path,
-        "access_mode": "rw",
-        "volume_id": record.volume.id,
-    }
-    if record.volume.multiattach:
-        properties["multiattach"] = True
-    return Connection(protocol="local", properties=properties)
