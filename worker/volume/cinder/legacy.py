@@ -7,6 +7,7 @@ for anew afterwards.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import requests
@@ -123,12 +124,10 @@ class LegacyAttachments(Attachments):
             seen = self._held(attachment)
         except AttachmentNotFound:
             return
-        try:
+        with suppress(VolumeNotFound):
             self._let_go(seen)
-        except (VolumeNotFound, AttachmentNotFound):
-            return
-        finally:
-            self._connections.pop(attachment, None)
+        self._connections.pop(attachment, None)
+        self._known.pop(attachment, None)
 
     def _let_go(self, seen: Seen) -> None:
         if seen.mark == EXPORTED or seen.entry is not None:
