@@ -1,4 +1,4 @@
-"""A Cinder without attachments: its older actions, and the marks that say who has reserved what."""
+"""A Cinder without attachments: its older actions, and the claims that say who has what."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -119,7 +119,7 @@ def test_a_worker_that_was_started_anew_knows_what_it_had(lab: Lab) -> None:
     assert {one["status"] for one in lab.cinder.state.volumes.values()} == {"available"}
 
 
-def test_a_volume_of_another_is_in_use_and_keeps_no_mark_of_who_asked(lab: Lab) -> None:
+def test_a_volume_of_another_is_in_use_and_keeps_no_claim_of_who_asked(lab: Lab) -> None:
     held = lab.attachments.create(ONE, GUEST)
     with pytest.raises(VolumeInUse):
         lab.attachments.create(ONE, OTHER_GUEST)
@@ -128,7 +128,7 @@ def test_a_volume_of_another_is_in_use_and_keeps_no_mark_of_who_asked(lab: Lab) 
     assert lab.attachments.get(held.id) == held
 
 
-def test_a_mark_of_one_who_died_is_no_reservation(lab: Lab) -> None:
+def test_a_claim_of_one_who_died_is_no_reservation(lab: Lab) -> None:
     lab.volume["metadata"][f"blockworker_{OTHER_GUEST}"] = "reserved"
     assert lab.attachments.find(ONE, OTHER_GUEST) is None
     held = lab.attachments.create(ONE, GUEST)
@@ -137,7 +137,7 @@ def test_a_mark_of_one_who_died_is_no_reservation(lab: Lab) -> None:
 
 
 def test_what_somebody_else_attached_since_is_not_pulled_away(lab: Lab) -> None:
-    """A mark outlived the detach: the worker died between the two."""
+    """A claim outlived the detach: the worker died between the two."""
     held = lab.attach()
     lab.attachments.delete(held)
     other = Lab.on(lab.cinder).attach(OTHER_GUEST)
@@ -174,7 +174,7 @@ def test_what_does_not_exist_is_not_found(lab: Lab) -> None:
     lab.attachments.delete(unknown)
 
 
-def test_a_volume_that_went_with_its_marks_is_not_found(lab: Lab) -> None:
+def test_a_volume_that_went_with_its_claims_is_not_found(lab: Lab) -> None:
     held = lab.attachments.create(ONE, GUEST)
     del lab.cinder.state.volumes[ONE]
     with pytest.raises(AttachmentNotFound):

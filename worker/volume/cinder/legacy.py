@@ -21,16 +21,16 @@ from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, InstanceId, VolumeId
 from worker.model.volume import Attachment
 from worker.ports import Attachments
-from worker.volume.cinder.faults import CinderRefused, of_letting_go, of_volume, understood
-from worker.volume.cinder.marks import (
+from worker.volume.cinder.claims import (
+    CLAIM,
     EXPORTED,
-    MARK,
     RESERVED,
     Seen,
     attachment_id,
     instances_in,
     seen_in,
 )
+from worker.volume.cinder.faults import CinderRefused, of_letting_go, of_volume, understood
 from worker.volume.cinder.reading import Said, connection_in
 from worker.volume.cinder.session import CinderSession
 
@@ -78,16 +78,16 @@ class LegacyAttachments(Attachments):
         seen = self._look(volume, instance)
         if seen.held:
             return self._attachment(seen)
-        self._mark(volume, instance, RESERVED)
+        self._claim(volume, instance, RESERVED)
         try:
             self._act(volume, "os-reserve")
         except VolumeInUse:
-            self._unmark(volume, instance)
+            self._disclaim(volume, instance)
             raise
         seen = self._look(volume, instance)
         for late in seen.others:
             # Cinder has just said whose it is.
-            self._unmark(volume, late)
+            self._disclaim(volume, late)
         return self._attachment(seen)
 
     def connect(self, attachment: AttachmentId, connector: Mapping[str, Any]) -> Connection:
@@ -98,7 +98,7 @@ class LegacyAttachments(Attachments):
         seen = self._held(attachment)
         if attachment in self._connections:
             return self._connections[attachment]
-        self._mark(seen.volume, seen.instance, EXPORTED)
+        self._claim(seen.volume, seen.instance, EXPORTED)
         given = {"connector": dict(connector)}
         said = self._act(seen.volume, "os-initialize_connection", given)
         with understood():
@@ -130,14 +130,14 @@ class LegacyAttachments(Attachments):
         self._known.pop(attachment, None)
 
     def _let_go(self, seen: Seen) -> None:
-        if seen.mark == EXPORTED or seen.entry is not None:
+        if seen.claim == EXPORTED or seen.entry is not None:
             given = {"connector": dict(self._connector())}
             self._act(seen.volume, "os-terminate_connection", given)
         if seen.entry is not None:
             self._act(seen.volume, "os-detach", {"attachment_id": seen.entry})
         else:
             self._act(seen.volume, "os-unreserve")
-        self._unmark(seen.volume, seen.instance)
+        self._disclaim(seen.volume, seen.instance)
 
     def _attachment(self, seen: Seen) -> Attachment:
         found = attachment_id(seen.volume, seen.instance)
@@ -183,14 +183,14 @@ class LegacyAttachments(Attachments):
             yield from page
             query["marker"] = page[-1]["id"]
 
-    def _mark(self, volume: VolumeId, instance: InstanceId, word: str) -> None:
-        self._ask("POST", volume, "/metadata", {"metadata": {f"{MARK}{instance}": word}})
+    def _claim(self, volume: VolumeId, instance: InstanceId, word: str) -> None:
+        self._ask("POST", volume, "/metadata", {"metadata": {f"{CLAIM}{instance}": word}})
 
-    def _unmark(self, volume: VolumeId, instance: InstanceId) -> None:
+    def _disclaim(self, volume: VolumeId, instance: InstanceId) -> None:
         try:
-            self._ask("DELETE", volume, f"/metadata/{MARK}{instance}")
+            self._ask("DELETE", volume, f"/metadata/{CLAIM}{instance}")
         except VolumeNotFound:
-            # Of the volume or of its mark: neither is there any more.
+            # Of the volume or of the claim: neither is there any more.
             return
 
     def _act(self, volume: VolumeId, action: str, given: Mapping[str, Any] | None = None) -> Said:

@@ -9,7 +9,7 @@ from worker.model.volume import AttachmentStatus
 from worker.volume.cinder.faults import understood
 from worker.volume.cinder.reading import Said
 
-MARK = "blockworker_"
+CLAIM = "blockworker_"
 """How the metadata's names begin; the instance follows."""
 
 RESERVED, EXPORTED = "reserved", "exported"
@@ -19,12 +19,12 @@ RESERVED, EXPORTED = "reserved", "exported"
 class Seen:
     """What a volume says of one instance; ``entry`` is Cinder's record of who has it attached.
 
-    ``others`` have marked it as well, though only one can have it.
+    ``others`` have claimed it as well, though only one can have it.
     """
 
     volume: VolumeId
     instance: InstanceId
-    mark: str | None
+    claim: str | None
     entry: str | None
     held: bool
     shared: bool
@@ -35,8 +35,8 @@ class Seen:
         """How far it has come."""
         if self.entry is not None:
             return AttachmentStatus.ATTACHED
-        marked = self.mark == EXPORTED
-        return AttachmentStatus.ATTACHING if marked else AttachmentStatus.RESERVED
+        exported = self.claim == EXPORTED
+        return AttachmentStatus.ATTACHING if exported else AttachmentStatus.RESERVED
 
 
 def attachment_id(volume: VolumeId, instance: InstanceId) -> AttachmentId:
@@ -47,21 +47,21 @@ def attachment_id(volume: VolumeId, instance: InstanceId) -> AttachmentId:
 def seen_in(said: Said, instance: InstanceId) -> Seen:
     """Return what the volume says of the instance."""
     with understood():
-        marks = {
-            InstanceId(name.removeprefix(MARK)): word
+        claims = {
+            InstanceId(name.removeprefix(CLAIM)): word
             for name, word in said["metadata"].items()
-            if name.startswith(MARK)
+            if name.startswith(CLAIM)
         }
         mine = [one for one in said["attachments"] if one["server_id"] == instance]
         entry = str(mine[0]["attachment_id"]) if mine else None
         shared = said.get("multiattach") is True
-        others = () if shared else tuple(one for one in marks if one != instance)
-        # Where two have marked it in the same moment, nobody can tell which of them has it.
-        reserved = said["status"] == "attaching" and instance in marks and not others
+        others = () if shared else tuple(one for one in claims if one != instance)
+        # Where two have claimed it in the same moment, nobody can tell which of them has it.
+        reserved = said["status"] == "attaching" and instance in claims and not others
         return Seen(
             volume=VolumeId(said["id"]),
             instance=instance,
-            mark=marks.get(instance),
+            claim=claims.get(instance),
             entry=entry,
             held=entry is not None or reserved,
             shared=shared,
@@ -73,7 +73,7 @@ def instances_in(said: Said) -> Iterator[InstanceId]:
     """Yield every instance that the volume says something of."""
     with understood():
         for name in said["metadata"]:
-            if name.startswith(MARK):
-                yield InstanceId(name.removeprefix(MARK))
+            if name.startswith(CLAIM):
+                yield InstanceId(name.removeprefix(CLAIM))
         for one in said["attachments"]:
             yield InstanceId(one["server_id"])
