@@ -11,6 +11,7 @@ from tests.contract.cinder_answers import PROJECT
 from tests.contract.cinder_labs import CONNECTOR, by_keystone, options, service_of, session_of
 from tests.contract.cinder_server import PASSWORD, TOKEN, Cinder, served
 from tests.contract.cinder_state import CHAP
+from worker import conf
 from worker.errors import (
     EncryptionUnsupported,
     RequestMalformed,
@@ -21,6 +22,7 @@ from worker.errors import (
 from worker.model.ids import InstanceId, KeyId, VolumeId
 from worker.model.volume import GIB, AttachmentStatus, Encryption, VolumeStatus
 from worker.volume.cinder.fitness import lacks
+from worker.wiring.volumes import name_what_is_lacking
 
 ONE = VolumeId("11111111-1111-4111-8111-111111111111")
 TWO = VolumeId("22222222-2222-4222-8222-222222222222")
@@ -166,6 +168,18 @@ class TestServiceToken:
         assert "service_token is off" in off
         assert "(it has admin, reader)" in lacking
         assert "without an identity service" in unknown
+
+    def test_what_is_lacking_is_named_at_the_start(
+        self, cinder: Cinder, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        cinder.roles = ("admin",)
+        for given in (by_keystone(cinder), by_keystone(cinder, password="wrong"), {}):
+            name_what_is_lacking(conf.load(**given)).join()
+        [lacking, refused] = [
+            one.getMessage() for one in caplog.records if one.name == "worker.wiring.volumes"
+        ]
+        assert "volume service is unfit: the worker's account lacks the role 'service'" in lacking
+        assert "volume service is unfit: Keystone" in refused
 
 
 class TestVolumes:

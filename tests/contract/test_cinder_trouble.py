@@ -290,6 +290,15 @@ def test_what_cinder_says_in_its_trouble_is_not_told_whole(
     assert CHAP not in "".join(traceback.format_exception(told.value))
 
 
+def test_what_cannot_be_read_is_not_quoted(cinder: Cinder, service: VolumeService) -> None:
+    """Python does: ``invalid literal for int() with base 10: …``."""
+    said = f'{{"volume": {{"id": "{ONE}", "status": "available", "size": "{CHAP}"}}}}'
+    cinder.troubles = [Trouble(on=EACH["volume"], status=200, body=said)]
+    with pytest.raises(VolumeServiceUnavailable, match="cannot be read: ValueError") as told:
+        service.volumes.show(ONE)
+    assert CHAP not in "".join(traceback.format_exception(told.value))
+
+
 def test_nobody_at_the_address_is_an_outage() -> None:
     with served() as gone:
         given = options(gone)

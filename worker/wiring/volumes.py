@@ -109,9 +109,11 @@ def lacks(conf: cfg.ConfigOpts) -> tuple[str, ...]:
     return found
 
 
-def name_what_is_lacking(conf: cfg.ConfigOpts) -> None:
-    """Log it, beside the start: a volume service that does not answer is named by what needs it."""
-    threading.Thread(target=_name, args=(conf,), daemon=True).start()
+def name_what_is_lacking(conf: cfg.ConfigOpts) -> threading.Thread:
+    """Log it, in a thread beside the start: a service that is away keeps nobody waiting."""
+    thread = threading.Thread(target=_name, args=(conf,), daemon=True)
+    thread.start()
+    return thread
 
 
 def _name(conf: cfg.ConfigOpts) -> None:
