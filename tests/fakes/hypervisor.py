@@ -34,6 +34,7 @@ def shown(disk: Disk) -> GuestDisk:
         device=disk.device_type.value,
         boot_order=disk.boot_order,
         secret_usage=disk.secret_usage,
+        opened_by=disk.source.opened_by,
     )
 
 

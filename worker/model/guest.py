@@ -15,7 +15,8 @@ class GuestDisk:
     """One ``<disk>`` of a domain XML; ``source`` is its path or network name.
 
     ``device`` is what the guest takes it for: ``disk``, ``cdrom``, ``floppy`` or ``lun``. With a
-    ``secret_usage`` it is opened with secrets that are found by that text.
+    ``secret_usage`` it is opened with secrets that are found by that text. ``opened_by`` is as
+    the source has it.
     """
 
     target: str
@@ -27,6 +28,7 @@ class GuestDisk:
     device: str = "disk"
     boot_order: int | None = None
     secret_usage: str | None = None
+    opened_by: str = ""
 
     @property
     def facts(self) -> dict[str, str]:

@@ -94,8 +94,9 @@ def plug(device: BlockDevice, volume: HostVolume, guest: Guest, ports: Ports) ->
 def _opens(shown: Found, disk: Disk) -> bool:
     """Tell whether a start opens the disk where it is, and with what it is opened with."""
     where = shown.device.facts.get("source") == disk.source.name
-    usage = shown.device.secret_usage if isinstance(shown.device, GuestDisk) else None
-    return where and usage == disk.secret_usage
+    device = shown.device if isinstance(shown.device, GuestDisk) else None
+    by = (None, None) if device is None else (device.secret_usage, device.opened_by)
+    return where and by == (disk.secret_usage, disk.source.opened_by)
 
 
 def keep_attached(device: BlockDevice, ports: Ports) -> BlockDevice:

@@ -11,7 +11,7 @@ from lxml import etree
 from worker.errors import HypervisorRefused
 from worker.model.guest import GuestDisk, GuestHostDevice, GuestInterface, Layout
 from worker.model.places.address import Address, DriveAddress, PciAddress, UsbAddress
-from worker.model.source import ISCSI_PORT, iscsi_name, rbd_name
+from worker.model.source import ISCSI_PORT, RBD_PORT, iscsi_name, opened_by, rbd_name
 from worker.virt.xml.hostdev import host_device_of
 from worker.virt.xml.places import places
 from worker.virt.xml.values import number
@@ -89,7 +89,16 @@ def _guest_disk(disk: etree._Element) -> GuestDisk:
         device=disk.get("device", "disk"),
         boot_order=number(disk.find("boot"), "order"),
         secret_usage=_secret_usage(disk),
+        opened_by=_opened_by(disk),
     )
+
+
+def _opened_by(disk: etree._Element) -> str:
+    """Read who logs in, and where Ceph is asked; a target's portal is in the name of its LUN."""
+    user = _attribute(disk, "source/auth", "username") or _attribute(disk, "auth", "username")
+    hosts = disk.findall("source[@protocol='rbd']/host")
+    listed = ((host.get("name", ""), number(host, "port", RBD_PORT) or RBD_PORT) for host in hosts)
+    return opened_by(user, listed)
 
 
 def _secret_usage(disk: etree._Element) -> str | None:
