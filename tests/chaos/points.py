@@ -23,6 +23,7 @@ from worker.steps import LOOKS
 HELD = (
     "disks.attach",
     "disks.unplug",
+    "disks.resize",
     "guest_peripherals.attach",
     "guest_peripherals.unplug",
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import libvirt
 
-from tests.chaos import built_moves, instances, moves, peripherals, rescue_views, rescues
+from tests.chaos import built_moves, extends, instances, moves, peripherals, rescue_views, rescues
 from tests.chaos.stage import Case, Stage
 from tests.chaos.views import Views, attached, differences, gone, select_all
 from tests.guests import BOOT_TIMEOUT
@@ -172,6 +172,18 @@ SCENES = (
         arguments=_detach,
         before=attached,
         after=gone,
+    ),
+    *(
+        Scene(
+            name=f"extend what a {state} guest has",
+            method="extend_volume",
+            prepare=partial(extends.grown, running=running),
+            arguments=extends.extending,
+            before=extends.unseen,
+            after=extends.seen,
+            differences=extends.differences,
+        )
+        for state, running in (("stopped", False), ("running", True))
     ),
     *(
         Scene(

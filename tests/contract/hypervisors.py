@@ -69,6 +69,10 @@ class Lab(ABC):
     def wait_until_seen(self, instance: InstanceId, disk: Disk, *, seen: bool = True) -> None:
         """Return when the guest itself sees the disk, or does not; fails if that never comes."""
 
+    @abstractmethod
+    def wait_for_size(self, instance: InstanceId, disk: Disk, size: int) -> None:
+        """Return when the guest itself sees so many bytes of the disk; fails if it never does."""
+
 
 class FakeLab(Lab):
     def __init__(self) -> None:
@@ -107,6 +111,9 @@ class FakeLab(Lab):
     def wait_until_seen(self, instance: InstanceId, disk: Disk, *, seen: bool = True) -> None:
         guest = self.world.guests[instance]
         assert (disk.alias in guest.ghosts | guest.live.keys()) is seen
+
+    def wait_for_size(self, instance: InstanceId, disk: Disk, size: int) -> None:
+        assert self.world.guests[instance].sizes[disk.alias] == size
 
     def _become(self, instance: InstanceId, state: VmState) -> None:
         guest = self.world.guests[instance]
@@ -165,6 +172,15 @@ class LibvirtLab(Lab):
         serial = (disk.serial or "")[:VIRTIO_SERIAL]
         self._guest(instance).console.wait_for(
             lambda disks: seen is any(each.serial.startswith(serial) for each in disks.values()),
+            BOOT_TIMEOUT,
+        )
+
+    def wait_for_size(self, instance: InstanceId, disk: Disk, size: int) -> None:
+        serial = (disk.serial or "")[:VIRTIO_SERIAL]
+        self._guest(instance).console.wait_for(
+            lambda disks: (
+                (serial, size) in {(one.serial[:VIRTIO_SERIAL], one.size) for one in disks.values()}
+            ),
             BOOT_TIMEOUT,
         )
 

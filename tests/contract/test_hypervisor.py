@@ -1,5 +1,6 @@
 """What every hypervisor promises, the fake one included."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -264,6 +265,59 @@ def test_a_guest_that_gets_a_disk_is_taken_off_libvirts_autostart(
         assert not domain.autostart()
     lab.disks.unplug(guest, disk.alias)
     lab.disks.forget(guest, disk.alias)
+
+
+def grow(disk: Disk, size: int) -> None:
+    """Let there be so many bytes of the disk, for whoever looks."""
+    os.truncate(disk.source.name, size)
+
+
+@pytest.mark.parametrize(("target", "bus"), [("vdb", Bus.VIRTIO), ("sda", Bus.SCSI)])
+def test_a_running_guest_sees_what_its_disk_has_grown_to(
+    lab: Lab, guest: InstanceId, tmp_path: Path, target: str, bus: Bus
+) -> None:
+    disk = make_disk(lab, guest, tmp_path, target, bus)
+    lab.disks.attach(guest, disk)
+    lab.wait_until_seen(guest, disk)
+    before = lab.guests.describe(guest)
+    grow(disk, 12 * MIB)
+    lab.disks.resize(guest, disk.alias, 12 * MIB)
+    lab.wait_for_size(guest, disk, 12 * MIB)
+    lab.disks.resize(guest, disk.alias, 12 * MIB)
+    assert lab.guests.describe(guest) == before
+    assert Path(disk.source.name).stat().st_size == 12 * MIB
+
+
+def test_nothing_is_ever_made_smaller(lab: Lab, guest: InstanceId, disk: Disk) -> None:
+    lab.disks.attach(guest, disk)
+    grow(disk, 12 * MIB)
+    lab.disks.resize(guest, disk.alias, 12 * MIB)
+    lab.disks.resize(guest, disk.alias, 9 * MIB)
+    lab.wait_for_size(guest, disk, 12 * MIB)
+    assert Path(disk.source.name).stat().st_size == 12 * MIB
+
+
+def test_a_paused_guest_sees_it_when_it_goes_on(lab: Lab, guest: InstanceId, disk: Disk) -> None:
+    lab.disks.attach(guest, disk)
+    lab.wait_until_seen(guest, disk)
+    lab.pause(guest)
+    grow(disk, 12 * MIB)
+    lab.disks.resize(guest, disk.alias, 12 * MIB)
+    lab.resume(guest)
+    lab.wait_for_size(guest, disk, 12 * MIB)
+
+
+def test_what_is_not_plugged_in_has_nothing_to_be_told(
+    lab: Lab, guest: InstanceId, disk: Disk
+) -> None:
+    nobody = InstanceId(new_uuid())
+    lab.disks.resize(nobody, disk.alias, 12 * MIB)
+    lab.disks.resize(guest, disk.alias, 12 * MIB)
+    lab.disks.attach(guest, disk)
+    before = Path(disk.source.name).stat().st_size
+    lab.stop(guest)
+    lab.disks.resize(guest, disk.alias, 12 * MIB)
+    assert Path(disk.source.name).stat().st_size == before
 
 
 def test_taking_away_what_is_not_there_is_fine(lab: Lab, guest: InstanceId, disk: Disk) -> None:

@@ -16,7 +16,7 @@ from worker.model.guest import (
 )
 from worker.model.guest_secret import GuestSecret, usage_of
 from worker.model.identity.alias import is_ours
-from worker.model.ids import BlockDeviceId, InstanceId
+from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
 from worker.ports import GuestDisks, GuestInsides, Guests, GuestSecrets
 
 NONE: Mapping[str, ShownPeripheral] = {}
@@ -132,6 +132,15 @@ class FakeGuestDisks(GuestDisks):
             message = f"the guest keeps {alias}"
             raise GuestBusy(message)
         guest.live = kept
+        guest.sizes = {key: size for key, size in guest.sizes.items() if key in kept}
+
+    def resize(self, instance: InstanceId, alias: str, size: int) -> None:
+        guest = self.world.guests.get(instance)
+        if guest is None or not guest.running:
+            return
+        for key in [key for key, disk in guest.live.items() if live_alias(disk) == alias]:
+            self._check_size(guest.live[key], size)
+            guest.sizes[key] = max(size, guest.sizes.get(key, 0))
 
     def forget(self, instance: InstanceId, alias: str) -> None:
         guest = self.world.guests.get(instance)
@@ -144,6 +153,16 @@ class FakeGuestDisks(GuestDisks):
         except KeyError as error:
             message = f"no domain {instance}"
             raise DomainNotFound(message) from error
+
+    def _check_size(self, disk: Disk, size: int) -> None:
+        """Refuse as QEMU does where there is less, and cut as it does where there is more."""
+        volume = VolumeId(disk.source.name.rpartition("/")[2])
+        there = self.world.size(volume) if volume in self.world.volumes else size
+        if there < size:
+            message = f"cannot grow {disk.alias} to {size} bytes: there are {there}"
+            raise HypervisorRefused(message)
+        if there > size:
+            self.world.harm.append(f"volume {volume} was cut from {there} to {size} bytes")
 
     @staticmethod
     def _check(place: dict[str, Disk], disk: Disk) -> None:

@@ -125,6 +125,7 @@ class FakePower(Power):
             guest.vm_state = VmState.ACTIVE
             guest.live = dict(guest.persistent)
             guest.live_peripherals = dict(guest.persistent_peripherals)
+            guest.sizes = {}
 
     def ask_off(self, instance: InstanceId) -> None:
         guest = self.world.guests.get(instance)
@@ -153,6 +154,7 @@ class FakePower(Power):
         guest.live_peripherals = {}
         guest.ghosts = set()
         guest.peripheral_ghosts = set()
+        guest.sizes = {}
 
 
 def check_sources(world: World, disks: Mapping[str, Disk], beside: Beside) -> None:

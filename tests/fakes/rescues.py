@@ -58,6 +58,7 @@ class FakeRescues(Rescues):
         guest.vm_state = VmState.ACTIVE
         guest.live = live
         guest.live_peripherals = dict(guest.persistent_peripherals)
+        guest.sizes = {}
 
     def _guest(self, instance: InstanceId) -> FakeGuest:
         try:

@@ -43,6 +43,7 @@ def test_a_kill_on_either_side_of_any_call_leaves_all_views_agreed(
 @pytest.mark.parametrize(
     "name",
     [
+        "extend what a running guest has",
         "attach an interface to a running guest",
         "detach one of two interfaces with one MAC from a running guest",
         "build an instance",

@@ -14,7 +14,7 @@ from worker.model.instance import TAKEN_FROM, PowerChange, VmState
 from worker.model.operation import Operation, OperationState, StepOutcome
 from worker.model.rescue.words import Mode, rescue_alias
 from worker.model.update import Event
-from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
+from worker.model.volume import GIB, Attachment, AttachmentStatus, VolumeStatus
 from worker.rpc.methods import OPERATIONS
 
 FOREIGN = "/dev/foreign/"
@@ -109,12 +109,15 @@ def stuck_unnamed(world: World) -> list[str]:
         if fault is None or not any(says in fault.message for says in SAYS):
             found.append(f"{operation.id} is stuck and says {fault}")
         row = _row(operation, world)
-        if operation.method not in OF_RESCUES and (row is None or row.status in fine):
+        if operation.method not in LEAVING_THE_ROW and (row is None or row.status in fine):
             found.append(f"{operation.method} {operation.id} is stuck and its row is {row}")
     return found
 
 
 OF_RESCUES = ("rescue_instance", "unrescue_instance")
+
+LEAVING_THE_ROW = (*OF_RESCUES, "extend_volume")
+"""What leaves a row as it is while it is stuck."""
 
 SAYS = ("not taken back", "it can only go forward", "the worker died")
 
@@ -358,6 +361,10 @@ def _can(operation: Operation, row: BlockDevice, world: World) -> bool:
     if operation.method == "detach_volume":
         keeps = guest.busy and row.alias in guest.live
         return row.status is DeviceStatus.ATTACHED and not keeps
+    if operation.method == "extend_volume":
+        asked = int(operation.arguments["new_size"])
+        least = (row.volume_size or 0) * GIB
+        return row.status is DeviceStatus.ATTACHED and least <= asked <= volume.size
     free = volume.status is VolumeStatus.AVAILABLE or volume.multiattach
     anothers = row.alias in guest.persistent
     return (

@@ -1,11 +1,11 @@
-"""What the commands about interfaces and host devices ask for."""
+"""What the commands about the devices of an instance ask for."""
 
 from typing import Any
 
 import pytest
 
 from tests.unit.peripheral_scenes import PORT, STICK
-from tests.unit.scenes import INSTANCE
+from tests.unit.scenes import DEVICE, INSTANCE, OTHER_DEVICE, VOLUME
 from worker.cmd import asking
 from worker.cmd.main import main
 from worker.rpc.methods import OPERATIONS
@@ -80,6 +80,47 @@ def test_the_end_is_printed_for_programs_alone(
     main(["device", "detach-interface", INSTANCE, PORT, "--json"])
     assert '"state": "succeeded"' in capsys.readouterr().out
     assert len(sent) == 2
+
+
+ROWS = [
+    {"uuid": DEVICE, "device_name": "/dev/vda", "volume_id": None},
+    {"uuid": OTHER_DEVICE, "device_name": "/dev/vdb", "volume_id": VOLUME},
+]
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"list_block_devices": ROWS, "get_volume": {"size": 5 << 30}}
+    monkeypatch.setattr(asking, "read", lambda _given, method, **_named: answers[method])
+
+
+@pytest.mark.usefixtures("read")
+@pytest.mark.parametrize("name", ["vdb", "/dev/vdb", VOLUME, OTHER_DEVICE])
+@pytest.mark.parametrize(("more", "size"), [((), 5 << 30), (("--size", "7G"), 7 << 30)])
+def test_a_volume_is_extended_by_any_of_its_names(
+    sent: list[tuple[str, dict[str, Any]]],
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    more: tuple[str, ...],
+    size: int,
+) -> None:
+    assert main(["device", "extend", INSTANCE, name, *more]) == asking.DONE
+    asked = {"instance_uuid": INSTANCE, "bdm_uuid": OTHER_DEVICE, "new_size": size}
+    assert sent == [("extend_volume", asked)]
+    assert OTHER_DEVICE in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("read")
+@pytest.mark.parametrize(("name", "says"), [("vdc", "no block device vdc"), ("vda", "local disk")])
+def test_what_cannot_be_extended_is_said(
+    sent: list[tuple[str, dict[str, Any]]],
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    says: str,
+) -> None:
+    assert main(["device", "extend", INSTANCE, name]) == asking.FAILED
+    assert says in capsys.readouterr().err
+    assert sent == []
 
 
 def test_the_list_is_a_table(

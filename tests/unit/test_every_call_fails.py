@@ -19,6 +19,7 @@ from tests.unit import (
     alias_scenes,
     build_scenes,
     drifts,
+    extend_scenes,
     move_scenes,
     older_scenes,
     opened_scenes,
@@ -207,6 +208,26 @@ SCENES = {
         start=lambda: older_scenes.older(*older_scenes.BOTH),
         before=lambda: older_scenes.older(*older_scenes.BOTH),
         asked=operation("detach_volume", **scenes.detach_arguments()),
+    ),
+    "extend": Scene(
+        start=extend_scenes.grown,
+        before=extend_scenes.grown,
+        asked=extend_scenes.asked(),
+    ),
+    "extend what a guest that is off has": Scene(
+        start=lambda: extend_scenes.grown(VmState.STOPPED),
+        before=lambda: extend_scenes.grown(VmState.STOPPED),
+        asked=extend_scenes.asked(),
+    ),
+    "extend what another guest of the host has": Scene(
+        start=extend_scenes.grown_beside_another_guest,
+        before=extend_scenes.grown_beside_another_guest,
+        asked=extend_scenes.asked(),
+    ),
+    "extend what is opened with a password": Scene(
+        start=extend_scenes.grown_behind_a_password,
+        before=extend_scenes.grown_behind_a_password,
+        asked=extend_scenes.asked(),
     ),
     "attach an interface": Scene(
         start=scenes.world,

@@ -10,7 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
@@ -182,6 +182,26 @@ class Days(RuleBasedStateMachine):
         self.ask("detach_volume", instance_uuid=row.instance, volume_id=row.volume)
         self.do_twice(row.instance, drawn, again)
 
+    @precondition(lambda self: self.world.rows)
+    @rule(
+        n=some,
+        more=st.integers(0, 2),
+        early=seldom,
+        drawn=mostly_deaths,
+        again=mostly_errors,
+    )
+    def extend(
+        self, *, n: int, more: int, early: bool, drawn: list[Trouble], again: list[Trouble]
+    ) -> None:
+        """The service extends the volume, or does not yet; then the guest is to see it."""
+        row = self.traffic.rows[n % len(self.world.rows)]
+        volume = self.world.volumes[row.its_volume]
+        size = volume.size + more * GIB
+        if not early:
+            self.world.volumes[volume.id] = replace(volume, size=size)
+        self.ask("extend_volume", instance_uuid=row.instance, bdm_uuid=row.uuid, new_size=size)
+        self.do_twice(row.instance, drawn, again)
+
     @rule(
         instance=instances,
         image=st.sampled_from([rescue_scenes.USB_IMAGE, rescue_scenes.PLAIN_IMAGE]),
@@ -255,7 +275,7 @@ class Days(RuleBasedStateMachine):
         found = fakes.ports(self.world).attachments.find(row.its_volume, row.instance)
         return None if found is None else found.id
 
-    def ask(self, method: str, *, sent: bool = True, **arguments: str | bool | None) -> None:
+    def ask(self, method: str, *, sent: bool = True, **arguments: str | bool | int | None) -> None:
         message = self.traffic.send(method, **arguments)
         if sent:
             self.traffic.deliver(message)
@@ -444,7 +464,7 @@ class Days(RuleBasedStateMachine):
         if method == "abandon_operation":
             row = self.world.rows.get(BlockDeviceId(operation.block_device or ""))
             assert row is not None or operation.method in promises.OF_RESCUES
-            if row is not None:
+            if row is not None and operation.method not in promises.LEAVING_THE_ROW:
                 self.clear_up(row)
         self.worker.call(method, operation_id=operation.id)
 

@@ -74,7 +74,7 @@ class Traffic:
             assert uuid not in self.world.rows
             assert row is None or row.status is DeviceStatus.RESERVED
 
-    def send(self, method: str, **arguments: str | bool | None) -> Message:
+    def send(self, method: str, **arguments: str | bool | int | None) -> Message:
         """Send an operation of its own id; it may arrive at any time, or never, or often."""
         number = f"0b5e0000-0000-4000-8000-{len(self.messages) + 1:012d}"
         message = Message(method=method, arguments={"operation_id": number, **arguments})

@@ -2,7 +2,7 @@
 
 import argparse
 
-from worker.cmd import asking, device_peripherals
+from worker.cmd import asking, device_peripherals, device_volumes
 from worker.cmd.commands import Subcommand, add_commands
 from worker.cmd.output import print_fields, print_rows
 
@@ -18,6 +18,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         [
             Subcommand("list", "list the block devices of an instance", show_all, _instance),
             Subcommand("show", "show the block device of a volume", show, _instance_and_volume),
+            *device_volumes.COMMANDS,
             *device_peripherals.COMMANDS,
         ],
     )

@@ -20,6 +20,9 @@ class Event(StrEnum):
     VOLUME_DETACH_START = "instance.volume_detach.start"
     VOLUME_DETACH_END = "instance.volume_detach.end"
     VOLUME_DETACH_ERROR = "instance.volume_detach.error"
+    VOLUME_EXTEND_START = "instance.volume_extend.start"
+    VOLUME_EXTEND_END = "instance.volume_extend.end"
+    VOLUME_EXTEND_ERROR = "instance.volume_extend.error"
     POWER = "instance.power"
     RESERVED = "block_device.reserved"
     RELEASED = "block_device.released"
@@ -95,6 +98,11 @@ DETACH_PHASES = Phases(
     start=Event.VOLUME_DETACH_START,
     end=Event.VOLUME_DETACH_END,
     error=Event.VOLUME_DETACH_ERROR,
+)
+EXTEND_PHASES = Phases(
+    start=Event.VOLUME_EXTEND_START,
+    end=Event.VOLUME_EXTEND_END,
+    error=Event.VOLUME_EXTEND_ERROR,
 )
 INTERFACE_ATTACH_PHASES = Phases(
     start=Event.INTERFACE_ATTACH_START,

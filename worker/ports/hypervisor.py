@@ -43,6 +43,15 @@ class GuestDisks(ABC):
         """
 
     @abstractmethod
+    def resize(self, instance: InstanceId, alias: str, size: int) -> None:
+        """Have the running guest see so many bytes of the disk, which are there already.
+
+        The alias may be the hypervisor's own. A disk, or a guest, that is not there, or off, has
+        nothing to be told, and one that sees more keeps it. Raises HypervisorRefused,
+        HypervisorUnavailable.
+        """
+
+    @abstractmethod
     def forget(self, instance: InstanceId, alias: str) -> None:
         """Take the disk from the persistent layout; one that is not there is fine."""
 

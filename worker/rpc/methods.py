@@ -34,6 +34,7 @@ from worker.handlers.detach_interface import (
 from worker.handlers.detach_volume import DetachVolume, detach_volume, name_the_row
 from worker.handlers.export_instance import ExportInstance, export_instance
 from worker.handlers.export_xml import ExportXml, export_xml
+from worker.handlers.extend_volume import ExtendVolume, extend_volume
 from worker.handlers.find_drift import FindDrift, find_drift
 from worker.handlers.find_residue import FindResidue, find_residue
 from worker.handlers.forget_instance import ForgetInstance, forget_instance
@@ -81,6 +82,7 @@ from worker.model.update import (
     BUILD_PHASES,
     DESTROY_PHASES,
     DETACH_PHASES,
+    EXTEND_PHASES,
     FORGET_PHASES,
     HOST_DEVICE_ATTACH_PHASES,
     HOST_DEVICE_DETACH_PHASES,
@@ -167,6 +169,7 @@ OPERATIONS: Mapping[str, Kind] = {
     "detach_volume": Kind(
         request=DetachVolume, handler=detach_volume, phases=DETACH_PHASES, pin=name_the_row
     ),
+    "extend_volume": Kind(request=ExtendVolume, handler=extend_volume, phases=EXTEND_PHASES),
     "attach_interface": Kind(
         request=AttachInterface,
         handler=attach_interface,

@@ -4,7 +4,7 @@ from functools import partial
 
 import libvirt
 
-from worker.errors import HypervisorRefused
+from worker.errors import DomainNotFound, HypervisorRefused
 from worker.model.disk import Disk
 from worker.model.guest import Layout
 from worker.model.identity.lookup import disk_by_alias
@@ -12,7 +12,8 @@ from worker.model.ids import InstanceId
 from worker.ports import GuestDisks
 from worker.virt.autostart import take_off_autostart
 from worker.virt.both_layouts import check_kept, lacking, refusal_of
-from worker.virt.failures import ghost_in_the_way, place_taken_by_ghost
+from worker.virt.failures import ghost_in_the_way, not_running, place_taken_by_ghost
+from worker.virt.guests import live_layout
 from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.likeness import differences
 from worker.virt.plugging import plug
@@ -90,6 +91,19 @@ class LibvirtGuestDisks(GuestDisks):
         """Take the disk from the persistent layout; one that is not there is fine."""
         self._unplugging.forget(instance, alias)
 
+    def resize(self, instance: InstanceId, alias: str, size: int) -> None:
+        """Have the running guest see so many bytes of the disk, which are there already.
+
+        The alias may be the hypervisor's own. A disk, or a guest, that is not there, or off, has
+        nothing to be told, and one that sees more keeps it. Raises HypervisorRefused,
+        HypervisorUnavailable.
+        """
+        try:
+            with self._connection.domain(instance) as domain:
+                _grow(domain, alias, size)
+        except DomainNotFound:
+            return
+
     def _plug(
         self, domain: libvirt.virDomain, instance: InstanceId, disk: Disk, where: int
     ) -> libvirt.libvirtError | None:
@@ -115,6 +129,21 @@ class LibvirtGuestDisks(GuestDisks):
         if (ours or place_taken_by_ghost(refusal)) and not self._connection.in_doubt(instance):
             self._connection.doubt(instance)
         return ours
+
+
+def _grow(domain: libvirt.virDomain, alias: str, size: int) -> None:
+    """Libvirt finds a disk by its name in the domain; by an alias it finds none."""
+    disk = disk_by_alias(live_layout(domain), alias)
+    if disk is None:
+        return
+    try:
+        # The first number is what the guest sees; of an encrypted disk that is less than there is.
+        if domain.blockInfo(disk.target)[0] <= size:
+            domain.blockResize(disk.target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+    except libvirt.libvirtError as error:
+        # It went off since: its next start sees what is there.
+        if not not_running(error):
+            raise
 
 
 def _has(layout: Layout, disk: Disk) -> bool:

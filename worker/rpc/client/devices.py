@@ -121,6 +121,25 @@ class DeviceMethods(Sender):
             **sending,
         )
 
+    def extend_volume(
+        self,
+        host: str,
+        *,
+        instance_uuid: str,
+        bdm_uuid: str,
+        new_size: int,
+        **sending: Unpack[Sending],
+    ) -> str:
+        """Have an instance see that its volume was extended to ``new_size`` bytes."""
+        return self.cast(
+            host,
+            "extend_volume",
+            instance_uuid=instance_uuid,
+            bdm_uuid=bdm_uuid,
+            new_size=new_size,
+            **sending,
+        )
+
     def create_volume(
         self,
         host: str,
