@@ -11,7 +11,7 @@ import pytest
 
 from worker.errors import BrokerUnavailable
 from worker.health.checks import folders, programs
-from worker.health.checks.examine import Check, Found, examine
+from worker.health.checks.examine import Check, Found, examine, within
 from worker.health.checks.masking import Mask
 from worker.model.finding import Finding, Verdict, ok, warning, worst
 from worker.wiring.doctor import CHECKS
@@ -70,6 +70,18 @@ def test_a_check_that_hangs_is_a_failed_line_and_is_told_of() -> None:
     assert (told, list(found)) == ([("hangs",)], ["hangs", "fine"])
     assert [each.said for each in found["hangs"]] == ["begun", "gave no answer within 1.5 s"]
     assert found["fine"] == (ok("all is well"),)
+
+
+def test_what_can_be_done_without_is_waited_for_so_long_and_no_longer() -> None:
+    let_go = threading.Event()
+
+    def broken_look() -> int:
+        raise ZeroDivisionError
+
+    assert within(30, lambda: 7) == 7
+    assert within(30, broken_look) is None
+    assert within(0.05, let_go.wait) is None
+    let_go.set()
 
 
 def test_nothing_is_told_of_a_look_that_takes_no_time() -> None:

@@ -6,11 +6,15 @@ A thread cannot be stopped. One that hangs is left behind; it ends with the proc
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from worker.errors import WorkerError
 from worker.health.checks.masking import Mask
 from worker.model.finding import Finding, Verdict
+
+ResultT = TypeVar("ResultT")
 
 LOOK_AGAIN = "look again; if it stays so, look there by other means"
 
@@ -47,6 +51,23 @@ def examine(
         tell(late)
         _wait(running, begun + seconds)
     return {each.name: _masked(each.said(seconds), mask) for each in running}
+
+
+def within(seconds: float, call: Callable[[], ResultT]) -> ResultT | None:
+    """Return what the call returns; None if it raises, or is not back in time.
+
+    For what a check would like to know and can do without: it has a check of its own.
+    """
+    found: list[ResultT] = []
+
+    def run() -> None:
+        with suppress(Exception):
+            found.append(call())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return found[0] if found else None
 
 
 class _Running:

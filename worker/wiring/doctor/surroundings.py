@@ -11,12 +11,12 @@ from typing import Any
 from oslo_config import cfg
 
 from worker import conf as all_options
-from worker.errors import HypervisorUnavailable, WorkerError
+from worker.errors import HypervisorUnavailable
+from worker.health.checks.examine import within
 from worker.model.ids import InstanceId
 from worker.model.places.address import Address
 from worker.persistence import migrate
 from worker.persistence.repositories import Repositories
-from worker.steps import Bound
 from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.libvirtd.private import PrivateLibvirtd
 from worker.wiring.core import SystemClock
@@ -47,13 +47,7 @@ class Surroundings:
 
         Whether the database can be read is for its own check to say.
         """
-        bound = Bound(ROWS_WITHIN, threads=1)
-        try:
-            return bound.call("the database", self._protocols)
-        except WorkerError:
-            return frozenset()
-        finally:
-            bound.close()
+        return within(ROWS_WITHIN, self._protocols) or frozenset()
 
     def _protocols(self) -> frozenset[str]:
         file = self.database_file
