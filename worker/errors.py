@@ -4,7 +4,11 @@ The five families say what the caller does next; ``code`` is what travels on the
 names may change and codes may not. ``docs/errors.md`` has a line for each code.
 """
 
+import math
 from typing import ClassVar
+
+NEVER = math.inf
+"""When to ask again what does not come back by itself."""
 
 
 class WorkerError(Exception):
@@ -457,7 +461,7 @@ class VolumeServiceUnavailable(Unavailable):
     code = "volume_service.unavailable"
 
     def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
-        """``retry_after`` is how many seconds it asked to be spared, if it did."""
+        """``retry_after`` is how many seconds it asked to be spared, if it did; it may be NEVER."""
         super().__init__(message)
         self.retry_after = retry_after
 
@@ -467,11 +471,19 @@ class VolumeServiceForbids(Unavailable):
 
     code = "volume_service.forbidden"
 
+    def __init__(self, message: str) -> None:
+        """Only an operator mends it."""
+        super().__init__(message, retry_after=NEVER)
 
-class VolumeServiceUnsuitable(Unavailable):
+
+class VolumeServiceUnsuitable(VolumeServiceUnavailable):
     """What answers is no volume service that the worker can use."""
 
     code = "volume_service.unsuitable"
+
+    def __init__(self, message: str) -> None:
+        """Only an operator mends it."""
+        super().__init__(message, retry_after=NEVER)
 
 
 class ConnectFailed(Unavailable):

@@ -115,6 +115,14 @@ def test_a_token_that_is_not_taken_any_more_is_renewed_once(cinder: Cinder) -> N
     assert cinder.asked(f"volumes/{ONE}") == 3
 
 
+def test_a_cinder_that_takes_no_token_of_ours_is_named(cinder: Cinder) -> None:
+    service = service_of(by_keystone(cinder))
+    cinder.revoked = 1000
+    with pytest.raises(VolumeServiceForbids, match="HTTP 401"):
+        service.volumes.show(ONE)
+    assert cinder.given == 2
+
+
 def test_an_account_that_cinder_does_not_let_in_is_not_asked_about_again(cinder: Cinder) -> None:
     wrong = by_keystone(cinder, password="another-secret")
     with pytest.raises(VolumeServiceForbids) as told:

@@ -2,7 +2,14 @@
 
 import pytest
 
-from worker.errors import HypervisorUnavailable, VolumeServiceUnavailable, WorkerError
+from worker.errors import (
+    NEVER,
+    HypervisorUnavailable,
+    VolumeServiceForbids,
+    VolumeServiceUnavailable,
+    VolumeServiceUnsuitable,
+    WorkerError,
+)
 from worker.wiring import waiting
 from worker.wiring.waiting import Waiting
 
@@ -49,6 +56,18 @@ def test_what_patience_does_not_last_for_has_failed_at_once(before: int) -> None
     assert told.value.retry_after == 3600.0
     assert len(part.pauses) == before
     assert len(part.errors) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [busy(NEVER), VolumeServiceForbids("no"), VolumeServiceUnsuitable("no")],
+    ids=["never", "forbids", "unsuitable"],
+)
+def test_what_does_not_come_back_by_itself_is_not_waited_for(error: WorkerError) -> None:
+    part = Part(error)
+    with pytest.raises(VolumeServiceUnavailable):
+        part.waited(60.0)
+    assert part.pauses == []
 
 
 def test_without_patience_a_call_is_made_once() -> None:

@@ -28,9 +28,7 @@ AWAY = (
     VolumeServiceUnavailable,
 )
 
-OF_THIS_HOST = frozenset(
-    {"host_files", "local_disks", "config_drives", "pool", "connector", "leftovers"}
-)
+OF_THIS_HOST = frozenset({"host_files", "local_disks", "config_drives", "connector", "leftovers"})
 """The ports behind which nothing comes back by itself: a full disk stays full."""
 
 NOT_WAITED_FOR = frozenset({"volumes.begin_detaching", "volumes.roll_detaching", "power.ask_off"})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from worker.errors import RequestMalformed, VolumeServiceUnavailable
+from worker.errors import NEVER, RequestMalformed, VolumeServiceUnavailable
 from worker.volume.pool.examine import SECTOR, unusable
 
 MAX_SIZE = 1 << 63
@@ -122,4 +122,6 @@ def _filesystem(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise VolumeServiceUnavailable(f"the pool's folder, {path.parent}: {error}") from error
+        message = f"the pool's folder, {path.parent}: {error}"
+        # A full disk stays full.
+        raise VolumeServiceUnavailable(message, retry_after=NEVER) from error
