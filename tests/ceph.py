@@ -132,8 +132,10 @@ class Ceph:
 
     def _write(self) -> None:
         where = {"host": self.host, "port": self.port, "folder": self.folder}
-        auth = "cephx" if self.authentication else "none"
-        text = CONFIGURATION.format(fsid=self.fsid, size=OSD_BYTES, auth=auth, **where)
+        # Its own programs have keys in any case: without, they now and then speak to the monitor
+        # before they know which cluster it is of, and are refused.
+        service = "cephx" if self.authentication else "cephx, none"
+        text = CONFIGURATION.format(fsid=self.fsid, size=OSD_BYTES, service=service, **where)
         self.configuration.write_text(text)
         self.keyring.touch(mode=0o600)
         self.keyring.write_text(keyring(self.keys))
@@ -146,11 +148,10 @@ class Ceph:
         self._run(program, "-i", name, "--mkfs", "--keyring", str(self.keyring), *words)
 
     def _begin(self, program: str, name: str) -> None:
+        words = [program, "-c", str(self.configuration), "-i", name, "-f"]
         with (self.folder / f"{program}.out").open("wb") as log:
-            words = [program, "-c", str(self.configuration), "-i", name, "-f"]
-            self.processes.append(
-                subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            )
+            begun = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.processes.append(begun)
 
     def _run(self, program: str, *words: str) -> str:
         try:

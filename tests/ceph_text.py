@@ -13,9 +13,9 @@ CONFIGURATION = """\
 [global]
 fsid = {fsid}
 mon host = v1:{host}:{port}
-auth cluster required = {auth}
-auth service required = {auth}
-auth client required = {auth}
+auth cluster required = cephx
+auth service required = {service}
+auth client required = cephx
 auth allow insecure global id reclaim = false
 public addr = {host}
 cluster addr = {host}
