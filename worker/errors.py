@@ -466,7 +466,7 @@ class VolumeServiceUnavailable(Unavailable):
         self.retry_after = retry_after
 
 
-class VolumeServiceForbids(Unavailable):
+class VolumeServiceForbids(VolumeServiceUnavailable):
     """The volume service does not let the worker do this: its account lacks a right or token."""
 
     code = "volume_service.forbidden"
