@@ -167,7 +167,7 @@ def _summary(found: Found, *, offer: bool) -> str:
     if found["foreign"]:
         said += f"; {found['foreign']} disks or attachments are not ours"
     if found["foreign_on_host"]:
-        said += f"; {found['foreign_on_host']} sessions, maps or the like are not ours"
+        said += f"; of sessions, maps and the like, {found['foreign_on_host']} not ours"
     return said
 
 

@@ -34,7 +34,7 @@ PROBED_WITHIN = 4.0
 
 
 def versions(connection: LibvirtConnection) -> Iterator[Finding]:
-    """Ask libvirt for its version, and QEMU's: it looks at one that it does not know for seconds."""
+    """Ask libvirt for its version, and for QEMU's: one that is new to it takes it seconds."""
     with connection.use() as opened:
         own = opened.getLibVersion()
     yield _version("libvirt", own)
