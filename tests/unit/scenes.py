@@ -195,17 +195,20 @@ class Trouble:
 class Refusing:
     """A watch under which one kind of call always fails, ways back included."""
 
-    def __init__(self, name: str, *, spared: int = 0) -> None:
+    def __init__(
+        self, name: str, *, spared: int = 0, error: Callable[[str], BaseException] = away
+    ) -> None:
         """Let calls of that name fail, but for the first so many."""
         self.name = name
         self.spared = spared
+        self.error = error
 
     def __call__(self, name: str) -> AbstractContextManager[None]:
         """Return the watch around one call."""
         if name == self.name and self.spared:
             self.spared -= 1
             return Trouble()(name)
-        return Trouble(at=0 if name == self.name else None)(name)
+        return Trouble(at=0 if name == self.name else None, error=self.error)(name)
 
 
 def soon(true: Callable[[], bool]) -> bool:

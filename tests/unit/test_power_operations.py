@@ -24,6 +24,9 @@ from worker.errors import (
     LocalDiskUnavailable,
     RequestMalformed,
     VolumeNotFound,
+    VolumeServiceForbids,
+    VolumeServiceUnavailable,
+    VolumeServiceUnsuitable,
     WorkerError,
     WrongDevice,
 )
@@ -291,10 +294,15 @@ def test_what_cannot_be_let_go_of_stays_recorded() -> None:
     assert DATA in world.connections
 
 
-def test_a_volume_service_that_is_away_is_asked_once_and_the_last_way_taken() -> None:
+@pytest.mark.parametrize(
+    "error", [VolumeServiceUnavailable, VolumeServiceForbids, VolumeServiceUnsuitable]
+)
+def test_a_volume_service_that_is_away_is_asked_once_and_the_last_way_taken(
+    error: Callable[[str], WorkerError],
+) -> None:
     world = power_scenes.host_booted()
     before = world.guests[INSTANCE].persistent.copy()
-    ended = carry_out(world, START, Refusing("attachments.get"))
+    ended = carry_out(world, START, Refusing("attachments.get", error=error))
     assert steps(world, ended).count("attachments.get") == 1
     assert world.guests[INSTANCE].live == before
     assert {row.status for row in world.rows.values()} == {DeviceStatus.ATTACHED}
