@@ -137,10 +137,15 @@ def test_images_are_opened_with_a_key_and_without_and_nobody_keeps_the_key(
     assert [disk.find("source/auth") is None for disk in disks_of(guest, row, plain)] == [0, 1]
     write_through(guest, row["alias"], 0x5A)
     write_through(guest, plain["alias"], 0xA5)
+    service.grow(volume, 3 * SIZE)
+    grown = {"instance_uuid": instance, "bdm_uuid": row["uuid"], "new_size": 3 * SIZE}
+    assert rig.run("extend_volume", **grown)["fault"] is None
+    guest.console.wait_for(lambda disks: disks["vda"].size == 3 * SIZE, 20)
     assert secrets_of(libvirtd, instance) == []
 
     assert rig.run("reboot_instance", instance_uuid=instance, hard=True)["state"] == "succeeded"
-    guest.console.wait_for(lambda disks: {"vda", "vdb"} <= disks.keys(), 60)
+    seen = guest.console.wait_for(lambda disks: {"vda", "vdb"} <= disks.keys(), 60)
+    assert seen["vda"].size == 3 * SIZE
     assert rig.call("find_drift", instance_uuid=instance, qemu=True)["differences"] == []
     assert secrets_of(libvirtd, instance) == []
     assert [text for text in written(tmp_path, guest) if ceph.key in text] == []
@@ -148,7 +153,7 @@ def test_images_are_opened_with_a_key_and_without_and_nobody_keeps_the_key(
     assert [rig.detach(each)["state"] for each in (row, plain)] == ["succeeded"] * 2
     guest.wait_for_no_disk("vda")
     ceph.wait_for_no_watcher(image_of(volume))
-    assert ceph.content(image_of(volume))[: 1 << 17] == b"\x5a" * (1 << 16) + bytes(1 << 16)
+    assert ceph.content(image_of(volume)) == b"\x5a" * (1 << 16) + bytes(3 * SIZE - (1 << 16))
     assert open_ceph.content(image_of(other))[: 1 << 16] == b"\xa5" * (1 << 16)
     assert rig.call("list_block_devices", instance_uuid=instance) == []
     assert {one.status for one in service.world.volumes.values()} == {VolumeStatus.AVAILABLE}
