@@ -20,7 +20,7 @@ from worker.errors import (
     VolumeServiceUnsuitable,
 )
 from worker.model.ids import InstanceId, KeyId, VolumeId
-from worker.model.volume import GIB, AttachmentStatus, Encryption, VolumeStatus
+from worker.model.volume import GIB, AttachmentStatus, Encryption, NewVolume, VolumeStatus
 from worker.volume.cinder.fitness import lacks
 from worker.wiring.volumes import name_what_is_lacking
 
@@ -224,12 +224,13 @@ class TestVolumes:
 
     def test_the_worker_deletes_volumes_and_makes_none(self, cinder: Cinder) -> None:
         pool = service_of(options(cinder)).pool
-        wanted: dict[str, Any] = {"size": 1, "path": None, "name": "", "multiattach": False}
         with pytest.raises(RequestMalformed):
             pool.list()
         for refused in (pool.confirm, pool.create):
             with pytest.raises(RequestMalformed, match=TWO):
-                refused(TWO, **wanted)
+                refused(NewVolume(id=TWO, size=1))
+        with pytest.raises(RequestMalformed, match=TWO):
+            pool.grow(TWO, 1)
         for _ in range(2):
             pool.delete(ONE)
         assert cinder.state.volumes == {}
@@ -274,6 +275,23 @@ class TestAttachments:
         held = attachments.create(ONE, GUEST)
         cinder.state.attachments[held.id]["connection_info"] = {"format": "raw"}
         assert attachments.get(held.id).connection is None
+
+    @pytest.mark.parametrize(
+        ("word", "status"),
+        [
+            ("error_attaching", AttachmentStatus.ATTACHING),
+            ("error_detaching", AttachmentStatus.ATTACHED),
+            ("detached", AttachmentStatus.RESERVED),
+            ("knitting", AttachmentStatus.RESERVED),
+        ],
+    )
+    def test_an_attachment_in_trouble_has_come_as_far_as_it_had(
+        self, cinder: Cinder, word: str, status: AttachmentStatus
+    ) -> None:
+        attachments = service_of(options(cinder)).attachments
+        held = attachments.create(ONE, GUEST)
+        cinder.state.attachments[held.id]["status"] = word
+        assert attachments.get(held.id).status is status
 
     def test_a_connector_that_cinder_cannot_use_is_refused(self, cinder: Cinder) -> None:
         attachments = service_of(options(cinder)).attachments
