@@ -57,6 +57,15 @@ def test_what_is_no_secret_is_kept_as_it_is() -> None:
     assert kept == Connection(protocol="iscsi", properties=plain)
 
 
+def test_a_user_of_cephs_is_kept_and_one_of_chaps_is_not() -> None:
+    said = {"auth_username": "us", "secret_type": "ceph"}
+    ceph = Connection(protocol="rbd", properties={**said, "keyring": SECRET})
+    assert ceph.without_secrets().properties == said
+    for other in ({}, {"secret_type": None}, {"secret_type": "iscsi"}):
+        chap = Connection(protocol="iscsi", properties={"auth_username": "us", **other})
+        assert chap.without_secrets().properties == other
+
+
 def test_the_connection_itself_keeps_what_it_needs_to_connect() -> None:
     connection = Connection(protocol="iscsi", properties={"auth_password": SECRET})
 

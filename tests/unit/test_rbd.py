@@ -196,12 +196,19 @@ def test_where_nobody_logs_in_the_hosts_administrator_does_not_either(
     assert not (told / "secret").exists()
 
 
-def test_a_connection_without_its_user_cannot_be_asked_how_large_it_has_become(
-    connector: RbdImages, told: Path
-) -> None:
-    with pytest.raises(ConnectFailed, match="names a user"):
-        connector.extend(rbd().without_secrets())
+def test_a_connection_as_it_is_kept_is_opened_with_a_key_of_this_host(told: Path) -> None:
+    """A host starts its guests without its volume service."""
+    keyring = told / "keyring"
+    kept = rbd().without_secrets()
+    connector = RbdImages(FakeConnector(scenes.world()), RbdLogins(keyring=keyring))
+    with pytest.raises(ConnectFailed, match=r"no key of Ceph's client\.cinder"):
+        connector.extend(kept)
     assert not (told / "words").exists()
+    keyring.write_text(f"[client.cinder]\nkey = {KEY}\n")
+    assert connector.connect(kept) == RbdImages(FakeConnector(scenes.world()), RbdLogins()).connect(
+        rbd()
+    )
+    assert connector.extend(kept) == 4711
 
 
 def test_a_comma_in_a_name_does_not_end_it(connector: RbdImages, told: Path) -> None:

@@ -54,11 +54,17 @@ class ConnectionRecord:
 def _scrub(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
     match value:
         case Mapping():
-            return {key: _scrub(item) for key, item in value.items() if not is_secret(key)}
+            kept = (key for key in value if not is_secret(key) or _is_shown(key, value))
+            return {key: _scrub(value[key]) for key in kept}
         case list() | tuple():
             return [_scrub(item) for item in value]
         case _:
             return value
+
+
+def _is_shown(key: object, beside: Mapping[Any, Any]) -> bool:
+    """A user of Ceph's stands in every layout, and its key is found on the host by that name."""
+    return key == "auth_username" and beside.get("secret_type") == "ceph"
 
 
 def is_secret(key: object) -> bool:
