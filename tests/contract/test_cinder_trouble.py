@@ -3,6 +3,7 @@
 import ssl
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from worker.errors import (
     VolumeServiceForbids,
     VolumeServiceRefused,
     VolumeServiceUnavailable,
+    VolumeServiceUnsuitable,
     WorkerError,
 )
 from worker.model.ids import InstanceId, VolumeId
@@ -234,6 +236,17 @@ def test_a_release_that_is_older_than_the_one_before_is_spoken_to_in_its_words(
     assert cinder.versions[-1] == "volume 3.50"
 
 
+@pytest.mark.parametrize("done", [True, False], ids=["meanwhile", "still"])
+def test_a_volume_that_is_detaching_meanwhile_is_fine(
+    cinder: Cinder, service: VolumeService, *, done: bool
+) -> None:
+    cinder.state.volumes[ONE]["status"] = "in-use"
+    said = '{"badRequest": {"code": 400, "message": "Invalid volume: Unable to detach volume."}}'
+    cinder.troubles = [Trouble(on="POST .*/action$", status=400, body=said, done=done)]
+    with nullcontext() if done else pytest.raises(VolumeInUse):
+        service.volumes.begin_detaching(ONE)
+
+
 def test_deleting_what_is_gone_is_fine_and_the_rest_is_not_found(
     cinder: Cinder, attachments: Attachments
 ) -> None:
@@ -300,6 +313,18 @@ def test_what_cannot_be_read_is_not_quoted(cinder: Cinder, service: VolumeServic
     assert CHAP not in "".join(traceback.format_exception(told.value))
 
 
+def test_a_cloud_that_clouds_yaml_does_not_know_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clouds = tmp_path / "clouds.yaml"
+    clouds.write_text("clouds: {ours: {auth_type: knitting}}")
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(clouds))
+    for name in ("ours", "theirs"):
+        given = {"volume__service": "cinder", "cinder__cloud": name}
+        with pytest.raises(VolumeServiceUnsuitable):
+            service_of(given).volumes.show(ONE)
+
+
 def test_nobody_at_the_address_is_an_outage() -> None:
     with served() as gone:
         given = options(gone)
@@ -326,6 +351,17 @@ class TestTls:
     ) -> None:
         for given in ({"cafile": str(certificate[0])}, {"insecure": True}):
             assert service_of(options(secure, **given)).volumes.show(ONE).id == ONE
+
+    @pytest.mark.parametrize(
+        "given", [{"cafile": "/nowhere"}, {"certfile": "/nowhere", "keyfile": "/nowhere"}]
+    )
+    def test_a_file_that_is_not_there_is_named(
+        self, secure: Cinder, certificate: tuple[Path, Path], given: dict[str, str]
+    ) -> None:
+        with pytest.raises(VolumeServiceUnsuitable, match="/nowhere"):
+            service_of(options(secure, **{"cafile": str(certificate[0]), **given})).volumes.show(
+                ONE
+            )
 
     def test_a_server_may_want_to_know_the_worker_by_a_certificate(
         self, certificate: tuple[Path, Path]

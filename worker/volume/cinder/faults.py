@@ -9,6 +9,7 @@ from typing import Any
 import requests
 from keystoneauth1.exceptions import (
     AuthorizationFailure,
+    AuthPluginException,
     CatalogException,
     ClientException,
     HttpError,
@@ -128,10 +129,13 @@ def translated() -> Iterator[None]:
         raise _of_identity(error) from error
     except AuthorizationFailure as error:
         raise VolumeServiceForbids(f"Keystone: {error}") from error
-    except (CatalogException, ConfigException) as error:
+    except (AuthPluginException, CatalogException, ConfigException) as error:
         raise VolumeServiceUnsuitable(f"no Cinder is to be found: {error}") from error
     except (SDKException, ClientException, requests.RequestException) as error:
         raise VolumeServiceUnavailable(f"Cinder does not answer: {error}") from error
+    except OSError as error:
+        # What is left of these: a certificate or key that is not where the options say.
+        raise VolumeServiceUnsuitable(f"Cinder cannot be asked: {error}") from error
 
 
 @contextmanager
