@@ -187,6 +187,10 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         make_keys(options.load(volume__keys="castellan"))
 
 
+def test_unless_told_otherwise_keys_are_files(tmp_path: Path) -> None:
+    assert isinstance(make_keys(options.load(state_path=str(tmp_path))), KeyFiles)
+
+
 def test_a_line_of_castellans_is_no_unknown_option(tmp_path: Path) -> None:
     file = tmp_path / "worker.conf"
     file.write_text("[vault]\nvault_url = http://127.0.0.1:1\n[volume]\nnone_such = 1\n")

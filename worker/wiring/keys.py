@@ -13,7 +13,8 @@ from worker.wiring.settings import state_path
 
 def make_keys(conf: cfg.ConfigOpts) -> Keys:
     """Return the key manager; nothing is asked yet. Raises Invalid where castellan is missing."""
-    if conf.volume.keys == "files":
+    # As an attribute it would be the method of that name, which every mapping has.
+    if conf.volume["keys"] == "files":
         return KeyFiles(keys_path(conf))
     try:
         # By name: it is an extra, and takes a second to load.
