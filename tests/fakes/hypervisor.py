@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from tests.fakes.volume_service import LUKS_HEADER
 from tests.fakes.world import PLACES, FakeGuest, ShownPeripheral, World
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
 from worker.model.disk import Disk
@@ -158,6 +159,7 @@ class FakeGuestDisks(GuestDisks):
         """Refuse as QEMU does where there is less, and cut as it does where there is more."""
         volume = VolumeId(disk.source.name.rpartition("/")[2])
         there = self.world.size(volume) if volume in self.world.volumes else size
+        there -= LUKS_HEADER if disk.encrypted else 0
         if there < size:
             message = f"cannot grow {disk.alias} to {size} bytes: there are {there}"
             raise HypervisorRefused(message)

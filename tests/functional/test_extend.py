@@ -1,6 +1,7 @@
 """Volumes of the pool that have grown under their guest: what it sees, live and after a start."""
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.rig import MIB, Json, Rig
 from worker import conf as options
 from worker import wiring
 from worker.errors import VolumeNotGrown
+from worker.model.ids import new_uuid
 from worker.model.volume import GIB
 from worker.persistence.schema import POOL_VOLUMES
 
@@ -19,15 +21,36 @@ SMALL, LARGE, LARGEST = 32 * MIB, 2 * GIB, 3 * GIB
 """Sparse: nothing is written, and a row counts in GiB."""
 
 
-def grow(folder: Path, volume: str, size: int) -> None:
-    """Let the pool have extended the volume."""
+def change(folder: Path, volume: str, **values: int | bool) -> Path:
+    """Change the pool's record of a volume; return where it is."""
     engine = wiring.make_database(options.load(state_path=str(folder))).engine
     which = POOL_VOLUMES.c.id == volume
     with engine.begin() as connection:
+        connection.execute(update(POOL_VOLUMES).where(which).values(**values))
         path = connection.execute(select(POOL_VOLUMES.c.path).where(which)).scalar_one()
-        os.truncate(path, size)
-        connection.execute(update(POOL_VOLUMES).where(which).values(size=size))
     engine.dispose()
+    return Path(path)
+
+
+def grow(folder: Path, volume: str, size: int) -> None:
+    """Let the pool have extended the volume."""
+    os.truncate(change(folder, volume, size=size), size)
+
+
+def encrypted(rig: Rig, folder: Path, keys: Path) -> str:
+    """Make an encrypted volume; a guest sees so many bytes of it, after a header."""
+    volume, image = new_uuid(), folder.parent / "image"
+    keys.mkdir()
+    key = keys / volume
+    key.write_text("open sesame")
+    key.chmod(0o600)
+    words = ["--object", f"secret,id=key,file={key}", "-o", "key-secret=key,iter-time=200"]
+    make = ["qemu-img", "create", "-f", "luks", *words, str(image), str(SMALL)]
+    # It measures how fast it derives keys, and gives up where its clock is too coarse.
+    assert any(subprocess.run(make, check=False).returncode == 0 for _try in range(20))
+    assert rig.run("create_volume", volume_id=volume, path=str(image))["fault"] is None
+    change(folder, volume, encrypted=True)
+    return volume
 
 
 def extend(rig: Rig, row: Json, size: int) -> Json:
@@ -80,3 +103,23 @@ def test_a_guest_sees_live_and_after_a_start_what_its_volumes_have_grown_to(
     assert sees(guest, {one: LARGEST, other: LARGE})
     assert sizes_of(rig, guest.uuid) == {one: 3, other: 2}
     assert [rig.detach(each)["state"] for each in (row, scsi)] == ["succeeded"] * 2
+
+
+def test_a_guest_sees_all_of_an_encrypted_volume_but_its_header(
+    make_rig: MakeRig, make_guest: GuestMaker, tmp_path: Path
+) -> None:
+    rig, guest = make_rig(volume__keys_path=str(tmp_path / "keys")), make_guest()
+    rig.call("adopt_instance", domain=guest.name)
+    folder = tmp_path / rig.host
+    volume = encrypted(rig, folder, tmp_path / "keys")
+    header = change(folder, volume, encrypted=True).stat().st_size - SMALL
+    row = rig.attach(guest.uuid, volume)
+    assert sees(guest, {volume: SMALL})
+    (tmp_path / "keys" / volume).unlink()
+
+    grow(folder, volume, LARGE)
+    ended = extend(rig, row, LARGE)
+    assert ended["state"] == "succeeded", ended
+    assert sees(guest, {volume: LARGE - header})
+    assert change(folder, volume, encrypted=True).stat().st_size == LARGE
+    assert sizes_of(rig, guest.uuid) == {volume: 2}

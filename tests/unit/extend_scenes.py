@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.fakes.world import World
-from tests.unit import scenes
+from tests.unit import opened_scenes, scenes
 from tests.unit.scenes import DEVICE, INSTANCE, VOLUME, operation
 from worker.model.instance import VmState
 from worker.model.operation import Operation
@@ -40,8 +40,7 @@ def grown_beside_another_guest() -> World:
 
 
 def grown_behind_a_password() -> World:
-    """Who asks its storage for the size must know a password."""
-    world = scenes.world()
-    world.guarded.add(VOLUME)
+    """Who asks its storage for the size must know a password; and the content is encrypted."""
+    world = opened_scenes.guarded()
     scenes.attach(world)
     return grow(world)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests import fakes
+from tests.fakes.volume_service import LUKS_HEADER
 from tests.fakes.world import World
 from tests.unit import extend_scenes, older_scenes, rescue_scenes, scenes
 from tests.unit.extend_scenes import SIZE, asked, grow, grown
@@ -254,10 +255,14 @@ def test_an_attachment_of_another_volume_is_refused() -> None:
     assert refused(world, asked()) == "attachment.mismatch"
 
 
-def test_a_password_that_the_storage_asks_for_is_given() -> None:
+def test_a_password_that_the_storage_asks_for_is_given_and_a_header_left_to_itself() -> None:
+    """The key is not needed for it; that it is lost must not stop what has it."""
     world = extend_scenes.grown_behind_a_password()
+    world.lost_keys.add(VOLUME)
     succeeded(world, asked())
-    assert told(world) == {ALIAS: SIZE}
+    assert told(world) == {ALIAS: SIZE - LUKS_HEADER}
+    assert world.rows[DEVICE].volume_size == 3
+    assert world.secrets == {}
 
 
 def test_a_worker_that_dies_before_it_has_written_it_down_does_it_again() -> None:

@@ -12,6 +12,7 @@ from worker.errors import (
 )
 from worker.handlers.parts.attachment_of import checked, connection_of
 from worker.handlers.parts.find_device import borne, guest_of, live_disk
+from worker.handlers.parts.guest_size import guest_size
 from worker.handlers.parts.instance_here import changeable_instance
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection
@@ -45,8 +46,9 @@ def extend_volume(request: ExtendVolume, ports: Ports) -> BlockDevice:
 
         # Alone from the reading on: QEMU cuts a file that has meanwhile grown once more back.
         with ports.sharing.alone(device.its_volume):
-            size = _grow(request, connection_of(attachment, ports), ports)
-            _tell_guest(device, size, ports)
+            connection = connection_of(attachment, ports)
+            size = _grow(request, connection, ports)
+            _tell_guest(device, guest_size(device, connection, size, ports), ports)
 
         device = replace(device, volume_size=gib(request.new_size))
         ports.devices.save(device)
