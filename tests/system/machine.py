@@ -36,6 +36,18 @@ _MODULES = (
     "vfio_iommu_type1",
     "vfio_pci",
     "tun",
+    "loop",
+    "dm_mod",
+    "dm_multipath",
+    "dm_round_robin",
+    "dm_service_time",
+    "sd_mod",
+    "sg",
+    "crc32c_generic",
+    "iscsi_tcp",
+    "nvme_tcp",
+    "nvmet",
+    "nvmet_tcp",
 )
 _APPLETS = ("chroot", "ifconfig", "mkdir")
 _ENDED = "MACHINE-ENDED "

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from worker.errors import ConnectFailed, WrongDevice
 from worker.model.source import Seen
@@ -49,6 +50,13 @@ class Devices:
         Raises WrongDevice when the kernel takes it for another than it says that it is, or the
         paths of one volume lead to several; ConnectFailed when it does not answer; OSError.
         """
+        try:
+            return self._examined(path)
+        except (ValueError, LookupError, TypeError) as error:
+            message = f"what {path} says of itself cannot be read: {error!r}"
+            raise ConnectFailed(message) from error
+
+    def _examined(self, path: str) -> Seen:
         name = Path(path).resolve().name
         if paths := self._paths_of(name):
             return self._map(name, paths)
@@ -163,11 +171,9 @@ def _all(names: Sequence[Designator]) -> str:
 
 
 def _nvme_size(said: dict[str, object]) -> int:
-    formats, blocks = said["lbafs"], said["nsze"]
-    if not isinstance(formats, list) or not isinstance(blocks, int):
-        raise ConnectFailed("a namespace does not say how many blocks of what size it has")
+    formats: Any = said["lbafs"]
     used = int(str(said.get("flbas", 0))) & 15
-    return blocks << int(formats[used]["ds"])
+    return int(str(said["nsze"])) << int(formats[used]["ds"])
 
 
 def _nvme_names(said: dict[str, object], listed: dict[str, object]) -> frozenset[str]:
