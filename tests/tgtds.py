@@ -119,7 +119,7 @@ def exporting(
     face = IscsiFace(daemon, ChapLogins(lambda: KEY), prefix=PREFIX)
     return ExportingPool(
         records=records,
-        pool=FilePool(records=records, folder=folder),
+        pool=FilePool(records=records, folder=folder, face=face),
         attachments=PoolAttachments(records=records, face=face),
         face=face,
         keeper=ExportKeeper(records=records, face=face, daemon=daemon),

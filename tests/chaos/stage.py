@@ -49,6 +49,8 @@ class Stage:
     bus: Bus = field(default_factory=InWorker)
     # Trouble that is made once: asked again, the call would succeed, and nothing go back.
     outage_patience: str = "0"
+    settings: str = ""
+    """What the configuration says besides, whole groups of it."""
     parent: Parent = field(init=False)
     host: str = field(init=False)
     served: Served = field(init=False)
@@ -71,6 +73,7 @@ class Stage:
             host=self.host,
             outage_patience=self.outage_patience,
         )
+        written.config.write_text(f"{written.config.read_text()}\n{self.settings}")
         self.served = Forked(state=state, config=written.config, parent=self.parent)
         self.orders = Orders(state)
         conf = options.load([self.served.config])
@@ -189,6 +192,7 @@ def stage(
     bus: Bus | None = None,
     *,
     outage_patience: str = "0",
+    settings: str = "",
 ) -> Iterator[Stage]:
     """Lend a stage whose worker is gone afterwards."""
     found = Stage(
@@ -197,6 +201,7 @@ def stage(
         make_guest=make_guest,
         bus=bus or InWorker(),
         outage_patience=outage_patience,
+        settings=settings,
     )
     with parent() as found.parent:
         found.open()

@@ -16,7 +16,7 @@ from tests.contract.cinder_server import PASSWORD, Cinder
 from worker import conf
 from worker.errors import VolumeTaken
 from worker.model.ids import VolumeId
-from worker.model.volume import GIB, Volume
+from worker.model.volume import GIB, NewVolume, Volume
 from worker.ports import PoolVolumes
 from worker.volume.cinder.making import CinderMaking
 from worker.volume.cinder.reading import volume_of
@@ -68,16 +68,16 @@ class Storage(PoolVolumes):
         self.cinder = cinder
         self.pool = pool
 
-    def confirm(self, volume: VolumeId, **_: object) -> None:
-        raise VolumeTaken(volume)
+    def confirm(self, wanted: NewVolume) -> None:
+        raise VolumeTaken(wanted.id)
 
-    def create(
-        self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
-    ) -> Volume:
-        assert size is not None
-        return volume_of(
-            self.cinder.state.add(volume, size=size // GIB, name=name, multiattach=multiattach)
-        )
+    def create(self, wanted: NewVolume) -> Volume:
+        assert wanted.size is not None
+        size, name, shared = wanted.size // GIB, wanted.name, wanted.multiattach
+        return volume_of(self.cinder.state.add(wanted.id, size=size, name=name, multiattach=shared))
+
+    def grow(self, volume: VolumeId, size: int) -> Volume:
+        return self.pool.grow(volume, size)
 
     def delete(self, volume: VolumeId) -> None:
         self.pool.delete(volume)

@@ -14,7 +14,7 @@ from tests.fakes.volume_service import FakeAttachments, FakePoolVolumes, FakeVol
 from tests.fakes.world import World
 from worker.errors import AttachmentNotFound, VolumeInUse, VolumeNotFound
 from worker.model.ids import AttachmentId, InstanceId, VolumeId
-from worker.model.volume import AttachmentStatus, Volume, VolumeStatus
+from worker.model.volume import AttachmentStatus, NewVolume, Volume, VolumeStatus
 from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
 from worker.persistence.migrate import upgrade
@@ -43,7 +43,7 @@ class Service:
     pool: PoolVolumes
 
     def make(self, volume: VolumeId = ONE, *, shared: bool = False) -> Volume:
-        return self.pool.create(volume, size=SIZE, path=None, name="", multiattach=shared)
+        return self.pool.create(NewVolume(id=volume, size=SIZE, multiattach=shared))
 
     def status(self) -> VolumeStatus:
         return self.volumes.show(ONE).status
@@ -60,7 +60,7 @@ def pool_on(records: PoolRecords, folder: Path) -> Service:
     return Service(
         volumes=PoolStatus(records=records),
         attachments=PoolAttachments(records=records, face=LocalFace("host-1")),
-        pool=FilePool(records=records, folder=folder / "pool"),
+        pool=FilePool(records=records, folder=folder / "pool", face=LocalFace("host-1")),
     )
 
 

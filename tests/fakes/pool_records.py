@@ -49,6 +49,11 @@ class FakePoolRecords(PoolRecords):
             self._mark(volume, status)
             return True
 
+    def set_size(self, volume: VolumeId, size: int) -> None:
+        with self._lock:
+            record = self._volumes[volume]
+            self._volumes[volume] = replace(record, volume=replace(record.volume, size=size))
+
     def attachments(self, volume: VolumeId) -> tuple[Attachment, ...]:
         with self._lock:
             return tuple(held for held in self._attachments.values() if held.volume == volume)

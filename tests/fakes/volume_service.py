@@ -12,6 +12,7 @@ from worker.errors import (
     KeyNotFound,
     NotLuks,
     ProtocolUnsupported,
+    RequestMalformed,
     VolumeInUse,
     VolumeNotFound,
     VolumeTaken,
@@ -25,6 +26,7 @@ from worker.model.volume import (
     Attachment,
     AttachmentStatus,
     Encryption,
+    NewVolume,
     Volume,
     VolumeStatus,
 )
@@ -175,27 +177,38 @@ class FakePoolVolumes(PoolVolumes):
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def confirm(
-        self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
-    ) -> None:
-        there = self.world.volumes[volume]
-        wanted = (size or there.size, name, multiattach)
-        if path is not None or (there.size, there.name, there.multiattach) != wanted:
-            message = f"volume {volume} exists and is another one"
+    def confirm(self, wanted: NewVolume) -> None:
+        there = self.world.volumes[wanted.id]
+        same = (wanted.size or there.size, wanted.name, wanted.multiattach, wanted.encrypted)
+        if (
+            wanted.path is not None
+            or (there.size, there.name, there.multiattach, there.encrypted) != same
+        ):
+            message = f"volume {wanted.id} exists and is another one"
             raise VolumeTaken(message)
 
-    def create(
-        self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
-    ) -> Volume:
-        assert (size is None) != (path is None)
+    def create(self, wanted: NewVolume) -> Volume:
+        assert (wanted.size is None) != (wanted.path is None)
         made = Volume(
-            id=volume,
-            size=size or 1 << 20,
+            id=wanted.id,
+            size=wanted.size or 1 << 20,
             status=VolumeStatus.AVAILABLE,
-            name=name,
-            multiattach=multiattach,
+            name=wanted.name,
+            multiattach=wanted.multiattach,
+            encrypted=wanted.encrypted,
         )
-        return self.world.volumes.setdefault(volume, made)
+        return self.world.volumes.setdefault(wanted.id, made)
+
+    def grow(self, volume: VolumeId, size: int) -> Volume:
+        if volume not in self.world.volumes:
+            message = f"no volume {volume}"
+            raise VolumeNotFound(message)
+        there = self.world.volumes[volume]
+        if size < there.size:
+            message = f"volume {volume} has {there.size} bytes"
+            raise RequestMalformed(message)
+        grown = self.world.volumes[volume] = replace(there, size=size)
+        return grown
 
     def delete(self, volume: VolumeId) -> None:
         if any(held.volume == volume for held in self.world.attachments.values()):

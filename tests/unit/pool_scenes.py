@@ -1,10 +1,11 @@
 """What the tests of the pool share: ids, files, records that fail."""
 
 from pathlib import Path
+from typing import Any
 
 from tests.fakes.pool_records import FakePoolRecords
 from worker.model.ids import InstanceId, VolumeId
-from worker.model.volume import PoolVolume, Volume
+from worker.model.volume import NewVolume, PoolVolume, Volume
 from worker.volume.pool.volumes import FilePool
 
 ONE = VolumeId("11111111-1111-4111-8111-111111111111")
@@ -52,13 +53,19 @@ def make(
     path: Path | str | None = None,
     name: str = "",
     multiattach: bool = False,
+    encrypted: bool = False,
+    options: dict[str, Any] | None = None,
 ) -> Volume:
     return pool.create(
-        volume,
-        size=None if path is not None else size,
-        path=None if path is None else str(path),
-        name=name,
-        multiattach=multiattach,
+        NewVolume(
+            id=volume,
+            size=None if path is not None else size,
+            path=None if path is None else str(path),
+            name=name,
+            multiattach=multiattach,
+            encrypted=encrypted,
+            options=options or {},
+        )
     )
 
 

@@ -284,6 +284,11 @@ SCENES = {
         before=reserved_and_forgotten,
         asked=operation("release_lapsed_reservation", **scenes.attach_arguments()),
     ),
+    "grow a pool volume": Scene(
+        start=scenes.world,
+        before=scenes.world,
+        asked=operation("grow_volume", volume_id=VOLUME, size=64 << 30),
+    ),
     "heal a ghost": Scene(
         start=detached_but_kept_by_qemu,
         before=detached_but_kept_by_qemu,

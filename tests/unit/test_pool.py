@@ -25,7 +25,7 @@ from worker.errors import (
     VolumeTaken,
 )
 from worker.model.ids import VolumeId
-from worker.model.volume import PoolVolume, Volume, VolumeStatus
+from worker.model.volume import NewVolume, PoolVolume, Volume, VolumeStatus
 from worker.volume.pool.attachments import PoolAttachments
 from worker.volume.pool.faces import LocalFace
 from worker.volume.pool.volumes import FilePool
@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pool(records: FailingRecords, folder: Path) -> FilePool:
-    return FilePool(records=records, folder=folder)
+    return FilePool(records=records, folder=folder, face=LocalFace("host-1"))
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_size_and_file_exclude_each_other(
     pool: FilePool, size: int | None, path: str | None
 ) -> None:
     with pytest.raises(RequestMalformed, match="either"):
-        pool.create(ONE, size=size, path=path, name="", multiattach=False)
+        pool.create(NewVolume(id=ONE, size=size, path=path))
 
 
 @pytest.mark.parametrize("volume", ["", "one", "../../escape", ONE.upper() + "X"])
@@ -326,7 +326,7 @@ def test_a_pool_that_cannot_be_written_is_unavailable(
     records: FailingRecords, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    pool = FilePool(records=records, folder=tmp_path / "file" / "pool")
+    pool = FilePool(records=records, folder=tmp_path / "file" / "pool", face=LocalFace("host-1"))
 
     with pytest.raises(VolumeServiceUnavailable, match="file/pool"):
         make(pool)

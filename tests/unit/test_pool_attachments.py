@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pool(records: FakePoolRecords, folder: Path) -> FilePool:
-    return FilePool(records=records, folder=folder)
+    return FilePool(records=records, folder=folder, face=LocalFace("host-1"))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from tests.fakes.pool_records import FakePoolRecords
 from tests.unit.pool_scenes import SIZE, make, raw_file
 from worker.errors import VolumeFileUnusable, WorkerError
+from worker.volume.pool.faces import LocalFace
 from worker.volume.pool.volumes import FilePool
 
 NOBODY = 65534
@@ -30,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pool(records: FakePoolRecords, folder: Path) -> FilePool:
-    return FilePool(records=records, folder=folder)
+    return FilePool(records=records, folder=folder, face=LocalFace("host-1"))
 
 
 MBR = b"\0" * 446 + bytes(64) + b"\x55\xaa"

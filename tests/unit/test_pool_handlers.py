@@ -10,11 +10,17 @@ from tests.fakes.volume_service import FakePoolVolumes
 from tests.fakes.world import World
 from tests.unit import scenes
 from tests.unit.scenes import AT_ONCE, VOLUME, Refusing, Trouble, operation, run
-from worker.errors import VolumeInUse, VolumeTaken, WorkerError
+from worker.errors import (
+    RequestMalformed,
+    VolumeInUse,
+    VolumeNotFound,
+    VolumeTaken,
+    WorkerError,
+)
 from worker.execution import carry_out
 from worker.model.ids import InstanceId, VolumeId
 from worker.model.operation import Operation, OperationState
-from worker.model.volume import GIB, Volume, VolumeStatus
+from worker.model.volume import GIB, NewVolume, Volume, VolumeStatus
 from worker.rpc.methods import OPERATIONS
 
 SIZE = 1 << 20
@@ -84,8 +90,8 @@ def test_a_creation_that_broke_off_leaves_no_volume() -> None:
 class Taken(FakePoolVolumes):
     """A pool that has the volume, or the file, already, as another one."""
 
-    def create(self, volume: VolumeId, **_given: Any) -> Volume:  # noqa: ANN401
-        raise VolumeTaken(volume)
+    def create(self, wanted: NewVolume) -> Volume:
+        raise VolumeTaken(wanted.id)
 
 
 def test_a_volume_that_was_there_does_not_go_with_a_request_that_failed() -> None:
@@ -182,3 +188,72 @@ def test_a_deletion_that_cannot_go_forward_is_stuck() -> None:
     ended = run(scenes.world(), delete(), Refusing("pool.delete"))
 
     assert ended.state is OperationState.STUCK
+
+
+def grow(size: int) -> Operation:
+    asked = operation("grow_volume", volume_id=VOLUME, size=size)
+    return replace(asked, instance=None, lane=f"volume:{VOLUME}")
+
+
+def test_a_volume_grows_whoever_has_it() -> None:
+    world = scenes.world()
+    scenes.attach(world)
+
+    assert run(world, grow(2 * GIB)).state is OperationState.SUCCEEDED
+
+    grown = world.volumes[VOLUME]
+    assert (grown.size, grown.status) == (2 * GIB, VolumeStatus.IN_USE)
+
+
+def test_a_volume_becomes_no_smaller() -> None:
+    world = scenes.world()
+
+    ended = run(world, grow(GIB // 2))
+
+    failed(ended, RequestMalformed)
+    assert not ended.past_commit_point
+    assert world == scenes.world()
+
+
+def test_what_is_no_volume_does_not_grow() -> None:
+    failed(run(World(), grow(GIB)), VolumeNotFound)
+
+
+def test_a_growth_that_broke_off_only_goes_forward() -> None:
+    world = scenes.world()
+
+    ended = run(world, grow(2 * GIB), Trouble(at=0))
+
+    assert (ended.state, ended.past_commit_point) == (OperationState.SUCCEEDED, True)
+    assert world.volumes[VOLUME].size == 2 * GIB
+
+
+class Asked(FakePoolVolumes):
+    """A pool that remembers what it was asked for."""
+
+    asked: NewVolume | None = None
+
+    def create(self, wanted: NewVolume) -> Volume:
+        self.asked = wanted
+        return super().create(wanted)
+
+
+@pytest.mark.parametrize(
+    ("said", "options"),
+    [
+        ({}, {}),
+        ({"discard": True}, {"discard": True}),
+        ({"qos_specs": {"total_iops_sec": "9"}}, {"qos_specs": {"total_iops_sec": "9"}}),
+        (
+            {"logical_block_size": 512, "physical_block_size": 4096},
+            {"logical_block_size": 512, "physical_block_size": 4096},
+        ),
+    ],
+)
+def test_a_volume_is_treated_as_was_said(said: dict[str, Any], options: dict[str, Any]) -> None:
+    pool = Asked(World())
+
+    assert run_on(pool, create(encrypted=True, **said)).state is OperationState.SUCCEEDED
+
+    assert pool.asked == NewVolume(id=VOLUME, size=SIZE, encrypted=True, options=options)
+    assert pool.world.volumes[VOLUME].encrypted

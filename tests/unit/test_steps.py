@@ -15,6 +15,7 @@ from tests.unit import scenes
 from tests.unit.scenes import OPERATION, VOLUME, Crash, operation
 from worker.errors import Unavailable, VolumeNotFound, WorkerError
 from worker.model.operation import Fault, Step, StepOutcome, fault_of
+from worker.model.volume import NewVolume
 from worker.ports import Ports
 from worker.steps import OUTSIDE, Bound, Recorder, Watch, wrap_outside
 
@@ -179,7 +180,7 @@ def test_every_call_of_an_outside_port_goes_through_the_wrapper_by_its_name(worl
     ports, noted = noted_ports(world)
 
     assert ports.volumes.show(VOLUME) == world.volumes[VOLUME]
-    ports.pool.create(VOLUME, size=1, path=None, name="", multiattach=False)
+    ports.pool.create(NewVolume(id=VOLUME, size=1))
 
     assert noted == ["volumes.show", "pool.create"]
 

@@ -25,6 +25,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
             Subcommand("create", "make a volume, or take a file as one", create, _create_options),
             Subcommand("list", "list the volumes", show_all),
             Subcommand("show", "show one volume", show, _id),
+            Subcommand("extend", "make a volume larger", extend, _extend_options),
             Subcommand("delete", "delete a volume that is not attached", delete, _id),
         ],
     )
@@ -41,6 +42,11 @@ def create(arguments: argparse.Namespace) -> int:
         path=None if arguments.file is None else str(arguments.file.absolute()),
         name=arguments.name,
         multiattach=arguments.multiattach,
+        encrypted=arguments.encrypted,
+        qos_specs=dict(map(parse_limit, arguments.qos)),
+        discard=arguments.discard,
+        logical_block_size=_size_or_none(arguments.block_size),
+        physical_block_size=_size_or_none(arguments.physical_block_size),
     )
     print_fields(asking.read(arguments, "get_volume", volume_id=volume), as_json=arguments.json)
     return asking.DONE
@@ -67,6 +73,22 @@ def delete(arguments: argparse.Namespace) -> int:
     return asking.DONE
 
 
+def extend(arguments: argparse.Namespace) -> int:
+    """Make the volume larger, and print it."""
+    volume, size = arguments.id, parse_size(arguments.size)
+    asking.carry_out(arguments, "grow_volume", volume_id=volume, size=size)
+    print_fields(asking.read(arguments, "get_volume", volume_id=volume), as_json=arguments.json)
+    return asking.DONE
+
+
+def parse_limit(text: str) -> tuple[str, str]:
+    """Read NAME=NUMBER; raises RequestMalformed."""
+    name, equals, number = text.partition("=")
+    if not equals:
+        raise RequestMalformed(f"limit {text!r} is malformed; NAME=NUMBER is meant")
+    return name, number
+
+
 def parse_size(text: str) -> int:
     """Read 512, 64M or 10G as bytes; raises RequestMalformed."""
     match = re.fullmatch(r"(\d+)([KMGT]?)i?B?", text, re.IGNORECASE)
@@ -85,6 +107,28 @@ def _create_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--multiattach", action="store_true", help="let several instances have it at once"
     )
+    parser.add_argument(
+        "--encrypted", action="store_true", help="its content is LUKS, opened by the host"
+    )
+    parser.add_argument(
+        "--qos",
+        metavar="NAME=NUMBER",
+        action="append",
+        default=[],
+        help="a limit, as total_bytes_sec=1000000; again for another",
+    )
+    parser.add_argument("--discard", action="store_true", help="let discards free its space")
+    parser.add_argument("--block-size", metavar="SIZE", help="of a block, as guests are told")
+    parser.add_argument("--physical-block-size", metavar="SIZE", help="the same, as it is kept")
+
+
+def _extend_options(parser: argparse.ArgumentParser) -> None:
+    _id(parser)
+    parser.add_argument("size", help="the size that it is to have: bytes, or 64M, 10G")
+
+
+def _size_or_none(text: str | None) -> int | None:
+    return None if text is None else parse_size(text)
 
 
 def _id(parser: argparse.ArgumentParser) -> None:

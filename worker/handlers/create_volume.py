@@ -1,46 +1,68 @@
 """Make a volume in the built-in pool."""
 
-from dataclasses import dataclass
-from typing import TypedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from worker.errors import VolumeNotFound
 from worker.model.ids import VolumeId
+from worker.model.volume import NewVolume
 from worker.ports import Ports
 from worker.undo import Undo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateVolume:
-    """Operation on the pool: a new volume of ``size`` bytes, or one that is ``path`` in place."""
+    """Operation on the pool: a new volume of ``size`` bytes, or one that is ``path`` in place.
+
+    ``qos_specs`` are its limits, by QEMU's names for them. An ``encrypted`` one is LUKS, and its
+    content is made by who has the key.
+    """
 
     volume_id: VolumeId
     size: int | None = None
     path: str | None = None
     name: str = ""
     multiattach: bool = False
-
-
-class _Wanted(TypedDict):
-    size: int | None
-    path: str | None
-    name: str
-    multiattach: bool
+    encrypted: bool = False
+    qos_specs: Mapping[str, str] = field(default_factory=dict)
+    discard: bool = False
+    logical_block_size: int | None = None
+    physical_block_size: int | None = None
 
 
 def create_volume(request: CreateVolume, ports: Ports) -> None:
     """Make a volume of a size, or take a file as one, in place."""
-    wanted: _Wanted = {
-        "size": request.size,
-        "path": request.path,
-        "name": request.name,
-        "multiattach": request.multiattach,
-    }
+    wanted = _wanted(request)
     if not ports.progress.reached("pool.create") and _exists(request, ports):
-        ports.pool.confirm(request.volume_id, **wanted)
+        ports.pool.confirm(wanted)
         return
     with Undo(ports.progress) as undo:
         undo.by(ports.pool.delete, request.volume_id)
-        ports.pool.create(request.volume_id, **wanted)
+        ports.pool.create(wanted)
+
+
+def _wanted(request: CreateVolume) -> NewVolume:
+    return NewVolume(
+        id=request.volume_id,
+        size=request.size,
+        path=request.path,
+        name=request.name,
+        multiattach=request.multiattach,
+        encrypted=request.encrypted,
+        options=_options(request),
+    )
+
+
+def _options(request: CreateVolume) -> dict[str, Any]:
+    """Return what is said of it, and no more: what is not said may be said of none later."""
+    said = {
+        "qos_specs": dict(request.qos_specs),
+        "discard": request.discard,
+        "logical_block_size": request.logical_block_size,
+        "physical_block_size": request.physical_block_size,
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def _exists(request: CreateVolume, ports: Ports) -> bool:

@@ -87,6 +87,22 @@ class Encryption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewVolume:
+    """A volume that the built-in pool is asked for: of ``size`` bytes, or the file at ``path``.
+
+    ``options`` are those of the ``PoolVolume`` that it becomes.
+    """
+
+    id: VolumeId
+    size: int | None = None
+    path: str | None = None
+    name: str = ""
+    multiattach: bool = False
+    encrypted: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolVolume:
     """A volume of the built-in pool: the volume, its file, and whether the pool made that file.
 

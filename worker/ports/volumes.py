@@ -9,7 +9,7 @@ from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
 from worker.model.secret import Secret
 from worker.model.source import HostVolume, Seen
-from worker.model.volume import Attachment, Encryption, PoolVolume, Volume, VolumeStatus
+from worker.model.volume import Attachment, Encryption, NewVolume, PoolVolume, Volume, VolumeStatus
 
 
 class Volumes(ABC):
@@ -80,18 +80,14 @@ class PoolVolumes(ABC):
     """The built-in pool, seen as a place to make volumes."""
 
     @abstractmethod
-    def confirm(
-        self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
-    ) -> None:
+    def confirm(self, wanted: NewVolume) -> None:
         """Check that a volume there is, is the one described; raises VolumeTaken."""
 
     @abstractmethod
-    def create(
-        self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
-    ) -> Volume:
-        """Make a volume of ``size`` bytes, or take the file at ``path`` as one, in place.
+    def create(self, wanted: NewVolume) -> Volume:
+        """Make a volume of a size, or take the file at a path as one, in place.
 
-        Exactly one of the two is given. The same volume again is fine. Raises RequestMalformed,
+        Exactly one of the two is said. The same volume again is fine. Raises RequestMalformed,
         VolumeFileUnusable, VolumeTaken.
         """
 
@@ -100,6 +96,14 @@ class PoolVolumes(ABC):
         """Forget the volume, and its file if the pool made it; raises VolumeInUse.
 
         One that is not there is fine.
+        """
+
+    @abstractmethod
+    def grow(self, volume: VolumeId, size: int) -> Volume:
+        """Have the volume be of ``size`` bytes, in use or not; return it as it is then.
+
+        Of that size already is fine. Raises VolumeNotFound, VolumeFileUnusable, RequestMalformed
+        for less than it has; VolumeServiceUnavailable, after which it may have grown in part.
         """
 
     @abstractmethod
@@ -158,6 +162,10 @@ class PoolRecords(ABC):
         self, volume: VolumeId, status: VolumeStatus, *, only_from: Sequence[VolumeStatus]
     ) -> bool:
         """Change the status if it is one of ``only_from``; return whether it was."""
+
+    @abstractmethod
+    def set_size(self, volume: VolumeId, size: int) -> None:
+        """Keep how many bytes the volume has, and all else of it as it is."""
 
     @abstractmethod
     def attachments(self, volume: VolumeId) -> tuple[Attachment, ...]:

@@ -44,6 +44,7 @@ from worker.handlers.get_instance import GetInstance, get_instance
 from worker.handlers.get_operation import GetOperation, get_operation
 from worker.handlers.get_volume import GetVolume, get_volume
 from worker.handlers.get_volume_connector import GetVolumeConnector, get_volume_connector
+from worker.handlers.grow_volume import GrowVolume, grow_volume
 from worker.handlers.heal_ghost import HealGhost, heal_ghost
 from worker.handlers.import_instance import ImportInstance, import_instance
 from worker.handlers.list_block_devices import ListBlockDevices, list_block_devices
@@ -259,6 +260,7 @@ OPERATIONS: Mapping[str, Kind] = {
     ),
     "release_lapsed_reservation": Kind(
         request=ReleaseLapsedReservation, handler=release_lapsed_reservation, own_only=True
+    "grow_volume": Kind(request=GrowVolume, handler=grow_volume),
     ),
     "heal_ghost": Kind(request=HealGhost, handler=heal_ghost, own_only=True, unblocked=True),
 }

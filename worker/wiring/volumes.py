@@ -53,7 +53,7 @@ def make_volume_service(
     return VolumeService(
         volumes=PoolStatus(records=repositories.pool),
         attachments=PoolAttachments(records=repositories.pool, face=face),
-        pool=FilePool(records=repositories.pool, folder=Path(folder)),
+        pool=FilePool(records=repositories.pool, folder=Path(folder), face=face),
     )
 
 

@@ -96,6 +96,11 @@ class SqlPoolRecords(PoolRecords):
             lambda connection: connection.execute(_CHANGE_FROM, change).rowcount > 0
         )
 
+    def set_size(self, volume: VolumeId, size: int) -> None:
+        """Keep how many bytes the volume has, and all else of it as it is."""
+        change = {"which": volume, "size": size}
+        self._database.write(lambda connection: connection.execute(_CHANGE_VOLUME, change))
+
     def attachments(self, volume: VolumeId) -> tuple[Attachment, ...]:
         """Return the attachments of a volume."""
         which = {"which": volume}

@@ -1,6 +1,7 @@
 """Block devices and volumes, as a client asks for them."""
 
-from typing import Unpack
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 from worker.errors import NoAnswer
 from worker.model.ids import new_uuid
@@ -151,7 +152,11 @@ class DeviceMethods(Sender):
         multiattach: bool = False,
         **sending: Unpack[Sending],
     ) -> str:
-        """Make a volume of ``size`` bytes in the pool, or take the file at ``path`` as one."""
+        """Make a volume of ``size`` bytes in the pool, or take the file at ``path`` as one.
+
+        ``treatment`` may have ``qos_specs``, ``discard``, ``logical_block_size`` and
+        ``physical_block_size``.
+        """
         return self.cast(
             host,
             "create_volume",
@@ -166,3 +171,13 @@ class DeviceMethods(Sender):
     def delete_volume(self, host: str, *, volume_id: str, **sending: Unpack[Sending]) -> str:
         """Forget a volume of the pool, and its file if the pool made it."""
         return self.cast(host, "delete_volume", volume_id=volume_id, **sending)
+        encrypted: bool = False,
+        treatment: Mapping[str, Any] | None = None,
+            encrypted=encrypted,
+            **(treatment or {}),
+    def grow_volume(
+        self, host: str, *, volume_id: str, size: int, **sending: Unpack[Sending]
+    ) -> str:
+        """Have a volume of the pool be of ``size`` bytes, whoever has it."""
+        return self.cast(host, "grow_volume", volume_id=volume_id, size=size, **sending)
+

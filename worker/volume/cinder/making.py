@@ -4,7 +4,7 @@ import requests
 
 from worker.errors import RequestMalformed
 from worker.model.ids import VolumeId
-from worker.model.volume import Volume
+from worker.model.volume import NewVolume, Volume
 from worker.ports import PoolVolumes
 from worker.volume.cinder.faults import CinderRefused, of_volume
 from worker.volume.cinder.session import CinderSession
@@ -19,11 +19,15 @@ class CinderMaking(PoolVolumes):
         """Ask by the session."""
         self._session = session
 
-    def confirm(self, volume: VolumeId, **_: object) -> None:
+    def confirm(self, wanted: NewVolume) -> None:
         """Refuse; raises RequestMalformed."""
-        raise RequestMalformed(f"volume {volume}: {SAID}")
+        raise RequestMalformed(f"volume {wanted.id}: {SAID}")
 
-    def create(self, volume: VolumeId, **_: object) -> Volume:
+    def create(self, wanted: NewVolume) -> Volume:
+        """Refuse; raises RequestMalformed."""
+        raise RequestMalformed(f"volume {wanted.id}: {SAID}")
+
+    def grow(self, volume: VolumeId, _size: int) -> Volume:
         """Refuse; raises RequestMalformed."""
         raise RequestMalformed(f"volume {volume}: {SAID}")
 

@@ -85,6 +85,19 @@ def check_present(volume: PoolVolume) -> None:
         )
 
 
+def check_grown(volume: PoolVolume) -> None:
+    """Look whether the volume's file is there in a size that it is yet to be known by.
+
+    Raises VolumeFileUnusable.
+    """
+    try:
+        check_present(volume)
+    except WrongDevice as error:
+        has = volume.volume.size
+        advice = f"it is not {has} bytes large; make it so first, with truncate or lvextend say"
+        raise unusable(volume.path, advice) from error
+
+
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     """Open as QEMU will; a block device exclusively, which fails while the host uses it."""

@@ -37,6 +37,17 @@ def make_sparse(path: Path, size: int) -> None:
         _sync_folder(path.parent)
 
 
+def make_larger(path: Path, size: int) -> None:
+    """Give the file so many bytes, unless it has them; the new ones are none on disk yet.
+
+    Raises VolumeServiceUnavailable.
+    """
+    with _filesystem(path), path.open("r+b") as file:
+        if file.seek(0, os.SEEK_END) < size:
+            os.ftruncate(file.fileno(), size)
+            os.fsync(file.fileno())
+
+
 def condemn(path: Path) -> None:
     """Note beside the file that it is about to be removed; that it was the pool's is known now."""
     with _filesystem(path), suppress(FileNotFoundError):

@@ -1,20 +1,25 @@
 """The pool as a place to make volumes."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from worker.errors import (
+    ProtocolUnsupported,
     RequestMalformed,
     VolumeFileUnusable,
     VolumeInUse,
     VolumeTaken,
     WorkerError,
 )
+from worker.model.connection import Connection
 from worker.model.ids import VolumeId, is_uuid
-from worker.model.volume import PoolVolume, Volume, VolumeStatus
+from worker.model.volume import NewVolume, PoolVolume, Volume, VolumeStatus
 from worker.ports import PoolRecords, PoolVolumes
 from worker.volume.pool import examine, files
+from worker.volume.pool.faces import Face
 from worker.volume.pool.status import require
+from worker.volume.treatment import check_treatment
 
 
 class FilePool(PoolVolumes):
@@ -25,32 +30,29 @@ class FilePool(PoolVolumes):
     that was cut off between the two is finished by making it again.
     """
 
-    def __init__(self, *, records: PoolRecords, folder: Path) -> None:
+    def __init__(self, *, records: PoolRecords, folder: Path, face: Face) -> None:
         self._records = records
         self._folder = Path(os.path.realpath(folder))
+        self._face = face
 
-    def confirm(
-        self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
-    ) -> None:
+    def confirm(self, wanted: NewVolume) -> None:
         """Check that a volume there is, is the one described.
 
         Raises VolumeTaken, VolumeNotFound, RequestMalformed.
         """
-        wanted = _wanted(volume, size=size, path=path, name=name, multiattach=multiattach)
-        self._again(require(self._records, volume), wanted, path)
+        _check(wanted)
+        self._again(require(self._records, wanted.id), wanted)
 
-    def create(
-        self, volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
-    ) -> Volume:
-        """Make a sparse file of ``size`` bytes, or take the one at ``path``.
+    def create(self, wanted: NewVolume) -> Volume:
+        """Make a sparse file of a size, or take the one at a path.
 
         Raises RequestMalformed, VolumeFileUnusable, VolumeTaken, VolumeServiceUnavailable.
         """
-        wanted = _wanted(volume, size=size, path=path, name=name, multiattach=multiattach)
-        existing = self._records.volume(volume)
+        _check(wanted)
+        existing = self._records.volume(wanted.id)
         if existing is not None:
-            return self._again(existing, wanted, path)
-        return self._make(wanted) if path is None else self._take(wanted, path)
+            return self._again(existing, wanted)
+        return self._make(wanted) if wanted.path is None else self._take(wanted, wanted.path)
 
     def delete(self, volume: VolumeId) -> None:
         """Forget the volume, then its file; raises VolumeInUse, VolumeServiceUnavailable."""
@@ -72,27 +74,55 @@ class FilePool(PoolVolumes):
             raise
         files.remove(place)
 
+    def grow(self, volume: VolumeId, size: int) -> Volume:
+        """Make the file larger, if it is the pool's own; one of others has to be so already.
+
+        The file first, then the record, then who has it: cut off, the same call goes on.
+        """
+        files.check_size(size)
+        with self._face.alone():
+            record = require(self._records, volume)
+            if size < record.volume.size:
+                has = record.volume.size
+                raise RequestMalformed(f"volume {volume} has {has} bytes: it cannot become smaller")
+            if record.owned:
+                files.make_larger(Path(record.path), size)
+            grown = replace(record, volume=replace(record.volume, size=size))
+            examine.check_grown(grown)
+            self._records.set_size(volume, size)
+            self._face.grown(grown, self._records.attachments(volume))
+        return grown.volume
+
     def list(self) -> tuple[Volume, ...]:
         """Return every volume, by name and id."""
         volumes = (record.volume for record in self._records.volumes())
         return tuple(sorted(volumes, key=lambda volume: (volume.name, volume.id)))
 
-    def _again(self, existing: PoolVolume, wanted: Volume, path: str | None) -> Volume:
+    def _again(self, existing: PoolVolume, wanted: NewVolume) -> Volume:
         kept = existing.volume
-        if path is None:
+        if wanted.path is None:
             same_place = existing.owned and kept.size == wanted.size
         else:
-            same_place = not existing.owned and existing.path == examine.real_path(path)
-        if not (same_place and (kept.name, kept.multiattach) == (wanted.name, wanted.multiattach)):
+            same_place = not existing.owned and existing.path == examine.real_path(wanted.path)
+        same = _described(existing) == (
+            wanted.name,
+            wanted.multiattach,
+            wanted.encrypted,
+            wanted.options,
+        )
+        if not (same_place and same):
             raise VolumeTaken(f"volume {wanted.id} exists and is another one")
         return kept
 
-    def _make(self, volume: Volume) -> Volume:
+    def _make(self, wanted: NewVolume) -> Volume:
+        volume = _volume(wanted, wanted.size or 0)
         files.check_size(volume.size)
         place = self._place(volume.id)
         files.make_sparse(place, volume.size)
         try:
-            self._records.put_volume(PoolVolume(volume=volume, path=str(place), owned=True))
+            self._records.put_volume(
+                PoolVolume(volume=volume, path=str(place), owned=True, options=wanted.options)
+            )
         except WorkerError:
             # A commit whose answer was lost may have happened; then the file has an owner.
             if self._records.volume(volume.id) is None:
@@ -100,17 +130,13 @@ class FilePool(PoolVolumes):
             raise
         return volume
 
-    def _take(self, volume: Volume, path: str) -> Volume:
+    def _take(self, wanted: NewVolume, path: str) -> Volume:
         found = examine.examine(path)
         self._refuse_second_owner(found.path)
-        taken = Volume(
-            id=volume.id,
-            size=found.size,
-            status=volume.status,
-            name=volume.name,
-            multiattach=volume.multiattach,
+        taken = _volume(wanted, found.size)
+        self._records.put_volume(
+            PoolVolume(volume=taken, path=found.path, owned=False, options=wanted.options)
         )
-        self._records.put_volume(PoolVolume(volume=taken, path=found.path, owned=False))
         return taken
 
     def _refuse_second_owner(self, path: str) -> None:
@@ -130,18 +156,29 @@ class FilePool(PoolVolumes):
         return self._folder / f"{volume}.raw"
 
 
-def _wanted(
-    volume: VolumeId, *, size: int | None, path: str | None, name: str, multiattach: bool
-) -> Volume:
-    """Return the volume that is asked for; raises RequestMalformed."""
-    if not is_uuid(volume):
-        raise RequestMalformed(f"volume id {volume!r} is no UUID")
-    if (size is None) == (path is None):
+def _check(wanted: NewVolume) -> None:
+    """Raise RequestMalformed for a volume that cannot be meant."""
+    if not is_uuid(wanted.id):
+        raise RequestMalformed(f"volume id {wanted.id!r} is no UUID")
+    if (wanted.size is None) == (wanted.path is None):
         raise RequestMalformed("a volume needs either a size or a file, and not both")
+    try:
+        check_treatment(Connection(protocol="local", properties=wanted.options))
+    except ProtocolUnsupported as error:
+        raise RequestMalformed(str(error)) from error
+
+
+def _volume(wanted: NewVolume, size: int) -> Volume:
     return Volume(
-        id=volume,
-        size=size or 0,
+        id=wanted.id,
+        size=size,
         status=VolumeStatus.AVAILABLE,
-        name=name,
-        multiattach=multiattach,
+        name=wanted.name,
+        multiattach=wanted.multiattach,
+        encrypted=wanted.encrypted,
     )
+
+
+def _described(record: PoolVolume) -> tuple[object, ...]:
+    volume = record.volume
+    return (volume.name, volume.multiattach, volume.encrypted, record.options)
