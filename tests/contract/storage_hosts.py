@@ -83,6 +83,7 @@ class FolderTools(Tools):
     def __init__(self, host: "FolderHost") -> None:
         self.host = host
         self.ran: list[tuple[str, ...]] = []
+        self.before: Callable[[], object] = lambda: None
 
     def remove_lun(self, portal: str, iqn: str, lun: int) -> None:
         self.ran.append(("remove_lun", portal, iqn, str(lun)))
@@ -104,6 +105,8 @@ class FolderTools(Tools):
             case ("iscsiadm", "-m", "node", "-T", iqn, "-p", portal, "--logout"):
                 for session in self.host.sessions(portal, iqn):
                     shutil.rmtree(session)
+            case ("iscsiadm", "-m", "node", "-T", _, "-p", _, "--op", "delete"):
+                pass
             case ("multipath", "-f", name):
                 self.host.flush(name)
             case ("nvme", "disconnect", "-d", name):
@@ -114,6 +117,8 @@ class FolderTools(Tools):
                 raise AssertionError(words)
 
     def alone(self, call: Callable[[], ResultT]) -> ResultT:
+        """Whoever was before us has had his way."""
+        self.before()
         return call()
 
 
@@ -145,12 +150,19 @@ class FolderHost(StorageHost):
         write(folder / connection / "persistent_port", port)
         for name, lun in devices.items():
             (folder / f"device/target2:0:0/2:0:0:{lun}/block/{name}").mkdir(parents=True)
-            self.block(name, f"8:{16 * (ord(name[-1]) - ord('a'))}", f"naa.6{name}")
+            self.block(name, f"8:{16 * (ord(name[-1]) - ord('a'))}")
+            self.call(name, name)
 
-    def block(self, name: str, number: str, wwid: str) -> Path:
+    def call(self, name: str, own: str) -> None:
+        """Have a device say on its page 0x83 that it is of nobody's making, and this one."""
+        value = f"TEST    {own}".encode()
+        page = bytes([0, 0x83, 0, 4 + len(value), 2, 1, 0, len(value)]) + value
+        (self.sys / "block" / name / "device").mkdir(parents=True, exist_ok=True)
+        (self.sys / "block" / name / "device/vpd_pg83").write_bytes(page)
+
+    def block(self, name: str, number: str) -> Path:
         folder = self.sys / "block" / name
         write(folder / "dev", number)
-        write(folder / "device/wwid", wwid)
         return folder
 
     def sessions(self, portal: str, iqn: str) -> list[Path]:
@@ -158,7 +170,7 @@ class FolderHost(StorageHost):
         return [path for path in found if (path / "targetname").read_text().strip() == iqn]
 
     def make_map(self, device: str, name: str, wwid: str, *paths: str) -> None:
-        folder = self.block(device, f"253:{device[3:]}", "")
+        folder = self.block(device, f"253:{device[3:]}")
         write(folder / "dm/uuid", f"mpath-{wwid}")
         write(folder / "dm/name", name)
         for path in paths:
@@ -180,6 +192,11 @@ class FolderHost(StorageHost):
             write(folder / device / "uuid", uuid)
             write(folder / device / "nguid", "00000000-0000-0000-0000-000000000000")
             write(self.sys / "block" / device / "dev", "259:1")
+
+    def swap_to(self, device: str) -> None:
+        number = (self.sys / "block" / device / "dev").read_text().strip()
+        write(self.sys / "class/block" / device / "dev", number)
+        write(self.proc / "swaps", f"Filename Type Size\n/dev/{device} partition 1000")
 
     def mount_device(self, device: str) -> None:
         number = (self.sys / "block" / device / "dev").read_text().strip()

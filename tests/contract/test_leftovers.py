@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,10 +112,32 @@ def test_another_of_its_name_is_left_alone(host: StorageHost) -> None:
     assert host.devices("session1") == ["sdb"]
 
 
-def test_a_session_that_got_a_device_is_not_logged_out(folder: FolderHost) -> None:
+def test_what_is_swapped_to_stays(folder: FolderHost) -> None:
+    folder.log_in("session1", IQN, sdb=1)
+    folder.swap_to("sdb")
+    with pytest.raises(ConnectFailed, match="it is swapped to"):
+        folder.leftovers.remove(only(folder))
+
+
+def test_another_bare_session_of_its_name_is_left_alone(host: StorageHost) -> None:
+    host.log_in("session1", IQN)
+    thing = only(host)
+    host.leftovers.remove(thing)
+    host.log_in("session1", f"{IQN}-other")
+    host.leftovers.remove(thing)
+    assert len(host.leftovers.list()) == 1
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_session_that_got_a_device_is_not_logged_out(folder: FolderHost, *, late: bool) -> None:
+    """A lane that connects has the lock until it has its device."""
     folder.log_in("session1", IQN)
     thing = only(folder)
-    folder.log_in("session1", IQN, sdb=1)
+    connect = partial(folder.log_in, "session1", IQN, sdb=1)
+    if late:
+        folder.tools.before = connect
+    else:
+        connect()
     folder.leftovers.remove(thing)
     assert folder.devices("session1") == ["sdb"]
 
@@ -122,7 +145,8 @@ def test_a_session_that_got_a_device_is_not_logged_out(folder: FolderHost) -> No
 def test_a_device_that_is_another_volume_by_now_is_left_alone(folder: FolderHost) -> None:
     folder.log_in("session1", IQN, sdb=1)
     thing = only(folder)
-    write(folder.sys / "block/sdb/device/wwid", "naa.6other")
+    assert thing.parts[0].wwid == "t10.TEST    sdb"
+    folder.call("sdb", "other")
     folder.leftovers.remove(thing)
     assert folder.devices("session1") == ["sdb"]
 
@@ -216,7 +240,7 @@ def test_a_map_that_something_is_made_over_is_in_use(folder: FolderHost) -> None
 
 
 def test_other_maps_of_the_device_mapper_are_not_listed(folder: FolderHost) -> None:
-    write(folder.block("dm-0", "253:0", "") / "dm/uuid", "LVM-abc")
+    write(folder.block("dm-0", "253:0") / "dm/uuid", "LVM-abc")
     write(folder.sys / "block/dm-0/dm/name", "vg-lv")
     assert folder.leftovers.list() == ()
 

@@ -1,7 +1,5 @@
 """What volumes left on this host: looked for, and taken away where it is ours."""
 
-from collections.abc import Iterable
-
 from worker.errors import ConnectFailed
 from worker.model.block_device import BlockDevice
 from worker.model.drift import Difference, DriftKind
@@ -88,19 +86,14 @@ def _claims(ports: Ports) -> list[Claim]:
     records = ports.connections.list()
     rows = ports.devices.connected()
     busy = {operation.block_device for operation in _at_work(ports)}
-    kept = busy | {record.device for record in records}
     ways = [row.connection for row in rows if row.connection is not None]
     ways += [record.connection for record in records]
     marks = ports.leftovers.marks(ways)
     claims = [
-        Claim(row=row if _is_gone(row, kept) else None, marks=names, wwid=row.wwid)
+        Claim(row=row if row.deleted and row.uuid not in busy else None, marks=names, wwid=row.wwid)
         for row, names in zip(rows, marks, strict=False)
     ]
     return claims + [Claim(row=None, marks=names) for names in marks[len(rows) :]]
-
-
-def _is_gone(row: BlockDevice, kept: Iterable[BlockDeviceId | str | None]) -> bool:
-    return row.deleted and row.uuid not in kept
 
 
 def _at_work(ports: Ports) -> list[Operation]:

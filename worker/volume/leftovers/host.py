@@ -105,7 +105,8 @@ class HostLeftovers(Leftovers):
         now = self._same(there)
         if now is not None:
             portal, iqn = there.facts["portal"], there.facts["iqn"]
-            self._tools.run("iscsiadm", "-m", "node", "-T", iqn, "-p", portal, "--logout")
+            for what in (("--logout",), ("--op", "delete")):
+                self._tools.run("iscsiadm", "-m", "node", "-T", iqn, "-p", portal, *what)
 
     def _alone(self, *words: str) -> None:
         self._tools.alone(partial(self._tools.run, *words))

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.volume.designators import designators, wwid_of
+
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 """How mountinfo writes what would part its fields: proc(5)."""
 
@@ -38,8 +40,14 @@ class Kernel:
         return self.sys / "block" / name
 
     def wwid(self, name: str) -> str | None:
-        """Return the WWID that the kernel has of a device."""
-        return text(self.block(name) / "device" / "wwid") or text(self.block(name) / "wwid")
+        """Return the WWID of a device, as a row has it that was connected to it.
+
+        Of several names that a SCSI device has for itself the kernel shows another one.
+        """
+        with suppress(OSError):
+            page = (self.block(name) / "device" / "vpd_pg83").read_bytes()
+            return wwid_of(designators(page))
+        return text(self.block(name) / "wwid")
 
     def holders(self, name: str) -> tuple[str, ...]:
         """Return the devices that are made over a device or its partitions."""
@@ -59,17 +67,27 @@ class Kernel:
         return tuple(_mount_point(line) for line in said.splitlines())
 
     def users(self) -> Mapping[str, str]:
-        """Return who uses each block device, by its ``major:minor``: mounts and open files.
+        """Return who uses each block device, by its ``major:minor``: mounts, swap and open files.
 
         Of other users' processes an ordinary user sees nothing.
         """
         found = {each.number: f"it is mounted at {each.point}" for each in self.mounts()}
+        found |= dict.fromkeys(self._swapped(), "it is swapped to")
         for process in self.proc.glob("[0-9]*"):
             for number in _opened(process):
                 name = text(process / "comm")
                 if name not in WATCHERS:
                     found.setdefault(number, f"process {process.name} ({name}) has it open")
         return found
+
+    def _swapped(self) -> Iterator[str]:
+        """Yield what /proc/swaps names; its first line is a heading."""
+        said = text(self.proc / "swaps") or ""
+        for line in said.splitlines()[1:]:
+            name = Path(_plain(line.split()[0])).name
+            number = text(self.sys / "class" / "block" / name / "dev")
+            if number is not None:
+                yield number
 
 
 def text(path: Path) -> str | None:
