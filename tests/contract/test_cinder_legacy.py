@@ -136,6 +136,20 @@ def test_a_claim_of_one_who_died_is_no_reservation(lab: Lab) -> None:
     assert list(lab.volume["metadata"]) == [f"blockworker_{GUEST}"]
 
 
+def test_of_two_that_claim_one_reservation_the_one_that_gives_up_leaves_it_to_the_other(
+    lab: Lab,
+) -> None:
+    """Both workers died before Cinder's answer could tell them whose it was."""
+    lab.attachments.create(ONE, GUEST)
+    lab.volume["metadata"][f"blockworker_{OTHER_GUEST}"] = "reserved"
+    for guest in (GUEST, OTHER_GUEST):
+        assert lab.attachments.find(ONE, guest) is None
+    with pytest.raises(VolumeInUse):
+        lab.attachments.create(ONE, GUEST)
+    assert lab.attachments.create(ONE, OTHER_GUEST).instance == OTHER_GUEST
+    assert lab.attachments.find(ONE, GUEST) is None
+
+
 def test_what_somebody_else_attached_since_is_not_pulled_away(lab: Lab) -> None:
     """A claim outlived the detach: the worker died between the two."""
     held = lab.attach()
