@@ -123,6 +123,15 @@ class FakeBlockDevices(BlockDevices):
         self.world.reserved_at[device.uuid] = self.world.now
         self.world.told.append(tell)
 
+    def amend(self, device: BlockDevice) -> None:
+        if self.get(device.uuid).deleted:
+            raise DeviceWrongState(device.uuid)
+        for row in self.of_instance(device.instance):
+            if row.uuid != device.uuid and device.tag is not None and row.tag == device.tag:
+                raise TagTaken(device.tag)
+        self.world.commit()
+        self.world.rows[device.uuid] = device
+
     def release(self, device: BlockDevice, tell: Update) -> None:
         found = self.get(device.uuid)
         if found.deleted or found.status is not DeviceStatus.RESERVED:

@@ -111,6 +111,24 @@ def test_a_volume_is_extended_by_any_of_its_names(
 
 
 @pytest.mark.usefixtures("read")
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (["--tag", "data"], {"tag": "data", "delete_on_termination": None}),
+        (["--no-tag"], {"tag": "", "delete_on_termination": None}),
+        (["--delete-on-termination"], {"tag": None, "delete_on_termination": True}),
+        (["--no-delete-on-termination"], {"tag": None, "delete_on_termination": False}),
+    ],
+)
+def test_what_is_said_of_a_device_is_changed(
+    sent: list[tuple[str, dict[str, Any]]], words: list[str], given: dict[str, Any]
+) -> None:
+    assert main(["device", "update", INSTANCE, "vdb", *words]) == asking.DONE
+    asked = {"instance_uuid": INSTANCE, "bdm_uuid": OTHER_DEVICE}
+    assert sent == [("update_block_device", asked | given)]
+
+
+@pytest.mark.usefixtures("read")
 @pytest.mark.parametrize(("name", "says"), [("vdc", "no block device vdc"), ("vda", "local disk")])
 def test_what_cannot_be_extended_is_said(
     sent: list[tuple[str, dict[str, Any]]],

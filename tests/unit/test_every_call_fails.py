@@ -229,6 +229,11 @@ SCENES = {
         before=extend_scenes.grown_behind_a_password,
         asked=extend_scenes.asked(),
     ),
+    "change what is said of a block device": Scene(
+        start=attached,
+        before=attached,
+        asked=operation("update_block_device", **scenes.attach_arguments(), tag="data"),
+    ),
     "attach an interface": Scene(
         start=scenes.world,
         before=scenes.world,
@@ -279,15 +284,15 @@ SCENES = {
         before=scenes.world,
         asked=operation("delete_volume", volume_id=VOLUME),
     ),
-    "release a reservation that lapsed": Scene(
-        start=reserved_and_forgotten,
-        before=reserved_and_forgotten,
-        asked=operation("release_lapsed_reservation", **scenes.attach_arguments()),
-    ),
     "grow a pool volume": Scene(
         start=scenes.world,
         before=scenes.world,
         asked=operation("grow_volume", volume_id=VOLUME, size=64 << 30),
+    ),
+    "release a reservation that lapsed": Scene(
+        start=reserved_and_forgotten,
+        before=reserved_and_forgotten,
+        asked=operation("release_lapsed_reservation", **scenes.attach_arguments()),
     ),
     "heal a ghost": Scene(
         start=detached_but_kept_by_qemu,

@@ -1,4 +1,4 @@
-"""blockworker device extend: what is changed of a volume while it is attached."""
+"""blockworker device extend and update: what is changed of a device that stays."""
 
 import argparse
 from collections.abc import Mapping
@@ -22,6 +22,20 @@ def extend(arguments: argparse.Namespace) -> int:
         instance_uuid=arguments.instance,
         bdm_uuid=row["uuid"],
         new_size=_size(arguments, row),
+    )
+    print_fields(named(arguments), as_json=arguments.json)
+    return asking.DONE
+
+
+def update(arguments: argparse.Namespace) -> int:
+    """Change tag, or what becomes of the volume with its instance; print the row."""
+    asking.carry_out(
+        arguments,
+        "update_block_device",
+        instance_uuid=arguments.instance,
+        bdm_uuid=named(arguments)["uuid"],
+        delete_on_termination=arguments.delete_on_termination,
+        tag=arguments.tag,
     )
     print_fields(named(arguments), as_json=arguments.json)
     return asking.DONE
@@ -63,6 +77,19 @@ def _extended(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _updated(parser: argparse.ArgumentParser) -> None:
+    _device(parser)
+    tag = parser.add_mutually_exclusive_group()
+    tag.add_argument("--tag", help="the name by which the guest's user knows the disk")
+    tag.add_argument("--no-tag", dest="tag", action="store_const", const="", help="take it away")
+    parser.add_argument(
+        "--delete-on-termination",
+        action=argparse.BooleanOptionalAction,
+        help="whether the volume is deleted with the instance",
+    )
+
+
 COMMANDS = [
     Subcommand("extend", "have a guest see that its volume was extended", extend, _extended),
+    Subcommand("update", "change a tag, or what becomes of a volume", update, _updated),
 ]

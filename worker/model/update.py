@@ -23,6 +23,9 @@ class Event(StrEnum):
     VOLUME_EXTEND_START = "instance.volume_extend.start"
     VOLUME_EXTEND_END = "instance.volume_extend.end"
     VOLUME_EXTEND_ERROR = "instance.volume_extend.error"
+    UPDATE_START = "block_device.update.start"
+    UPDATE_END = "block_device.update.end"
+    UPDATE_ERROR = "block_device.update.error"
     POWER = "instance.power"
     RESERVED = "block_device.reserved"
     RELEASED = "block_device.released"
@@ -104,6 +107,7 @@ EXTEND_PHASES = Phases(
     end=Event.VOLUME_EXTEND_END,
     error=Event.VOLUME_EXTEND_ERROR,
 )
+UPDATE_PHASES = Phases(start=Event.UPDATE_START, end=Event.UPDATE_END, error=Event.UPDATE_ERROR)
 INTERFACE_ATTACH_PHASES = Phases(
     start=Event.INTERFACE_ATTACH_START,
     end=Event.INTERFACE_ATTACH_END,

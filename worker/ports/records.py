@@ -16,8 +16,9 @@ from worker.model.update import Update
 class BlockDevices(ABC):
     """The rows of ``block_device_mapping``.
 
-    ``insert``, ``release`` and ``move`` are done when they return. ``save`` and ``remove`` become
-    durable with the next outside call, or with the end of the request, with what is told.
+    ``insert``, ``amend``, ``release`` and ``move`` are done when they return. ``save`` and
+    ``remove`` become durable with the next outside call, or with the end of the request, with what
+    is told.
     """
 
     @abstractmethod
@@ -67,6 +68,10 @@ class BlockDevices(ABC):
         Raises DeviceNameTaken, AddressTaken, VolumeAlreadyAttached or IdTaken, as the
         constraint that refused it says.
         """
+
+    @abstractmethod
+    def amend(self, device: BlockDevice) -> None:
+        """Keep the row as given, at once; raises TagTaken, DeviceWrongState for a removed one."""
 
     @abstractmethod
     def release(self, device: BlockDevice, tell: Update) -> None:

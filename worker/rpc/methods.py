@@ -75,6 +75,7 @@ from worker.handlers.start_instance import StartInstance, start_instance
 from worker.handlers.stop_instance import StopInstance, stop_instance
 from worker.handlers.sync_power_state import SyncPowerState, sync_power_state
 from worker.handlers.unrescue_instance import UnrescueInstance, unrescue_instance
+from worker.handlers.update_block_device import UpdateBlockDevice, update_block_device
 from worker.model.instance import TaskState
 from worker.model.peripheral import row_made_by
 from worker.model.update import (
@@ -96,6 +97,7 @@ from worker.model.update import (
     START_PHASES,
     STOP_PHASES,
     UNRESCUE_PHASES,
+    UPDATE_PHASES,
     Phases,
 )
 from worker.ports import Ports
@@ -171,6 +173,9 @@ OPERATIONS: Mapping[str, Kind] = {
         request=DetachVolume, handler=detach_volume, phases=DETACH_PHASES, pin=name_the_row
     ),
     "extend_volume": Kind(request=ExtendVolume, handler=extend_volume, phases=EXTEND_PHASES),
+    "update_block_device": Kind(
+        request=UpdateBlockDevice, handler=update_block_device, phases=UPDATE_PHASES
+    ),
     "attach_interface": Kind(
         request=AttachInterface,
         handler=attach_interface,
@@ -255,12 +260,12 @@ OPERATIONS: Mapping[str, Kind] = {
     "migrate_aliases": Kind(request=MigrateAliases, handler=migrate_aliases),
     "create_volume": Kind(request=CreateVolume, handler=create_volume),
     "delete_volume": Kind(request=DeleteVolume, handler=delete_volume),
+    "grow_volume": Kind(request=GrowVolume, handler=grow_volume),
     "sync_power_state": Kind(
         request=SyncPowerState, handler=sync_power_state, own_only=True, unblocked=True
     ),
     "release_lapsed_reservation": Kind(
         request=ReleaseLapsedReservation, handler=release_lapsed_reservation, own_only=True
-    "grow_volume": Kind(request=GrowVolume, handler=grow_volume),
     ),
     "heal_ghost": Kind(request=HealGhost, handler=heal_ghost, own_only=True, unblocked=True),
 }

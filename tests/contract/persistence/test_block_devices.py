@@ -159,6 +159,20 @@ def test_release_needs_a_reservation(repositories: Repositories) -> None:
     ]
 
 
+def test_what_is_amended_is_kept_at_once_or_refused(repositories: Repositories) -> None:
+    device = insert(repositories, a_device(tag="mine"))
+    insert(repositories, a_device(instance=device.instance, tag="theirs"))
+    amended = replace(device, tag=None, delete_on_termination=True)
+    repositories.for_call().devices.amend(amended)
+    found = repositories.for_call().devices.get(device.uuid)
+    assert replace(found, updated_at=None) == replace(amended, updated_at=None)
+    with pytest.raises(TagTaken):
+        repositories.for_call().devices.amend(replace(device, tag="theirs"))
+    repositories.for_call().devices.release(device, released(device))
+    with pytest.raises(DeviceWrongState):
+        repositories.for_call().devices.amend(amended)
+
+
 def test_a_move_is_a_compare_and_swap(repositories: Repositories) -> None:
     device = insert(repositories, a_device())
     moved = repositories.for_call().devices.move(device, DeviceStatus.ATTACHING)

@@ -168,6 +168,11 @@ class SqlBlockDevices(BlockDevices):
                 raise IdTaken(f"block device id {device.uuid} was used before") from error
             raise
 
+    def amend(self, device: BlockDevice) -> None:
+        """Keep the row as given, at once, if it is still live."""
+        values = _values(device) | {"which": device.uuid, "updated_at": self._unit.clock.now()}
+        self._unit.commit(partial(_amend, device, values))
+
     def release(self, device: BlockDevice, tell: Update) -> None:
         """Delete the row and tell it, at once, if it is still reserved."""
         which = {"which": device.uuid, "at": self._unit.clock.now()}
@@ -214,8 +219,18 @@ def _add(device: BlockDevice, values: dict[str, Any], connection: SqlConnection)
 
 
 def _save(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> None:
+    _saved(device, values, connection)
+
+
+def _amend(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> None:
+    if not _saved(device, values, connection):
+        message = f"block device {device.uuid} is not there any more"
+        raise DeviceWrongState(message)
+
+
+def _saved(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> bool:
     try:
-        _SAVE.run(connection, values)
+        return bool(_SAVE.run(connection, values))
     except IntegrityError as error:
         raise refusal_of(device, error) from error
 

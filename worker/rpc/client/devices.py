@@ -141,6 +141,27 @@ class DeviceMethods(Sender):
             **sending,
         )
 
+    def update_block_device(
+        self,
+        host: str,
+        *,
+        instance_uuid: str,
+        bdm_uuid: str,
+        delete_on_termination: bool | None = None,
+        tag: str | None = None,
+        **sending: Unpack[Sending],
+    ) -> str:
+        """Change what is said of a block device; an empty tag takes it away."""
+        return self.cast(
+            host,
+            "update_block_device",
+            instance_uuid=instance_uuid,
+            bdm_uuid=bdm_uuid,
+            delete_on_termination=delete_on_termination,
+            tag=tag,
+            **sending,
+        )
+
     def create_volume(
         self,
         host: str,
@@ -150,6 +171,8 @@ class DeviceMethods(Sender):
         path: str | None = None,
         name: str = "",
         multiattach: bool = False,
+        encrypted: bool = False,
+        treatment: Mapping[str, Any] | None = None,
         **sending: Unpack[Sending],
     ) -> str:
         """Make a volume of ``size`` bytes in the pool, or take the file at ``path`` as one.
@@ -165,19 +188,17 @@ class DeviceMethods(Sender):
             path=path,
             name=name,
             multiattach=multiattach,
+            encrypted=encrypted,
+            **(treatment or {}),
             **sending,
         )
 
-    def delete_volume(self, host: str, *, volume_id: str, **sending: Unpack[Sending]) -> str:
-        """Forget a volume of the pool, and its file if the pool made it."""
-        return self.cast(host, "delete_volume", volume_id=volume_id, **sending)
-        encrypted: bool = False,
-        treatment: Mapping[str, Any] | None = None,
-            encrypted=encrypted,
-            **(treatment or {}),
     def grow_volume(
         self, host: str, *, volume_id: str, size: int, **sending: Unpack[Sending]
     ) -> str:
         """Have a volume of the pool be of ``size`` bytes, whoever has it."""
         return self.cast(host, "grow_volume", volume_id=volume_id, size=size, **sending)
 
+    def delete_volume(self, host: str, *, volume_id: str, **sending: Unpack[Sending]) -> str:
+        """Forget a volume of the pool, and its file if the pool made it."""
+        return self.cast(host, "delete_volume", volume_id=volume_id, **sending)
