@@ -44,7 +44,7 @@ def paths_of(connector: Any, properties: dict[str, Any]) -> tuple[str, ...]:  # 
 def mounted_at(base: str, properties: Mapping[str, Any]) -> str:
     """Return where os-brick's remote file systems have the file of a volume."""
     share, name = str(properties["export"]), str(properties["name"])
-    if Path(name).name != name:
+    if name in ("", "..") or Path(name).name != name:
         raise ConnectFailed(f"a volume's file has a name without a folder, and not {name!r}")
     folder = hashlib.md5(share.encode(), usedforsecurity=False).hexdigest()
     return f"{base}/{folder}/{name}"
