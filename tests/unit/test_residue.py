@@ -1,7 +1,7 @@
 """What volumes left on the host is found, and what is ours is removed; all else is left alone."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -94,6 +94,24 @@ def test_an_instance_that_is_no_more_has_its_residue_removed() -> None:
     scenes.taken_over(world)
     assert repair(world).state is OperationState.SUCCEEDED
     assert kinds(world) == ()
+
+
+def test_a_repair_that_was_cut_off_ends_though_nothing_of_the_instance_is_left() -> None:
+    world = residues.session_left()
+    scenes.taken_over(world)
+
+    @contextmanager
+    def die(step: str) -> Iterator[None]:
+        yield
+        if step == "leftovers.remove":
+            raise scenes.Crash(step)
+
+    with pytest.raises(scenes.Crash):
+        repair(world, die)
+    world.crash()
+    assert kinds(world) == ()
+
+    assert repair(world).state is OperationState.SUCCEEDED
 
 
 def test_the_repair_of_an_instance_without_anything_here_is_refused() -> None:
