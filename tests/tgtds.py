@@ -130,3 +130,36 @@ def size_seen(connection: Connection, initiator: str = INITIATOR) -> int:
     """Log in as QEMU does; raises ConnectFailed."""
     qemu = QemuInitiator(FakeConnector(World()), name=initiator, timeout=_SOON)
     return qemu.examine(qemu.connect(connection)).size
+
+
+@contextmanager
+def logged_in(connection: Connection, initiator: str = INITIATOR) -> Iterator[None]:
+    """Be somebody who has the volume open, and keeps it open for as long as he is let."""
+    said = connection.properties
+    descriptor = os.memfd_create("password")
+    os.write(descriptor, said["auth_password"].encode())
+    words = {
+        "driver": "iscsi",
+        "transport": "tcp",
+        "portal": said["target_portal"],
+        "target": said["target_iqn"],
+        "lun": said["target_lun"],
+        "initiator-name": initiator,
+        "user": said["auth_username"],
+        "password-secret": "password",
+    }
+    image = ",".join(f"{name}={value}" for name, value in words.items())
+    secret = f"secret,id=password,file=/dev/fd/{descriptor},format=raw"
+    process = subprocess.Popen(
+        ["qemu-io", "--object", secret, "--image-opts", image],
+        pass_fds=(descriptor,),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        os.close(descriptor)

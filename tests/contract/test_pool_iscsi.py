@@ -16,9 +16,11 @@ from tests.tgtds import (
     ExportingPool,
     exporting,
     kill,
+    logged_in,
     private_tgtd,
     size_seen,
     tgtadm,
+    until,
     users,
 )
 from tests.unit.pool_scenes import GUEST, ONE, OTHER_GUEST, SIZE, TWO, make, raw_file
@@ -262,6 +264,81 @@ def test_a_volume_whose_file_is_gone_keeps_no_other_from_its_guest(
     raw_file(file)
     pool.keeper.look()
     assert len(daemon.tgt.targets()) == 2
+
+
+def sessions_of(daemon: PrivateTgtd) -> set[str]:
+    return {each.initiator for target in daemon.tgt.targets() for each in target.sessions}
+
+
+def test_who_leaves_is_sent_away_though_he_has_not_logged_out(
+    pool: ExportingPool, daemon: PrivateTgtd
+) -> None:
+    make(pool.pool, multiattach=True)
+    first, one = attach(pool)
+    second, other = attach(pool, OTHER_GUEST, OTHER_CONNECTOR)
+
+    with logged_in(one), logged_in(other, OTHER_INITIATOR):
+        until(lambda: sessions_of(daemon) == {INITIATOR, OTHER_INITIATOR})
+        pool.attachments.delete(first)
+        assert sessions_of(daemon) == {OTHER_INITIATOR}
+        with pytest.raises(ConnectFailed):
+            size_seen(one)
+        pool.attachments.delete(second)
+        assert (daemon.tgt.targets(), users_of(daemon)) == ((), set())
+
+
+def test_the_target_shows_what_the_volume_has_grown_to(
+    pool: ExportingPool, daemon: PrivateTgtd
+) -> None:
+    make(pool.pool, multiattach=True)
+    _, connection = attach(pool)
+    _, other = attach(pool, OTHER_GUEST, OTHER_CONNECTOR)
+    before = daemon.tgt.targets()
+
+    for _ in range(2):
+        pool.pool.grow(ONE, 3 * SIZE)
+
+    assert (size_seen(connection), size_seen(other, OTHER_INITIATOR)) == (3 * SIZE, 3 * SIZE)
+    assert daemon.tgt.targets() == before
+
+
+def test_a_volume_of_nobody_grows_without_a_target(
+    pool: ExportingPool, daemon: PrivateTgtd
+) -> None:
+    make(pool.pool)
+    pool.pool.grow(ONE, 3 * SIZE)
+
+    _, connection = attach(pool)
+    assert size_seen(connection) == 3 * SIZE
+
+
+def test_a_connection_says_how_its_volume_is_treated(
+    pool: ExportingPool, daemon: PrivateTgtd
+) -> None:
+    options = {"discard": True, "qos_specs": {"total_iops_sec": "9"}, "logical_block_size": 512}
+    make(pool.pool, encrypted=True, options=options)
+    _, connection = attach(pool)
+
+    assert connection.properties.items() >= {**options, "encrypted": True}.items()
+    assert "Thin-provisioning: Yes" in tgtadm(folder_of(daemon), "target")
+
+
+def test_the_lun_says_the_same_of_itself_under_another_number(
+    pool: ExportingPool, daemon: PrivateTgtd
+) -> None:
+    make(pool.pool)
+    held, _ = attach(pool)
+    first = tgtadm(folder_of(daemon), "target")
+    pool.attachments.delete(held)
+    daemon.tgt.make_target(1, "iqn.2026-11.org.example.test:of-others")
+    attach(pool)
+    second = tgtadm(folder_of(daemon), "target")
+
+    daemon.tgt.drop_target(1)
+    assert f"Target 2: {PREFIX}volume-{ONE}" in second
+    for said in (f"SCSI ID: {ONE}", f"SCSI SN: {ONE}"):
+        assert said in first
+        assert said in second
 
 
 def test_a_file_that_tgtd_would_misread_is_refused(pool: ExportingPool, tmp_path: Path) -> None:

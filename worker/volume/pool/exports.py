@@ -54,7 +54,10 @@ class IscsiFace(Face):
         """Raise RequestMalformed for a connector without the name of an initiator."""
         name = connector.get("initiator")
         if not isinstance(name, str) or not ISCSI_NAME.fullmatch(name):
-            raise RequestMalformed(f"a connector with initiator {name!r}, and volumes over iscsi")
+            raise RequestMalformed(
+                f"a connector with initiator {name!r}, for a volume over iscsi: the host has no"
+                " initiator of that protocol, or says none"
+            )
         if len(name) > _LONGEST_NAME:
             raise RequestMalformed(f"an initiator's name has {_LONGEST_NAME} bytes at most")
 

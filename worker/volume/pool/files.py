@@ -64,7 +64,7 @@ def reprieve(path: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file of the pool's and what is noted about it; what is not there is fine."""
     with _filesystem(path):
-        for place in (_unfinished(path), path, _condemned(path)):
+        for place in (unfinished(path), path, _condemned(path)):
             place.unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             _sync_folder(path.parent)
@@ -82,13 +82,14 @@ def _condemned(path: Path) -> Path:
     return path.with_name(f".{path.name}.condemned")
 
 
-def _unfinished(path: Path) -> Path:
+def unfinished(path: Path) -> Path:
+    """Return where what is to go into the file is made before."""
     # One name a volume, so that a call that is made again clears what the first one left.
     return path.with_name(f".{path.name}.unfinished")
 
 
 def _write_then_rename(path: Path, size: int) -> None:
-    unfinished = _unfinished(path)
+    unfinished = unfinished(path)
     try:
         _write_sparse(unfinished, size)
         unfinished.rename(path)

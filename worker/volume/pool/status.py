@@ -4,6 +4,7 @@ from worker.errors import EncryptionUnsupported, VolumeNotFound
 from worker.model.ids import VolumeId
 from worker.model.volume import Encryption, PoolVolume, Volume, VolumeStatus
 from worker.ports import PoolRecords, Volumes
+from worker.volume.pool.luks import pool_key
 
 
 class PoolStatus(Volumes):
@@ -17,13 +18,14 @@ class PoolStatus(Volumes):
         return require(self._records, volume).volume
 
     def encryption(self, volume: VolumeId) -> Encryption:
-        """Say that its host opens it, by a key named as the volume.
+        """Say that its host opens it: by a key of the pool's own, or one named as the volume.
 
         Raises VolumeNotFound, EncryptionUnsupported for one that is not encrypted.
         """
-        if not require(self._records, volume).volume.encrypted:
+        record = require(self._records, volume)
+        if not record.volume.encrypted:
             raise EncryptionUnsupported(f"volume {volume} is not encrypted")
-        return Encryption(provider="luks")
+        return Encryption(provider="luks", key=pool_key(volume) if record.owned else None)
 
     def begin_detaching(self, volume: VolumeId) -> None:
         """Mark a volume that is in use as detaching; any other is left as it is.

@@ -22,7 +22,7 @@ PORTS = range(3260, 3460)
 
 _ADDRESS = "127.0.0.1"
 _SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-_START_TIMEOUT = 15.0
+_TIMEOUT = 15.0
 _POLL = 0.02
 _LOG_LINES = 4
 
@@ -92,6 +92,8 @@ class PrivateTgtd(Daemon):
         with suppress(VolumeServiceUnavailable):
             if self.tgt.runs() and not self.tgt.targets():
                 self.tgt.end()
+                # It answers yet, and takes what it is told with it.
+                self._wait(until=False)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -111,7 +113,7 @@ class PrivateTgtd(Daemon):
         portals = self._possible()
         first = next(portals)
         self._launch(first)
-        self._wait()
+        self._wait(until=True)
         if first in self.tgt.portals():
             self._keep(first)
             return
@@ -154,11 +156,12 @@ class PrivateTgtd(Daemon):
             start_new_session=True,
         )
 
-    def _wait(self) -> None:
-        end = time.monotonic() + _START_TIMEOUT
-        while not self.tgt.runs():
+    def _wait(self, *, until: bool) -> None:
+        end = time.monotonic() + _TIMEOUT
+        while self.tgt.runs() is not until:
             if time.monotonic() > end:
-                message = f"the pool's tgtd does not start{self._last_words()}"
+                does = "start" if until else "end"
+                message = f"the pool's tgtd does not {does}{self._last_words()}"
                 raise VolumeServiceUnavailable(message)
             time.sleep(_POLL)
 

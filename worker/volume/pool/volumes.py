@@ -18,6 +18,7 @@ from worker.model.volume import NewVolume, PoolVolume, Volume, VolumeStatus
 from worker.ports import PoolRecords, PoolVolumes
 from worker.volume.pool import examine, files
 from worker.volume.pool.faces import Face
+from worker.volume.pool.luks import LuksContent
 from worker.volume.pool.status import require
 from worker.volume.treatment import check_treatment
 
@@ -30,8 +31,11 @@ class FilePool(PoolVolumes):
     that was cut off between the two is finished by making it again.
     """
 
-    def __init__(self, *, records: PoolRecords, folder: Path, face: Face) -> None:
+    def __init__(
+        self, *, records: PoolRecords, folder: Path, face: Face, content: LuksContent | None = None
+    ) -> None:
         self._records = records
+        self._content = content or LuksContent(None)
         self._folder = Path(os.path.realpath(folder))
         self._face = face
 
@@ -51,7 +55,9 @@ class FilePool(PoolVolumes):
         _check(wanted)
         existing = self._records.volume(wanted.id)
         if existing is not None:
-            return self._again(existing, wanted)
+            kept = self._again(existing, wanted)
+            self._format(existing)
+            return kept
         return self._make(wanted) if wanted.path is None else self._take(wanted, wanted.path)
 
     def delete(self, volume: VolumeId) -> None:
@@ -73,6 +79,7 @@ class FilePool(PoolVolumes):
             files.reprieve(place)
             raise
         files.remove(place)
+        self._content.forget(volume)
 
     def grow(self, volume: VolumeId, size: int) -> Volume:
         """Make the file larger, if it is the pool's own; one of others has to be so already.
@@ -117,18 +124,25 @@ class FilePool(PoolVolumes):
     def _make(self, wanted: NewVolume) -> Volume:
         volume = _volume(wanted, wanted.size or 0)
         files.check_size(volume.size)
+        if volume.encrypted:
+            self._content.check(volume.size)
         place = self._place(volume.id)
         files.make_sparse(place, volume.size)
+        made = PoolVolume(volume=volume, path=str(place), owned=True, options=wanted.options)
         try:
-            self._records.put_volume(
-                PoolVolume(volume=volume, path=str(place), owned=True, options=wanted.options)
-            )
+            self._records.put_volume(made)
         except WorkerError:
             # A commit whose answer was lost may have happened; then the file has an owner.
             if self._records.volume(volume.id) is None:
                 files.remove_leftover(place)
             raise
+        self._format(made)
         return volume
+
+    def _format(self, record: PoolVolume) -> None:
+        """After the record: what is on disk and is not blank has an owner, whatever happens."""
+        if record.owned and record.volume.encrypted:
+            self._content.write(record.volume.id, Path(record.path))
 
     def _take(self, wanted: NewVolume, path: str) -> Volume:
         found = examine.examine(path)
@@ -151,6 +165,7 @@ class FilePool(PoolVolumes):
     def _finish_delete(self, volume: VolumeId) -> None:
         if is_uuid(volume):
             files.remove_leftover(self._place(volume))
+            self._content.forget(volume)
 
     def _place(self, volume: VolumeId) -> Path:
         return self._folder / f"{volume}.raw"
