@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
 from tests.contract.hypervisors import LABS, Lab, LibvirtLab
 from worker.errors import DomainNotFound, GuestBusy, HypervisorRefused
@@ -265,6 +266,36 @@ def test_a_guest_that_gets_a_disk_is_taken_off_libvirts_autostart(
         assert not domain.autostart()
     lab.disks.unplug(guest, disk.alias)
     lab.disks.forget(guest, disk.alias)
+
+
+@pytest.mark.parametrize("lab", ["libvirt"], indirect=True)
+def test_a_disk_is_limited_and_has_its_block_sizes_while_the_guest_runs(
+    lab: LibvirtLab, guest: InstanceId, tmp_path: Path
+) -> None:
+    """Each of libvirt's thirteen limits is one that it takes, and QEMU with it."""
+    rates = [f"{way}_{unit}_sec" for way in ("read", "write") for unit in ("bytes", "iops")]
+    apart = {rate: 4_000_000 + at for at, rate in enumerate(rates)}
+    bursts = {f"{rate}_max": 2 * limit for rate, limit in apart.items()}
+    whole = {"total_bytes_sec": 5_000_000, "total_iops_sec": 500}
+    whole |= {f"{rate}_max": 2 * limit for rate, limit in whole.items()}
+    plain = make_disk(lab, guest, tmp_path, "vdb")
+    for limits in ({**apart, **bursts, "size_iops_sec": 4096}, whole):
+        asked = DiskOptions(
+            limits=tuple(limits.items()), logical_block_size=4096, physical_block_size=4096
+        )
+        disk = replace(plain, options=asked)
+        lab.disks.attach(guest, disk)
+        with lab.connection.domain(guest) as domain:
+            assert set(limits.items()) <= set(domain.blockIoTune(disk.target).items())
+            element = etree.fromstring(domain.XMLDesc()).find(f".//alias[@name='{disk.alias}']/..")
+            assert element is not None
+            said = {each.tag: int(each.text or 0) for each in element.iterfind("iotune/*")}
+            blocks = element.find("blockio")
+        assert said == limits
+        assert blocks is not None
+        assert blocks.values() == ["4096", "4096"]
+        lab.disks.unplug(guest, disk.alias)
+        lab.disks.forget(guest, disk.alias)
 
 
 def grow(disk: Disk, size: int) -> None:
