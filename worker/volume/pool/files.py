@@ -89,12 +89,12 @@ def unfinished(path: Path) -> Path:
 
 
 def _write_then_rename(path: Path, size: int) -> None:
-    unfinished = unfinished(path)
+    place = unfinished(path)
     try:
-        _write_sparse(unfinished, size)
-        unfinished.rename(path)
+        _write_sparse(place, size)
+        place.rename(path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
 
 
 def _write_sparse(path: Path, size: int) -> None:
