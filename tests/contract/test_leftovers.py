@@ -14,6 +14,7 @@ from tests.contract.storage_hosts import (
     EXPORT,
     HOST,
     IQN,
+    PORT,
     FakeStorageHost,
     FolderHost,
     StorageHost,
@@ -25,7 +26,8 @@ from worker.errors import ConnectFailed
 from worker.model.connection import Connection
 from worker.model.leftover import Leftover, LeftoverKind
 from worker.volume.leftovers.kernel import Kernel
-from worker.volume.leftovers.names import mount_point
+from worker.volume.leftovers.names import mount_point, target_mark
+from worker.volume.leftovers.together import WithExports
 
 NQN = "nqn.2026-01.org.example:one"
 UUID = "6f9a5bd0-5d50-4f3c-9c35-1a7c61d2e001"
@@ -310,6 +312,39 @@ def test_a_share_is_found_where_os_brick_mounts_it(folder: FolderHost) -> None:
 
     assert folder.tools.ran == [("umount", mount_point(BASE, EXPORT))]
     assert folder.leftovers.list() == ()
+
+
+class Exports:
+    """One target, and what is withdrawn of it."""
+
+    def __init__(self) -> None:
+        mark = target_mark(HOST, PORT, IQN)
+        self.thing = Leftover(
+            kind=LeftoverKind.EXPORT, name=IQN, about="a target", marks=frozenset({mark})
+        )
+        self.withdrawn: list[Leftover] = []
+
+    def leftovers(self) -> tuple[Leftover, ...]:
+        return (self.thing,)
+
+    def remove(self, leftover: Leftover) -> None:
+        self.withdrawn.append(leftover)
+
+
+def test_exports_stand_beside_what_the_host_has(folder: FolderHost) -> None:
+    exports = Exports()
+    both = WithExports(folder.leftovers, exports)
+    folder.log_in("session1", IQN, sdb=1)
+    session, export = both.list()
+    assert export is exports.thing
+    (marks,) = both.marks([iscsi(IQN, 1)])
+    assert session.marks | export.marks <= marks
+
+    for thing in (session, export):
+        both.remove(thing)
+
+    assert folder.leftovers.list() == ()
+    assert exports.withdrawn == [export]
 
 
 @pytest.fixture

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from worker.conf import load
 from worker.errors import BrokerUnavailable
 from worker.health.checks import folders, programs
 from worker.health.checks.examine import Check, Found, examine, within
 from worker.health.checks.masking import Mask
 from worker.model.finding import Finding, Verdict, ok, warning, worst
-from worker.wiring.doctor import CHECKS
+from worker.wiring.doctor import CHECKS, services
+from worker.wiring.doctor.surroundings import Surroundings
 
 PASSWORD = "sesame/open 7391"
 QUOTED = "sesame%2Fopen%207391"
@@ -153,6 +155,17 @@ def test_a_key_of_another_user_is_named(tmp_path: Path) -> None:
     assert verdicts(folders.state_folder(tmp_path)) == [Verdict.OK, Verdict.FAILED]
 
 
+def test_a_passphrase_that_others_may_read_is_none(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    assert folders.key_files(keys).verdict is Verdict.OK
+    keys.mkdir()
+    (keys / "one").touch(0o600)
+    assert folders.key_files(keys).verdict is Verdict.OK
+    (keys / "two").touch(0o644)
+    found = folders.key_files(keys)
+    assert (found.verdict, "1 of 2" in found.said) == (Verdict.FAILED, True)
+
+
 def test_locks_are_to_be_shared_with_cinder_on_the_same_host(tmp_path: Path) -> None:
     cinder = tmp_path / "cinder.conf"
     locks = tmp_path / "locks"
@@ -251,6 +264,33 @@ def test_a_socket_without_a_file_is_found_by_its_name() -> None:
         listening.bind(f"\0{name}")
         listening.listen()
         assert f"@{name}" in programs.sockets()
+
+
+@pytest.mark.parametrize(
+    ("more", "verdict"),
+    [
+        ({}, Verdict.OK),
+        ({"volume__pool_protocol": "iscsi"}, Verdict.FAILED),
+        (
+            {"volume__pool_protocol": "iscsi", "volume__pool_tgt_socket": "/nowhere/socket.0"},
+            Verdict.FAILED,
+        ),
+    ],
+)
+def test_a_pool_over_iscsi_needs_its_tgtd(
+    with_programs: Path, more: dict[str, str], verdict: Verdict
+) -> None:
+    conf = load((), state_path=str(with_programs), volume__pool_portal="127.0.0.1:3260", **more)
+    assert verdicts(services.volume_service(Surroundings(conf))) == [verdict]
+    if verdict is Verdict.FAILED and len(more) == 1:
+        have(with_programs, "tgtd")
+        assert verdicts(services.volume_service(Surroundings(conf))) == [Verdict.OK]
+
+
+def test_keys_are_where_the_configuration_says(tmp_path: Path) -> None:
+    conf = load((), state_path=str(tmp_path), volume__keys_path=str(tmp_path / "elsewhere"))
+    (found,) = services.keys(Surroundings(conf))
+    assert "elsewhere" in found.said
 
 
 def test_the_page_has_every_check_and_no_other() -> None:

@@ -33,6 +33,21 @@ def state_folder(path: Path) -> Iterator[Finding]:
     yield _key(path / "host.key")
 
 
+def key_files(path: Path) -> Finding:
+    """Look at the folder of the passphrases of encrypted volumes, and at none of these."""
+    if not path.is_dir():
+        return ok(f"passphrases would be files of {path}, which is not there yet")
+    files = [each for each in sorted(path.iterdir()) if each.is_file()]
+    read = [each.name for each in files if each.stat().st_mode & OTHERS]
+    if read:
+        return failed(
+            f"{len(read)} of {len(files)} passphrases in {path} may be read by others, and are"
+            f" taken for none: {', '.join(read[:3])}",
+            "chmod 0600 each, and consider what it opens as seen",
+        )
+    return ok(f"passphrases are files of {path}: {len(files)}")
+
+
 def lock_folder(path: Path, *, shared_with: Path | None = None) -> Iterator[Finding]:
     """Look at the folder of os-brick's locks.
 

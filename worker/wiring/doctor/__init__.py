@@ -20,6 +20,7 @@ CHECKS: Mapping[str, Callable[[Surroundings], Iterable[Finding]]] = {
     "free places": host.places,
     "block drivers": host.block_drivers,
     "volume service": services.volume_service,
+    "keys": services.keys,
     "tools": host.tools,
     "iscsi": host.iscsi,
     "multipath": host.multipath,

@@ -72,7 +72,8 @@ def iscsi(here: Surroundings) -> Iterator[Finding]:
         yield ok(f"QEMU logs in to iSCSI targets, as {name}")
         return
     used = bool({"iscsi", "iser"} & here.protocols())
-    if not used and here.conf.volume.service == "pool":
+    said = here.conf.volume
+    if not used and said.service == "pool" and said.pool_protocol == "local":
         yield ok("no volume is attached over iSCSI")
         return
     yield from programs.iscsi(programs.sockets(), used=used)

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
 from worker.errors import ImageNotFound, WorkerUnreachable
+from worker.health.checks import folders, programs
 from worker.model.finding import Finding, failed, ok, warning
 from worker.model.ids import ImageId
 from worker.model.operation import OperationState
@@ -14,6 +16,7 @@ from worker.rpc.local import LocalClient
 from worker.rpc.safety import Unsafe, unsafe_on_broker
 from worker.wiring.doctor.surroundings import Surroundings
 from worker.wiring.images import check_images, make_images
+from worker.wiring.keys import make_keys
 from worker.wiring.places import socket_path
 from worker.wiring.settings import bus_settings, make_database, unsafe_bus
 from worker.wiring.volumes import check_volumes, lacks
@@ -71,13 +74,22 @@ def volume_service(here: Surroundings) -> Iterator[Finding]:
     """Ask the volume service whether it will do what is going to be asked."""
     check_volumes(here.conf)
     if here.conf.volume.service == "pool":
-        yield ok("volumes are of the built-in pool")
+        yield from _pool(here)
         return
     lacking = lacks(here.conf)
     for each in lacking:
         yield warning(each, AS_A_SERVICE)
     if not lacking:
         yield ok("Cinder answers, and takes the worker for a service")
+
+
+def keys(here: Surroundings) -> Iterator[Finding]:
+    """Look where the passphrases of encrypted volumes are; none is read."""
+    if here.conf.volume["keys"] == "files":
+        yield folders.key_files(Path(here.conf.volume.keys_path or here.folder / "keys"))
+        return
+    make_keys(here.conf)
+    yield ok("passphrases are with a key manager, by castellan")
 
 
 def images(here: Surroundings) -> Iterator[Finding]:
@@ -89,6 +101,18 @@ def images(here: Surroundings) -> Iterator[Finding]:
     with suppress(ImageNotFound):
         make_images(here.conf, tuple).show(NO_IMAGE)
     yield ok("Glance answers, and the folders of images can be used")
+
+
+def _pool(here: Surroundings) -> Iterator[Finding]:
+    said = here.conf.volume
+    if said.pool_protocol == "local":
+        yield ok("volumes are of the built-in pool, and reached by their path")
+    elif said.pool_tgt_socket is not None and not Path(said.pool_tgt_socket).is_socket():
+        yield failed(f"no tgtd is at {said.pool_tgt_socket}", "start it, or unset pool_tgt_socket")
+    elif said.pool_tgt_socket is None and not programs.found("tgtd"):
+        yield failed("the pool's volumes are LUNs of a tgtd, which is not here", "install tgt")
+    else:
+        yield ok("volumes are of the built-in pool, and reached over iSCSI")
 
 
 def _stuck(here: Surroundings) -> Iterator[Finding]:
