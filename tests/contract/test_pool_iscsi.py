@@ -313,10 +313,10 @@ def test_a_volume_of_nobody_grows_without_a_target(
 
 
 def test_a_connection_says_how_its_volume_is_treated(
-    pool: ExportingPool, daemon: PrivateTgtd
+    pool: ExportingPool, daemon: PrivateTgtd, tmp_path: Path
 ) -> None:
     options = {"discard": True, "qos_specs": {"total_iops_sec": "9"}, "logical_block_size": 512}
-    make(pool.pool, encrypted=True, options=options)
+    make(pool.pool, path=raw_file(tmp_path / "a.raw"), encrypted=True, options=options)
     _, connection = attach(pool)
 
     assert connection.properties.items() >= {**options, "encrypted": True}.items()
