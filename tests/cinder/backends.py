@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tests.ceph import Ceph
 from tests.ceph_text import POOL, USER
-from tests.cinder.service import Backend, Cinder
+from tests.cinder.configuration import Backend
+from tests.cinder.service import Cinder
 from tests.cinder.share import EXPORT, Share
 from tests.rings import require
 

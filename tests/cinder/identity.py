@@ -57,6 +57,7 @@ class Identity:
     servers: dict[tuple[str, str], str] = field(default_factory=dict)
     """By server and volume, the attachment that Nova says there is."""
     heard: list[str] = field(default_factory=list)
+    sessions: dict[str, Session] = field(default_factory=dict)
 
     @property
     def auth_url(self) -> str:
@@ -74,7 +75,10 @@ class Identity:
         )
 
     def session(self, name: str) -> Session:
-        return Session(auth=self.login(name))
+        """Return that user's session, logged in once."""
+        if name not in self.sessions:
+            self.sessions[name] = Session(auth=self.login(name))
+        return self.sessions[name]
 
     def project_id(self, name: str) -> str:
         return _id("project", USERS[name].project)

@@ -6,11 +6,10 @@ Who may do what is Cinder's own policy; its middleware asks the Keystone of ``id
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,78 +19,16 @@ from kombu.connection import Connection
 from kombu.entity import Queue
 
 from tests.cinder.caller import Caller
-from tests.cinder.identity import PASSWORD, Identity, identity_server
+from tests.cinder.configuration import PLACE, Backend, written
+from tests.cinder.database import FIRST, make_database
+from tests.cinder.identity import Identity, identity_server
 from tests.rings import require
 from tests.services_rabbitmq import free_ports, private_rabbitmq
 from worker.rpc.link import BROKER_ERRORS
 
-PLACE = Path(__file__).parents[2] / "build" / "cinder"
 PATIENCE = 60.0
 
 API, SCHEDULER = "cinder-api", "cinder-scheduler"
-
-CONFIGURATION = """\
-[DEFAULT]
-state_path = {folder}/state
-transport_url = {broker}
-auth_strategy = keystone
-api_paste_config = {place}/etc/cinder/api-paste.ini
-rootwrap_config = {place}/etc/cinder/rootwrap.conf
-resource_query_filters_file = {place}/etc/cinder/resource_filters.json
-host = cinder-host
-osapi_volume_listen = 127.0.0.1
-osapi_volume_listen_port = {port}
-osapi_volume_workers = 1
-# By its type alone: Ceph tells by its manager how much room it has, and runs without one here.
-scheduler_default_filters = CapabilitiesFilter
-
-[database]
-connection = sqlite:///{folder}/cinder.sqlite?timeout=60
-sqlite_synchronous = false
-
-[oslo_concurrency]
-lock_path = {folder}/locks
-
-[keystone_authtoken]
-www_authenticate_uri = {identity}
-service_token_roles = service
-service_token_roles_required = true
-# Ask for each request: a token that was taken back is no good at once.
-token_cache_time = -1
-{account}
-[nova]
-{account}
-"""
-
-ACCOUNT = """\
-auth_type = password
-auth_url = {identity}
-username = worker
-password = {password}
-user_domain_id = default
-project_name = service
-project_domain_id = default
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backend:
-    """Where volumes of the type ``name`` are kept; ``modules`` are folders of Python's."""
-
-    name: str
-    options: Mapping[str, object]
-    path: str
-    modules: str = ""
-
-    def written(self) -> str:
-        options = {"volume_backend_name": self.name, **self.options}
-        return "\n".join(
-            [
-                f"[DEFAULT]\nenabled_backends = {self.name}\n\n[{self.name}]",
-                *(f"{name} = {value}" for name, value in options.items()),
-                "",
-            ]
-        )
 
 
 @dataclass(kw_only=True)
@@ -124,7 +61,7 @@ class Cinder:
             self.processes[name] = subprocess.Popen(
                 [str(program), *configurations],
                 cwd=self.folder,
-                env=_environment(backend),
+                env=self._environment(backend),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -187,6 +124,17 @@ class Cinder:
         """Return the end of a process's log."""
         return (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]
 
+    def _environment(self, backend: Backend | None) -> dict[str, str]:
+        path = backend.path if backend else os.environ["PATH"]
+        modules = [str(self.folder / FIRST), backend.modules if backend else ""]
+        return {
+            "PATH": f"{PLACE / 'bin'}{os.pathsep}{path}",
+            "HOME": os.environ.get("HOME", "/"),
+            "LC_ALL": "C.UTF-8",
+            "PYTHONPATH": os.pathsep.join(filter(None, modules)),
+            "PYTHONWARNINGS": "ignore",
+        }
+
     def _wait_for(self, ready: Callable[[], bool]) -> None:
         end = time.monotonic() + PATIENCE
         while not ready():
@@ -215,41 +163,12 @@ def running() -> Iterator[Cinder]:
         (port,) = free_ports(1)
         identity.cinder = f"http://127.0.0.1:{port}"
         cinder = Cinder(folder=folder, port=port, broker=broker.url, identity=identity)
-        _configure(cinder)
+        (folder / "cinder.conf").write_text(written(folder, broker.url, port, identity))
+        make_database(folder, PLACE / "empty.sqlite")
         stack.callback(_end, cinder)
         cinder.start(API)
         cinder.start(SCHEDULER)
         yield cinder
-
-
-def _environment(backend: Backend | None) -> dict[str, str]:
-    path = backend.path if backend else os.environ["PATH"]
-    return {
-        "PATH": f"{PLACE / 'bin'}{os.pathsep}{path}",
-        "HOME": os.environ.get("HOME", "/"),
-        "LC_ALL": "C.UTF-8",
-        "PYTHONPATH": backend.modules if backend else "",
-        "PYTHONWARNINGS": "ignore",
-    }
-
-
-def _configure(cinder: Cinder) -> None:
-    account = ACCOUNT.format(identity=cinder.identity.auth_url, password=PASSWORD)
-    text = CONFIGURATION.format(
-        folder=cinder.folder,
-        broker=cinder.broker,
-        place=PLACE,
-        port=cinder.port,
-        identity=cinder.identity.auth_url,
-        account=account,
-    )
-    (cinder.folder / "cinder.conf").write_text(text)
-    place = cinder.folder / "cinder.sqlite"
-    shutil.copy(PLACE / "empty.sqlite", place)
-    database = sqlite3.connect(place)
-    # Else who reads waits for who writes, and the services lock one another out at their start.
-    database.execute("PRAGMA journal_mode = WAL")
-    database.close()
 
 
 def _listens(broker: str, queue: str) -> bool:
