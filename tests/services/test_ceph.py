@@ -4,6 +4,7 @@ What the guest sees, who has the image open in the cluster, which secrets libvir
 the key can be read afterwards: nowhere.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -116,7 +117,7 @@ def written(folder: Path, guest: Guest) -> Iterator[str]:
             yield path.read_text(errors="replace")
 
 
-def test_images_are_opened_with_a_key_and_without_and_nobody_keeps_the_key(
+def test_images_are_opened_with_the_key_sent_and_without_one_and_nobody_keeps_it(
     *,
     rig: Rig,
     make_guest: GuestMaker,
@@ -125,7 +126,10 @@ def test_images_are_opened_with_a_key_and_without_and_nobody_keeps_the_key(
     open_ceph: Ceph,
     libvirtd: str,
     tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.DEBUG, "worker")
+    service.said = {"keyring": ceph.key}
     guest = make_guest()
     instance = adopted(rig, guest)
     volume, other = service.add(ceph, SIZE), service.add(open_ceph, 2 * SIZE)
@@ -148,7 +152,8 @@ def test_images_are_opened_with_a_key_and_without_and_nobody_keeps_the_key(
     assert seen["vda"].size == 3 * SIZE
     assert rig.call("find_drift", instance_uuid=instance, qemu=True)["differences"] == []
     assert secrets_of(libvirtd, instance) == []
-    assert [text for text in written(tmp_path, guest) if ceph.key in text] == []
+    told = (caplog.text, str(rig.updates), *written(tmp_path, guest))
+    assert [text for text in told if ceph.key in text] == []
 
     assert [rig.detach(each)["state"] for each in (row, plain)] == ["succeeded"] * 2
     guest.wait_for_no_disk("vda")
@@ -163,7 +168,7 @@ def disks_of(guest: Guest, *rows: dict[str, Any]) -> list[etree._Element]:
     return [shown(guest, row["alias"]) for row in rows]
 
 
-def test_a_start_opens_the_image_by_the_monitors_that_there_are_by_then(
+def test_a_start_opens_the_image_by_the_monitors_of_the_day_and_the_key_of_the_host(
     rig: Rig, make_guest: GuestMaker, service: CephAttachments, ceph: Ceph, libvirtd: str
 ) -> None:
     guest, volume = make_guest(booted=False), service.add(ceph, SIZE)
@@ -172,7 +177,7 @@ def test_a_start_opens_the_image_by_the_monitors_that_there_are_by_then(
     assert monitors_of(shown(guest, row["alias"], LAYOUTS[1])) == [ceph.host]
 
     monitors = [NOBODY, ceph.host]
-    service.move(volume, hosts=monitors, ports=["6789", str(ceph.port)], keyring=ceph.key)
+    service.move(volume, hosts=monitors, ports=["6789", str(ceph.port)])
     assert rig.run("start_instance", instance_uuid=instance)["fault"] is None
     guest.wait_for_disk("vda", 60)
     for flags in LAYOUTS:
