@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.fakes.volume_service import FakeConnector, connection_of
 from tests.fakes.world import World
 from tests.unit import power_scenes, scenes
 from tests.unit.power_scenes import ALIAS, DATA, DATA_VOLUME
@@ -19,10 +20,11 @@ from tests.unit.scenes import (
     reserve,
     run,
 )
-from worker.errors import WrongDevice
+from worker.errors import ConnectFailed, WrongDevice
 from worker.model.block_device import DeviceStatus
-from worker.model.ids import BlockDeviceId
+from worker.model.ids import AttachmentId, BlockDeviceId
 from worker.model.operation import Operation
+from worker.model.volume import Attachment, AttachmentStatus
 
 WWID, OTHER_WWID = "naa.60014050000000000000000000000001", "naa.60014050000000000000000000000002"
 
@@ -68,6 +70,52 @@ def test_a_device_that_is_another_volume_of_this_host_is_not_given_to_a_guest(wo
     assert len(world.guests[INSTANCE].live) == 1
     assert OTHER_DEVICE not in world.rows
     assert world.rows[DEVICE].status is DeviceStatus.ATTACHED
+
+
+def led_astray(world: World) -> None:
+    """The volume service answers for one volume with the address of another."""
+    held = Attachment(
+        id=AttachmentId("astray"),
+        volume=OTHER_VOLUME,
+        instance=INSTANCE,
+        status=AttachmentStatus.ATTACHING,
+        connection=connection_of(VOLUME),
+    )
+    world.attachments = {**world.attachments, held.id: held}
+    reserve(world, OTHER_VOLUME, OTHER_DEVICE)
+
+
+def test_the_device_of_another_guest_is_not_pulled_from_under_it(world: World) -> None:
+    attach(world)
+    led_astray(world)
+    refused(attaching(world))
+    assert world.harm == []
+    assert VOLUME in world.connected
+    assert world.connections.keys() == {DEVICE}
+    assert world.rows.keys() == {DEVICE}
+
+
+def test_nor_while_nobody_can_tell_whose_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ConnectFailed("no answer")
+
+    attach(world)
+    led_astray(world)
+    monkeypatch.setattr(FakeConnector, "find", fail)
+    refused(attaching(world))
+    assert world.harm == []
+    assert VOLUME in world.connected
+
+
+def test_one_of_which_no_connection_is_known_does_not_keep_it(world: World) -> None:
+    attach(world)
+    world.rows[DEVICE] = replace(world.rows[DEVICE], connection=None)
+    world.wwids[OTHER_VOLUME] = WWID
+    reserve(world, OTHER_VOLUME, OTHER_DEVICE)
+    refused(attaching(world))
+    assert world.connected == {VOLUME}
 
 
 def test_two_guests_that_share_a_volume_have_one_device() -> None:

@@ -7,7 +7,7 @@ has just connected.
 
 from dataclasses import replace
 
-from worker.errors import ProtocolUnsupported, WrongDevice
+from worker.errors import ConnectFailed, ProtocolUnsupported, WrongDevice
 from worker.handlers.parts.guest_secrets import give_secrets
 from worker.model.block_device import BlockDevice
 from worker.model.connection import Connection
@@ -60,6 +60,8 @@ def check_identity(
     before, and for one that this host has as another volume (CVE-2023-2088, CVE-2020-17376).
     """
     seen = ports.connector.examine(volume)
+    if seen.wwid is not None:
+        _check_nobody_elses(device, volume, seen.wwid, ports)
     if seen.size < least:
         message = f"volume {device.volume} is {seen.size} bytes on this host, {least} are recorded"
         raise WrongDevice(message)
@@ -68,17 +70,30 @@ def check_identity(
     if device.wwid not in (None, seen.wwid):
         message = f"volume {device.volume} says it is {seen.wwid}, and it was {device.wwid} before"
         raise WrongDevice(message)
-    _check_nobody_elses(device, seen.wwid, ports)
     device = replace(device, wwid=seen.wwid)
     ports.devices.save(device)
     return device
 
 
-def _check_nobody_elses(device: BlockDevice, wwid: str, ports: Ports) -> None:
+def _check_nobody_elses(device: BlockDevice, volume: HostVolume, wwid: str, ports: Ports) -> None:
     for other in ports.devices.called(wwid):
         if other.volume != device.volume:
+            if _is_at(other, volume, ports):
+                # The way back must not pull it from under the other's guest.
+                _forget(device.uuid, ports)
             message = f"volume {device.volume} says it is {wwid}, which is volume {other.volume}"
             raise WrongDevice(message)
+
+
+def _is_at(other: BlockDevice, volume: HostVolume, ports: Ports) -> bool:
+    """Whether the other row has the very device, or may have: not to know it is no leave."""
+    if other.connection is None:
+        return False
+    try:
+        there = ports.connector.find(other.connection)
+    except ConnectFailed:
+        return True
+    return there is not None and there.source.name == volume.source.name
 
 
 def disconnect(
