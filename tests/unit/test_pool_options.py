@@ -43,9 +43,11 @@ def attachments(records: FakePoolRecords) -> PoolAttachments:
 
 
 def test_a_connection_says_how_its_volume_is_treated(
-    pool: FilePool, attachments: PoolAttachments
+    pool: FilePool, attachments: PoolAttachments, tmp_path: Path
 ) -> None:
-    make(pool, encrypted=True, options=TREATED)
+    encrypted = tmp_path / "encrypted"
+    encrypted.write_bytes(bytes(1 << 20))
+    make(pool, size=None, path=str(encrypted), encrypted=True, options=TREATED)
 
     said = attachments.connect(attachments.create(ONE, GUEST).id, CONNECTOR).properties
 

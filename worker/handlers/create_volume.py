@@ -15,8 +15,8 @@ from worker.undo import Undo
 class CreateVolume:
     """Operation on the pool: a new volume of ``size`` bytes, or one that is ``path`` in place.
 
-    ``qos_specs`` are its limits, by QEMU's names for them. An ``encrypted`` one is LUKS, and its
-    content is made by who has the key.
+    ``qos_specs`` are its limits, by QEMU's names for them. An ``encrypted`` one is LUKS:
+    of a new one the pool makes header and key, a file that is taken has its own.
     """
 
     volume_id: VolumeId

@@ -48,7 +48,7 @@ def virtual_size(
 
 def _told(options: Mapping[str, object], login: Login | None, timeout: float) -> str:
     image = ",".join(f"{name}={_escaped(value)}" for name, value in options.items())
-    with _handed_over(login) as (words, descriptors):
+    with handed_over(login) as (words, descriptors):
         return subprocess.run(
             ["qemu-img", "info", "--output=json", *words, "--image-opts", image],
             capture_output=True,
@@ -61,7 +61,7 @@ def _told(options: Mapping[str, object], login: Login | None, timeout: float) ->
 
 
 @contextmanager
-def _handed_over(login: Login | None) -> Iterator[tuple[list[str], tuple[int, ...]]]:
+def handed_over(login: Login | None) -> Iterator[tuple[list[str], tuple[int, ...]]]:
     """Lend the words that name the secret object, and the descriptor that it is read from."""
     if login is None:
         yield [], ()

@@ -29,6 +29,11 @@ def make_keys(conf: cfg.ConfigOpts) -> Keys:
     return found
 
 
+def pool_keys(conf: cfg.ConfigOpts) -> KeyFiles | None:
+    """Return where the built-in pool makes keys; None where a key manager has them."""
+    return KeyFiles(keys_path(conf)) if conf.volume["keys"] == "files" else None
+
+
 def keys_path(conf: cfg.ConfigOpts) -> Path:
     """Return the folder of key files."""
     return Path(conf.volume.keys_path or state_path(conf) / "keys")

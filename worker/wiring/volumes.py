@@ -15,9 +15,11 @@ from worker.persistence.repositories import Repositories
 from worker.ports import Attachments, PoolVolumes, Volumes
 from worker.volume.pool.attachments import PoolAttachments
 from worker.volume.pool.faces import LocalFace
+from worker.volume.pool.luks import LuksContent
 from worker.volume.pool.status import PoolStatus
 from worker.volume.pool.volumes import FilePool
 from worker.wiring.exports import Exports, check_exports
+from worker.wiring.keys import pool_keys
 from worker.wiring.settings import state_path
 
 LOG = logging.getLogger(__name__)
@@ -53,7 +55,12 @@ def make_volume_service(
     return VolumeService(
         volumes=PoolStatus(records=repositories.pool),
         attachments=PoolAttachments(records=repositories.pool, face=face),
-        pool=FilePool(records=repositories.pool, folder=Path(folder), face=face),
+        pool=FilePool(
+            records=repositories.pool,
+            folder=Path(folder),
+            face=face,
+            content=LuksContent(pool_keys(conf)),
+        ),
     )
 
 

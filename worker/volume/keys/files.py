@@ -1,16 +1,19 @@
 """Passphrases of encrypted volumes, each in a file of this host."""
 
+import os
 import re
+import secrets
 from pathlib import Path
 
 from worker.errors import KeyNotFound, KeysUnavailable
-from worker.model.ids import VolumeId
+from worker.model.ids import KeyId, VolumeId
 from worker.model.secret import Secret
 from worker.model.volume import Encryption
 from worker.ports import Keys
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 _FOR_OTHERS = 0o077
+_RANDOM_BYTES = 32
 
 
 class KeyFiles(Keys):
@@ -21,6 +24,27 @@ class KeyFiles(Keys):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def make(self, name: KeyId) -> Secret:
+        """Make a random key of that name, durably, and return it; one that is there is kept.
+
+        Raises KeysUnavailable.
+        """
+        path = self._folder / name
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not path.exists():
+                self._write(path, secrets.token_hex(_RANDOM_BYTES))
+            return Secret(path.read_text().removesuffix("\n"))
+        except (OSError, UnicodeError) as error:
+            raise KeysUnavailable(f"the key {path} cannot be made: {error}") from error
+
+    def remove(self, name: KeyId) -> None:
+        """Remove a key; one that is not there is fine. Raises KeysUnavailable."""
+        try:
+            (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise KeysUnavailable(f"the key {name} cannot be removed: {error}") from error
 
     def passphrase(self, volume: VolumeId, encryption: Encryption) -> Secret:
         """Return what the file says; raises KeyNotFound, KeysUnavailable."""
@@ -37,3 +61,19 @@ class KeyFiles(Keys):
         if mode & _FOR_OTHERS:
             raise KeyNotFound(f"{path} may be read by others, no secret; run: chmod 600 {path}")
         return Secret(text.removesuffix("\n"))
+
+    @staticmethod
+    def _write(path: Path, text: str) -> None:
+        """It appears at once and whole: half a key would open nothing, for ever."""
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(unfinished, flags, 0o600), "w") as file:
+            file.write(f"{text}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,12 +1,13 @@
 """The content of the pool's encrypted volumes: a header of LUKS, made for a key of the pool's own.
 
-Version 1 (https://gitlab.com/cryptsetup/LUKS-standard): the header and its key slots come first, then
-what a guest sees; how much that is, the header does not say, so it fits a volume of any size.
+Version 1 (https://gitlab.com/cryptsetup/LUKS-standard): a header with key slots, then what a guest
+sees; how much that is, the header does not say, so it fits a volume of any size.
 """
 
 import os
 import subprocess
 from pathlib import Path
+from typing import BinaryIO
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
@@ -24,6 +25,7 @@ LEAST = 4 << 20
 _MILLISECONDS = 500
 """How long a passphrase is made to take; ours are random and would need none of it."""
 
+_PATIENCE = 600.0
 _TRIES = 20
 _PAUSE = 0.05
 
@@ -65,15 +67,9 @@ class LuksContent:
                 if file.read(len(MAGIC)) == MAGIC:
                     return
                 secret = self._keys.make(pool_key(volume))
-                header = _header(files.unfinished(path), secret)
-                file.seek(len(MAGIC))
-                file.write(header[len(MAGIC) :])
-                file.flush()
-                os.fsync(file.fileno())
-                file.seek(0)
-                file.write(header[: len(MAGIC)])
-                file.flush()
-                os.fsync(file.fileno())
+                header = make_header(files.unfinished(path), secret)
+                _put(file, len(MAGIC), header[len(MAGIC) :])
+                _begin(file, header)
         except OSError as error:
             raise VolumeServiceUnavailable(f"{path} cannot be formatted: {error}") from error
 
@@ -83,12 +79,27 @@ class LuksContent:
             self._keys.remove(pool_key(volume))
 
 
+def _begin(file: BinaryIO, header: bytes) -> None:
+    """Write what tells a header; from here it is one."""
+    _put(file, 0, header[: len(MAGIC)])
+
+
+def _put(file: BinaryIO, at: int, what: bytes) -> None:
+    file.seek(at)
+    file.write(what)
+    file.flush()
+    os.fsync(file.fileno())
+
+
 class _TooCoarse(Exception):
     """QEMU could not measure how fast it derives keys."""
 
 
-def _header(place: Path, secret: Secret) -> bytes:
-    """Have QEMU make an empty volume in that place, and return it: all of that is header."""
+def make_header(place: Path, secret: Secret) -> bytes:
+    """Have QEMU make an empty volume in that place, and return it: all of that is header.
+
+    Raises VolumeServiceUnavailable. Nothing is left in the place.
+    """
     try:
         Retrying(
             retry=retry_if_exception_type(_TooCoarse),
@@ -97,7 +108,7 @@ def _header(place: Path, secret: Secret) -> bytes:
             reraise=True,
         )(_create, place, secret)
         return place.read_bytes()
-    except (_TooCoarse, subprocess.CalledProcessError) as error:
+    except (_TooCoarse, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or str(error)
         raise VolumeServiceUnavailable(f"qemu-img makes no LUKS: {said.strip()}") from error
     finally:
@@ -113,6 +124,7 @@ def _create(place: Path, secret: Secret) -> None:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
+            timeout=_PATIENCE,
             pass_fds=descriptors,
         )
     if "accurate CPU usage" in done.stderr:
