@@ -1,10 +1,7 @@
 """Scenes about a volume that has grown under its guest: every view of an attachment, and sizes."""
 
-import os
 from pathlib import Path
 from typing import Any
-
-from sqlalchemy import update
 
 from tests.chaos import views
 from tests.chaos.stage import SIZE, Case, Stage
@@ -21,10 +18,7 @@ GROWN = 2 * GIB
 def grown(stage: Stage, *, running: bool) -> Case:
     """Attach a volume, and let its service extend it."""
     case = stage.attached(running=running)
-    os.truncate(_path(stage, case), GROWN)
-    which = POOL_VOLUMES.c.id == case.volume
-    with stage.engine.begin() as connection:
-        connection.execute(update(POOL_VOLUMES).where(which).values(size=GROWN))
+    stage.run("grow_volume", volume_id=case.volume, size=GROWN)
     return case
 
 
