@@ -11,7 +11,7 @@ from tests.cinder.service import Cinder
 from tests.cinder.share import EXPORT, Share
 from tests.rings import require
 
-NFS, CEPH, SHARED = "nfs", "ceph", "shared"
+NFS, CEPH, SHARED, LUKS = "nfs", "ceph", "shared", "luks"
 
 SYSTEM = Path("/usr/lib/python3/dist-packages")
 """Where Ceph's modules for Python are, which come in no wheel."""
@@ -32,7 +32,7 @@ def add_nfs(cinder: Cinder, share: Share) -> None:
 
 
 def add_ceph(cinder: Cinder, ceph: Ceph) -> None:
-    """Have volumes of the types ``ceph`` and ``shared`` in the cluster, by Cinder's own driver."""
+    """Have volumes in the cluster by Cinder's own driver: plain ones, shared, and encrypted."""
     options = {
         "volume_driver": "cinder.volume.drivers.rbd.RBDDriver",
         "rbd_pool": POOL,
@@ -42,6 +42,10 @@ def add_ceph(cinder: Cinder, ceph: Ceph) -> None:
     path = os.environ["PATH"]
     _add(cinder, Backend(name=CEPH, options=options, path=path, modules=_modules(cinder.folder)))
     _make_type(cinder, SHARED, CEPH, multiattach="<is> True")
+    luks = _make_type(cinder, LUKS, CEPH)
+    encryption = {"provider": "luks", "control_location": "front-end", "key_size": 256}
+    asked = {"encryption": {**encryption, "cipher": "aes-xts-plain64"}}
+    cinder.caller("root").post(f"/types/{luks}/encryption", asked)
 
 
 def _modules(folder: Path) -> str:
@@ -65,6 +69,7 @@ def _add(cinder: Cinder, backend: Backend) -> None:
     _make_type(cinder, backend.name, backend.name)
 
 
-def _make_type(cinder: Cinder, name: str, backend: str, **specs: str) -> None:
+def _make_type(cinder: Cinder, name: str, backend: str, **specs: str) -> str:
     asked = {"name": name, "extra_specs": {"volume_backend_name": backend, **specs}}
-    cinder.caller("root").post("/types", {"volume_type": asked})
+    made = cinder.caller("root").post("/types", {"volume_type": asked})
+    return str(made["volume_type"]["id"])

@@ -10,7 +10,7 @@ from keystoneauth1.session import Session
 Json = dict[str, Any]
 
 MICROVERSION = "volume 3.54"
-PATIENCE = 60.0
+PATIENCE = 120.0
 GIB = 1 << 30
 
 

@@ -40,7 +40,13 @@ token_cache_time = -1
 {account}
 [nova]
 {account}
+[key_manager]
+backend = cinder.keymgr.conf_key_mgr.ConfKeyManager
+fixed_key = {key}
 """
+
+KEY_ID, KEY = "00000000-0000-0000-0000-000000000000", "5eed" * 16
+"""The one key of all encrypted volumes: in hex, which is the passphrase too."""
 
 ACCOUNT = """\
 auth_type = password
@@ -82,5 +88,6 @@ def written(folder: Path, broker: str, port: int, identity: Identity) -> str:
         place=PLACE,
         port=port,
         identity=identity.auth_url,
+        key=KEY,
         account=ACCOUNT.format(identity=identity.auth_url, password=PASSWORD),
     )

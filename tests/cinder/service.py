@@ -26,7 +26,7 @@ from tests.rings import require
 from tests.services_rabbitmq import free_ports, private_rabbitmq
 from worker.rpc.link import BROKER_ERRORS
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 API, SCHEDULER = "cinder-api", "cinder-scheduler"
 

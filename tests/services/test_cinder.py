@@ -16,8 +16,9 @@ from keystoneauth1.exceptions import Conflict
 
 from tests import guests
 from tests.ceph import Ceph
-from tests.cinder.backends import CEPH, NFS, SHARED, add_ceph, add_nfs
+from tests.cinder.backends import CEPH, LUKS, NFS, SHARED, add_ceph, add_nfs
 from tests.cinder.caller import GIB, Caller
+from tests.cinder.configuration import KEY, KEY_ID
 from tests.cinder.identity import PASSWORD
 from tests.cinder.service import API, Cinder
 from tests.cinder.service import running as running_cinder
@@ -29,7 +30,7 @@ from worker.cmd.demo.guest_image import GuestImage
 from worker.model.ids import new_uuid
 from worker.virt.libvirtd.private import PrivateLibvirtd
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 BUS = "kombu+memory://localhost/"
 
@@ -51,10 +52,9 @@ def cinder(share: Share) -> Iterator[Cinder]:
 
 
 @pytest.fixture(scope="module")
-def with_ceph(cinder: Cinder, ceph: Ceph) -> dict[str, str]:
-    """Have Cinder keep volumes in Ceph too; return the options of a worker that has its key."""
+def with_ceph(cinder: Cinder, ceph: Ceph) -> None:
+    """Have Cinder keep volumes in Ceph too."""
     add_ceph(cinder, ceph)
-    return {"volume__rbd_keyring": str(ceph.keyring)}
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,12 @@ def make_rig(
 
 
 @pytest.fixture(scope="module")
-def rig(make_rig: MakeRig, ceph: Ceph) -> Rig:
-    return make_rig(volume__rbd_keyring=str(ceph.keyring))
+def rig(make_rig: MakeRig, ceph: Ceph, tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    """A worker that has the key of Ceph's user, and the passphrase of encrypted volumes."""
+    keys = tmp_path_factory.mktemp("keys")
+    (keys / KEY_ID).touch(mode=0o600)
+    (keys / KEY_ID).write_text(KEY)
+    return make_rig(volume__rbd_keyring=str(ceph.keyring), volume__keys_path=str(keys))
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +260,7 @@ def test_a_worker_without_a_service_token_says_what_its_detach_waits_for(
 
 
 def test_a_volume_of_cinder_in_ceph_grows_under_its_guest(
-    rig: Rig, guest: Guest, alice: Caller, cinder: Cinder, with_ceph: dict[str, str]
+    rig: Rig, guest: Guest, alice: Caller, cinder: Cinder, with_ceph: None
 ) -> None:
     volume, instance = alice.create_volume(kind=CEPH), guest.uuid
     row = rig.attach(instance, volume)
@@ -277,7 +281,7 @@ def test_a_volume_of_cinder_in_ceph_grows_under_its_guest(
 
 
 def test_a_shared_volume_of_cinder_is_in_use_until_the_last_lets_go(
-    rig: Rig, make_guest: GuestMaker, alice: Caller, cinder: Cinder, with_ceph: dict[str, str]
+    rig: Rig, make_guest: GuestMaker, alice: Caller, cinder: Cinder, with_ceph: None
 ) -> None:
     volume = alice.create_volume(kind=SHARED)
     first, second = (adopted(rig, make_guest(booted=False)) for _ in range(2))
@@ -291,6 +295,20 @@ def test_a_shared_volume_of_cinder_is_in_use_until_the_last_lets_go(
     assert rig.detach(one)["state"] == "succeeded"
     assert views(alice, cinder, volume) == ("in-use", [("attached", second)])
     assert rig.detach(other)["state"] == "succeeded"
+    assert views(alice, cinder, volume) == ("available", [])
+
+
+def test_an_encrypted_volume_of_cinder_is_opened_by_its_passphrase(
+    rig: Rig, guest: Guest, alice: Caller, cinder: Cinder, with_ceph: None
+) -> None:
+    volume = alice.create_volume(kind=LUKS)
+    row = rig.attach(guest.uuid, volume)
+    seen = guest.console.wait_for(lambda disks: "vda" in disks, 30)["vda"]
+    assert (seen.serial, seen.size) == (volume[:20], GIB), "what is encrypted, not its header"
+    assert views(alice, cinder, volume) == ("in-use", [("attached", guest.uuid)])
+
+    assert rig.detach(row)["state"] == "succeeded"
+    guest.wait_for_no_disk("vda")
     assert views(alice, cinder, volume) == ("available", [])
 
 
