@@ -16,6 +16,7 @@ SOON = 60.0
 
 MULTIPATH_CONF = """defaults {
     find_multipaths yes
+    path_grouping_policy multibus
     user_friendly_names no
     polling_interval 1
     max_polling_interval 1
@@ -54,6 +55,7 @@ def require_tools() -> None:
         ("lvcreate", "lvm2"),
         ("sg_vpd", "sg3-utils"),
         ("lsscsi", "lsscsi"),
+        ("ip", "iproute2"),
         ("tgtd", "tgt"),
         (UDEVD, "udev"),
     ):
@@ -101,8 +103,21 @@ def left() -> dict[str, list[str]]:
     return {what: there for what, there in found.items() if there}
 
 
+def sweep() -> None:
+    """Take from the host what a test that failed has left."""
+    run("multipath", "-F", check=False)
+    run("iscsiadm", "-m", "node", "-u", check=False)
+    run("iscsiadm", "-m", "node", "-o", "delete", check=False)
+    run("nvme", "disconnect-all", check=False)
+
+
 def names(folder: str, pattern: str) -> list[str]:
     return sorted(path.name for path in Path(folder).glob(pattern))
+
+
+def paths(name: str) -> list[str]:
+    """The devices below a map."""
+    return names(f"/sys/class/block/{name}/slaves", "*")
 
 
 def is_map(name: str) -> bool:

@@ -14,7 +14,8 @@ from worker.model.connection import Connection
 
 MIB = 1 << 20
 SIZE = 32 * MIB
-PORTALS = ("127.0.0.1:3260", "127.0.0.2:3260")
+ADDRESSES = ("192.0.2.1", "192.0.2.2")
+PORTALS = tuple(f"{address}:3260" for address in ADDRESSES)
 LUN = 1
 _BLOCK = 4096
 _NVMET = Path("/sys/kernel/config/nvmet")
@@ -58,36 +59,8 @@ class Tgt:
         self.adm("logicalunit", "delete", self.numbers[name], "--lun", LUN)
         self.put(name, backing, serial)
 
-    def sessions(self, name: str) -> list[tuple[str, str]]:
-        """Return session and connection of who is logged in."""
-        shown = self.adm("conn", "show", self.numbers[name])
-        found, session = [], ""
-        for line in (line.strip() for line in shown.splitlines()):
-            if line.startswith("Session:"):
-                session = line.split()[1]
-            elif line.startswith("Connection:"):
-                found.append((session, line.split()[1]))
-        return found
-
     def remove(self, name: str) -> None:
         self.adm("target", "delete", self.numbers.pop(name), "--force")
-
-    def cut(self, name: str, portal: str) -> None:
-        """Take a portal away, and whoever came by it.
-
-        Which connection that is tgtd does not say: the target's are cut, and come again by the
-        other portal alone.
-        """
-        self._portal("delete", portal)
-        for session, connection in self.sessions(name):
-            where = ("--sid", session, "--cid", connection)
-            self.adm("conn", "delete", self.numbers[name], *where, check=False)
-
-    def mend(self, portal: str) -> None:
-        self._portal("new", portal)
-
-    def _portal(self, act: str, portal: str) -> None:
-        self.adm("portal", act, None, "--param", f"portal={portal}")
 
     def adm(
         self, mode: str, act: str, number: int | None, *more: object, check: bool = True
@@ -95,6 +68,20 @@ class Tgt:
         target = () if number is None else ("--tid", number)
         words = ("tgtadm", "--lld", "iscsi", "--mode", mode, "--op", act)
         return run(*words, *target, *more, check=check)
+
+
+@contextmanager
+def cut_off(address: str) -> Iterator[None]:
+    """Take an address away for the block: whoever talks to it hears nothing any more."""
+    run("ip", "address", "delete", f"{address}/32", "dev", "lo")
+    try:
+        yield
+    finally:
+        have(address)
+
+
+def have(address: str) -> None:
+    run("ip", "address", "add", f"{address}/32", "dev", "lo")
 
 
 def iqn(name: str) -> str:
@@ -128,6 +115,8 @@ def by_both(connection: Connection) -> Connection:
 
 @contextmanager
 def tgtd() -> Iterator[Tgt]:
+    for address in ADDRESSES:
+        have(address)
     where = ",".join(f"portal={portal}" for portal in PORTALS)
     with daemon("tgtd", "-f", "--iscsi", where):
         target = Tgt()
