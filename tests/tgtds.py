@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tests.fakes.pool_records import FakePoolRecords
 from tests.fakes.volume_service import FakeConnector
@@ -132,8 +133,28 @@ def size_seen(connection: Connection, initiator: str = INITIATOR) -> int:
     return qemu.examine(qemu.connect(connection)).size
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedIn:
+    """QEMU's initiator, with a volume open."""
+
+    process: subprocess.Popen[str]
+    log: IO[str]
+
+    def told(self, command: str) -> None:
+        """Have it done, whenever that will be."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{command}\n")
+        self.process.stdin.flush()
+
+    def ended(self) -> str:
+        """Return what was said, once all is done that was told."""
+        self.process.communicate("quit\n", timeout=60)
+        self.log.seek(0)
+        return self.log.read()
+
+
 @contextmanager
-def logged_in(connection: Connection, initiator: str = INITIATOR) -> Iterator[None]:
+def logged_in(connection: Connection, initiator: str = INITIATOR) -> Iterator[LoggedIn]:
     """Be somebody who has the volume open, and keeps it open for as long as he is let."""
     said = connection.properties
     descriptor = os.memfd_create("password")
@@ -150,16 +171,18 @@ def logged_in(connection: Connection, initiator: str = INITIATOR) -> Iterator[No
     }
     image = ",".join(f"{name}={value}" for name, value in words.items())
     secret = f"secret,id=password,file=/dev/fd/{descriptor},format=raw"
-    process = subprocess.Popen(
-        ["qemu-io", "--object", secret, "--image-opts", image],
-        pass_fds=(descriptor,),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
-        os.close(descriptor)
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            ["qemu-io", "--object", secret, "--image-opts", image],
+            pass_fds=(descriptor,),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            text=True,
+        )
+        try:
+            yield LoggedIn(process=process, log=log)
+        finally:
+            process.kill()
+            process.wait()
+            os.close(descriptor)

@@ -1,9 +1,11 @@
 """The pool's volumes over iSCSI: what it tells, and what a real tgtd has of it."""
 
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from tests.tgtds import (
     OTHER_INITIATOR,
     PREFIX,
     ExportingPool,
+    LoggedIn,
     exporting,
     kill,
     logged_in,
@@ -30,6 +33,9 @@ from worker.model.ids import AttachmentId, InstanceId
 from worker.model.leftover import LeftoverKind
 from worker.volume.leftovers.names import marks_of
 from worker.volume.pool.tgtd import PrivateTgtd
+
+WRITES = 400
+"""More than are carried out before the trouble is over."""
 
 CONNECTOR = {"host": HOST, "initiator": INITIATOR}
 OTHER_CONNECTOR = {"host": "host-2", "initiator": OTHER_INITIATOR}
@@ -300,6 +306,34 @@ def test_the_target_shows_what_the_volume_has_grown_to(
 
     assert (size_seen(connection), size_seen(other, OTHER_INITIATOR)) == (3 * SIZE, 3 * SIZE)
     assert daemon.tgt.targets() == before
+
+
+@pytest.mark.parametrize("trouble", ["it grows", "tgtd is killed"])
+def test_who_writes_meanwhile_waits_and_no_write_fails(
+    pool: ExportingPool, daemon: PrivateTgtd, trouble: str
+) -> None:
+    make(pool.pool)
+    _, connection = attach(pool)
+    with logged_in(connection) as writer:
+        until(lambda: sessions_of(daemon) == {INITIATOR})
+        busy = Thread(target=write_much, args=(writer,))
+        busy.start()
+        if trouble == "it grows":
+            pool.pool.grow(ONE, 2 * SIZE)
+        else:
+            kill(folder_of(daemon))
+            pool.keeper.look()
+        busy.join()
+        said = writer.ended()
+
+    assert said.count("wrote 4096/4096 bytes") == WRITES
+    assert "failed" not in said
+
+
+def write_much(writer: LoggedIn) -> None:
+    for number in range(WRITES):
+        writer.told(f"write -P {number % 256} {number % 256 * 4096} 4096")
+        time.sleep(0.002)
 
 
 def test_a_volume_of_nobody_grows_without_a_target(

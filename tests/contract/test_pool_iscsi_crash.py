@@ -130,6 +130,26 @@ def test_cut_off_at_any_change_it_is_finished_by_the_same_call(
             assert outcome == undisturbed, (number, when)
 
 
+def test_cut_off_and_given_up_it_leaves_nothing(daemon: Watched, tmp_path: Path) -> None:
+    daemon.ensure()
+    _, changes = played(daemon, tmp_path, (GUEST,), lambda pool: attach(pool, OTHER_GUEST), None)
+
+    for number in range(1, changes + 1):
+        pool = exporting(daemon, tmp_path / "pool")
+        make(pool.pool, multiattach=True)
+        attach(pool, GUEST)
+        before = seen(daemon)
+        daemon.tgt.changes, daemon.tgt.die_at = 0, (number, "after")
+        with pytest.raises(Crash):
+            attach(pool, OTHER_GUEST)
+        # The worker that comes up next is asked for nothing else of the volume.
+        pool = exporting(daemon, tmp_path / "pool", pool.records)
+        leave(pool, OTHER_GUEST)
+        assert seen(daemon) == before, number
+        leave(pool, GUEST)
+        pool.pool.delete(ONE)
+
+
 def played(
     daemon: Watched,
     folder: Path,

@@ -136,6 +136,17 @@ def test_a_file_of_others_has_to_have_grown_already(
     assert size_of(records) == (2 * SIZE, 3 * SIZE)
 
 
+def test_a_file_is_made_smaller_by_nobody(pool: FilePool, records: FakePoolRecords) -> None:
+    make(pool)
+    record = records.volume(ONE)
+    assert record is not None
+    os.truncate(record.path, 3 * SIZE)
+
+    pool.grow(ONE, 2 * SIZE)
+
+    assert size_of(records) == (2 * SIZE, 3 * SIZE)
+
+
 class CutOff(FakePoolRecords):
     """Records that are not reached the first time."""
 
