@@ -45,14 +45,14 @@ class Target:
     def add(self, volume: VolumeId, size: int) -> Connection:
         """Make a LUN that nobody may log in to yet; return how it is reached."""
         number = self.numbers[volume] = len(self.numbers) + 1
-        backing = self.folder / volume
-        with backing.open("wb") as file:
-            file.truncate(size)
         self._tgtadm("target", "new", number, "--targetname", iqn_of(volume))
-        self._tgtadm("logicalunit", "new", number, "--lun", LUN, "--backing-store", backing)
-        says = f"vendor_id={VENDOR},product_id={MODEL},scsi_sn={volume[:8]}"
-        self._tgtadm("logicalunit", "update", number, "--lun", LUN, "--params", says)
+        self._back(volume, size)
         return connection_to(volume, self.port)
+
+    def resize(self, volume: VolumeId, size: int) -> None:
+        """Have the LUN be larger: tgtd looks how large its file is only when it makes one."""
+        self._tgtadm("logicalunit", "delete", self.numbers[volume], "--lun", LUN)
+        self._back(volume, size)
 
     def allow(self, volume: VolumeId, initiator: str) -> None:
         """Let who has that name log in; again is fine."""
@@ -93,6 +93,14 @@ class Target:
         for number in self.numbers.values():
             self._call("--mode", "target", "--op", "delete", "--tid", number, "--force")
         self._call("--mode", "system", "--op", "delete")
+
+    def _back(self, volume: VolumeId, size: int) -> None:
+        number, backing = self.numbers[volume], self.folder / volume
+        with backing.open("ab") as file:
+            file.truncate(size)
+        self._tgtadm("logicalunit", "new", number, "--lun", LUN, "--backing-store", backing)
+        says = f"vendor_id={VENDOR},product_id={MODEL},scsi_sn={volume[:8]}"
+        self._tgtadm("logicalunit", "update", number, "--lun", LUN, "--params", says)
 
     def _tgtadm(self, mode: str, act: str, number: int, *more: object) -> str:
         done = self._call("--mode", mode, "--op", act, "--tid", number, *more)
@@ -197,6 +205,11 @@ class TargetAttachments(FakeAttachments):
             id=volume, size=size, status=VolumeStatus.AVAILABLE, **said
         )
         return volume
+
+    def grow(self, volume: VolumeId, size: int) -> None:
+        """Extend a volume, whoever has it."""
+        self.target.resize(volume, size)
+        self.world.volumes[volume] = replace(self.world.volumes[volume], size=size)
 
     def connect(self, attachment: AttachmentId, connector: Mapping[str, Any]) -> Connection:
         super().connect(attachment, connector)

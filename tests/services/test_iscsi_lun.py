@@ -115,15 +115,24 @@ def test_luns_are_passed_through_beside_a_disk_that_comes_by_the_same_way(
     assert [target.sessions(each) for each in (one, other, plain)] == [{INITIATOR}] * 3
     check_layouts(guest, first)
     assert rig.call("find_drift", instance_uuid=instance, qemu=True)["differences"] == []
+    extend(rig, service, second, 5 * SIZE)
+    guest.console.wait_for(lambda disks: disks["sdb"].size == 5 * SIZE, 30)
 
     assert rig.detach(first)["state"] == "succeeded"
     left = guest.console.wait_for(lambda disks: "sda" not in disks, 20)
-    assert (left["sdb"].size, left["vda"].size) == (2 * SIZE, 3 * SIZE)
+    assert (left["sdb"].size, left["vda"].size) == (5 * SIZE, 3 * SIZE)
     assert [shown(guest, first["alias"], flags) for flags in LAYOUTS] == [None, None]
     target.wait_for_no_session(one)
     assert [rig.detach(row)["state"] for row in (second, third)] == ["succeeded"] * 2
     guest.console.wait_for(lambda disks: not disks, 20)
     assert attachments(service) == rig.call("list_block_devices", instance_uuid=instance) == []
+
+
+def extend(rig: Rig, service: TargetAttachments, row: dict[str, Any], size: int) -> None:
+    service.grow(VolumeId(row["volume_id"]), size)
+    place = {"instance_uuid": row["instance_uuid"], "bdm_uuid": row["uuid"]}
+    ended = rig.run("extend_volume", **place, new_size=size)
+    assert ended["state"] == "succeeded", ended
 
 
 def check_layouts(guest: Guest, row: dict[str, Any]) -> None:
