@@ -12,7 +12,8 @@ from tests.contract.cinder_server import served
 from tests.fakes.pool_records import FakePoolRecords
 from tests.fakes.volume_service import FakeAttachments, FakePoolVolumes, FakeVolumes
 from tests.fakes.world import World
-from worker.errors import AttachmentNotFound, VolumeInUse, VolumeNotFound
+from tests.tgtds import exporting, private_tgtd
+from worker.errors import AttachmentNotFound, RequestMalformed, VolumeInUse, VolumeNotFound
 from worker.model.ids import AttachmentId, InstanceId, VolumeId
 from worker.model.volume import AttachmentStatus, NewVolume, Volume, VolumeStatus
 from worker.persistence.database import Database
@@ -31,7 +32,7 @@ GUEST = InstanceId("33333333-3333-4333-8333-333333333333")
 OTHER_GUEST = InstanceId("44444444-4444-4444-8444-444444444444")
 UNKNOWN = AttachmentId("55555555-5555-4555-8555-555555555555")
 SIZE = 1 << 30
-CONNECTOR = {"host": "host-1", "ip": "192.0.2.1"}
+CONNECTOR = {"host": "host-1", "ip": "192.0.2.1", "initiator": "iqn.2026-01.org.example:host-1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,14 @@ def pool_on(records: PoolRecords, folder: Path) -> Service:
 
 
 @contextmanager
+def pool_over_iscsi(folder: Path) -> Iterator[Service]:
+    with private_tgtd() as daemon:
+        made = exporting(daemon, folder / "pool")
+        volumes = PoolStatus(records=made.records)
+        yield Service(volumes=volumes, attachments=made.attachments, pool=made.pool)
+
+
+@contextmanager
 def pool_in_memory(folder: Path) -> Iterator[Service]:
     yield pool_on(FakePoolRecords(), folder)
 
@@ -94,7 +103,7 @@ def cinder(_: Path) -> Iterator[Service]:
         )
 
 
-@pytest.fixture(params=[pool_in_memory, pool_in_sqlite, fake, cinder])
+@pytest.fixture(params=[pool_in_memory, pool_in_sqlite, pool_over_iscsi, fake, cinder])
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
     build: Callable[[Path], AbstractContextManager[Service]] = request.param
     with build(tmp_path) as made:
@@ -288,3 +297,35 @@ def test_an_instance_has_its_attachments_and_no_others(service: Service) -> None
     assert service.attachments.of_instance(GUEST) == (mine,)
     service.attachments.delete(mine.id)
     assert service.attachments.of_instance(GUEST) == ()
+
+
+@pytest.fixture(params=[pool_in_memory, pool_in_sqlite, pool_over_iscsi, fake])
+def growing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    """Cinder's volumes grow by other hands."""
+    build: Callable[[Path], AbstractContextManager[Service]] = request.param
+    with build(tmp_path) as made:
+        yield made
+
+
+def test_a_volume_grows_and_stays_whose_it_is(growing: Service) -> None:
+    growing.make()
+    held = growing.attach()
+    before = growing.attachments.get(held)
+
+    for _ in range(2):
+        grown = growing.pool.grow(ONE, 2 * SIZE)
+        assert (grown, grown.size) == (growing.volumes.show(ONE), 2 * SIZE)
+
+    assert growing.status() is VolumeStatus.IN_USE
+    assert growing.attachments.get(held) == before
+    growing.attachments.delete(held)
+
+
+def test_a_volume_becomes_no_smaller_and_what_is_none_does_not_grow(growing: Service) -> None:
+    made = growing.make()
+
+    with pytest.raises(RequestMalformed):
+        growing.pool.grow(ONE, SIZE - 512)
+    assert growing.volumes.show(ONE) == made
+    with pytest.raises(VolumeNotFound):
+        growing.pool.grow(TWO, SIZE)
