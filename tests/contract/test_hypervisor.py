@@ -338,6 +338,18 @@ def test_a_paused_guest_sees_it_when_it_goes_on(lab: Lab, guest: InstanceId, dis
     lab.wait_for_size(guest, disk, 12 * MIB)
 
 
+def test_a_guest_is_not_told_of_what_it_has_read_only(
+    lab: Lab, guest: InstanceId, disk: Disk
+) -> None:
+    disk = replace(disk, options=replace(disk.options, read_only=True))
+    lab.disks.attach(guest, disk)
+    lab.wait_until_seen(guest, disk)
+    before = lab.guests.describe(guest)
+    grow(disk, 12 * MIB)
+    lab.disks.resize(guest, disk.alias, 12 * MIB)
+    assert lab.guests.describe(guest) == before
+
+
 def test_what_is_not_plugged_in_has_nothing_to_be_told(
     lab: Lab, guest: InstanceId, disk: Disk
 ) -> None:

@@ -140,6 +140,8 @@ class FakeGuestDisks(GuestDisks):
         if guest is None or not guest.running:
             return
         for key in [key for key, disk in guest.live.items() if live_alias(disk) == alias]:
+            if guest.live[key].options.read_only:
+                return
             self._check_size(guest.live[key], size)
             guest.sizes[key] = max(size, guest.sizes.get(key, 0))
 

@@ -144,6 +144,12 @@ def test_a_disk_that_bears_no_alias_of_ours_is_found() -> None:
     assert told(world) == {"theirs": SIZE}
 
 
+def test_a_doubt_which_disk_it_is_is_refused_before_the_host_is_touched() -> None:
+    world = grow(older_scenes.older())
+    older_scenes.twin(world)
+    assert refused(world, asked()) == "block_device.ambiguous"
+
+
 def test_each_guest_of_a_shared_volume_has_its_own() -> None:
     world = extend_scenes.grown_beside_another_guest()
     succeeded(world, asked())
@@ -268,7 +274,7 @@ def test_a_password_that_the_storage_asks_for_is_given_and_a_header_left_to_itse
 def test_a_worker_that_dies_before_it_has_written_it_down_does_it_again() -> None:
     world = grown()
     with pytest.raises(Crash):
-        run(world, asked(), Trouble(at=4, after=True, error=Crash))
+        run(world, asked(), Trouble(at=5, after=True, error=Crash))
     world.crash()
     assert (told(world), world.rows[DEVICE].volume_size) == ({ALIAS: SIZE}, 1)
     succeeded(world, asked())

@@ -16,6 +16,7 @@ from worker.handlers.parts.guest_size import guest_size
 from worker.handlers.parts.instance_here import changeable_instance
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.connection import Connection
+from worker.model.identity.lookup import Found
 from worker.model.ids import BlockDeviceId, InstanceId
 from worker.model.volume import Attachment, gib
 from worker.ports import Ports
@@ -41,6 +42,7 @@ def extend_volume(request: ExtendVolume, ports: Ports) -> BlockDevice:
     device = _meant(request, ports)
     attachment = _attachment(device, ports)
     _check_grown(request, device, ports)
+    _shown(device, ports)
     with Undo(ports.progress) as undo:
         undo.commit_point()
 
@@ -114,7 +116,12 @@ def _grow(request: ExtendVolume, connection: Connection, ports: Ports) -> int:
 
 def _tell_guest(device: BlockDevice, size: int, ports: Ports) -> None:
     """One that is off, or runs a rescue that leaves the disk out, has nothing to be told."""
-    guest = guest_of(device.instance, ports)
-    shown = None if guest is None else live_disk(device, guest, ports)
+    shown = _shown(device, ports)
     if shown is not None:
         ports.disks.resize(device.instance, borne(shown), size)
+
+
+def _shown(device: BlockDevice, ports: Ports) -> Found | None:
+    """Return the disk as the running guest has it, if it has; raises DeviceAmbiguous."""
+    guest = guest_of(device.instance, ports)
+    return None if guest is None else live_disk(device, guest, ports)

@@ -47,8 +47,8 @@ class GuestDisks(ABC):
         """Have the running guest see so many bytes of the disk, which are there already.
 
         The alias may be the hypervisor's own. A disk, or a guest, that is not there, or off, has
-        nothing to be told, and one that sees more keeps it. Raises HypervisorRefused,
-        HypervisorUnavailable.
+        nothing to be told, and one that sees more keeps it. Of one that it has read-only it hears
+        at its next start. Raises HypervisorRefused, HypervisorUnavailable.
         """
 
     @abstractmethod

@@ -12,7 +12,12 @@ from worker.model.ids import InstanceId
 from worker.ports import GuestDisks
 from worker.virt.autostart import take_off_autostart
 from worker.virt.both_layouts import check_kept, lacking, refusal_of
-from worker.virt.failures import ghost_in_the_way, not_running, place_taken_by_ghost
+from worker.virt.failures import (
+    ghost_in_the_way,
+    never_resized,
+    not_running,
+    place_taken_by_ghost,
+)
 from worker.virt.guests import live_layout
 from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.likeness import differences
@@ -95,8 +100,8 @@ class LibvirtGuestDisks(GuestDisks):
         """Have the running guest see so many bytes of the disk, which are there already.
 
         The alias may be the hypervisor's own. A disk, or a guest, that is not there, or off, has
-        nothing to be told, and one that sees more keeps it. Raises HypervisorRefused,
-        HypervisorUnavailable.
+        nothing to be told, and one that sees more keeps it. Of one that it has read-only it hears
+        at its next start. Raises HypervisorRefused, HypervisorUnavailable.
         """
         try:
             with self._connection.domain(instance) as domain:
@@ -141,8 +146,8 @@ def _grow(domain: libvirt.virDomain, alias: str, size: int) -> None:
         if domain.blockInfo(disk.target)[0] <= size:
             domain.blockResize(disk.target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
     except libvirt.libvirtError as error:
-        # It went off since: its next start sees what is there.
-        if not not_running(error):
+        # It went off since, or has it read-only: its next start sees what is there.
+        if not not_running(error) and not never_resized(error):
             raise
 
 

@@ -49,6 +49,11 @@ def not_running(error: libvirt.libvirtError) -> bool:
     return error.get_error_code() in {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID}
 
 
+def never_resized(error: libvirt.libvirtError) -> bool:
+    """Tell whether a resize was refused for what the disk is: read-only, or an empty drive."""
+    return error.get_error_code() in {libvirt.VIR_ERR_OPERATION_UNSUPPORTED}
+
+
 def ghost_in_the_way(error: libvirt.libvirtError) -> bool:
     """Tell whether an attach was refused for something that QEMU has and libvirt denies.
 
