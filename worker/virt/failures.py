@@ -51,7 +51,8 @@ def not_running(error: libvirt.libvirtError) -> bool:
 
 def never_resized(error: libvirt.libvirtError) -> bool:
     """Tell whether a resize was refused for what the disk is: read-only, or an empty drive."""
-    return error.get_error_code() in {libvirt.VIR_ERR_OPERATION_UNSUPPORTED}
+    code = error.get_error_code()
+    return bool(code == libvirt.VIR_ERR_OPERATION_UNSUPPORTED)
 
 
 def ghost_in_the_way(error: libvirt.libvirtError) -> bool:
