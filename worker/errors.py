@@ -215,6 +215,12 @@ class VolumeWouldShrink(Invalid):
     code = "volume.would_shrink"
 
 
+class VolumeTooSmall(Invalid):
+    """The volume has less room than the one whose place it is to take."""
+
+    code = "volume.too_small"
+
+
 class ProtocolUnsupported(Invalid):
     """The volume service answered with a protocol that this worker cannot connect."""
 
@@ -411,6 +417,12 @@ class OperationWrongState(Conflict):
     """The operation is not in a state that allows the request."""
 
     code = "operation.wrong_state"
+
+
+class OperationCancelled(Conflict):
+    """A caller has asked for the end of the operation; it was taken back."""
+
+    code = "operation.cancelled"
 
 
 class SecretLost(LeftBehind):

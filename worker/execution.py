@@ -49,7 +49,8 @@ class Kind:
     the arguments as they came, so that a second delivery compares equal.
     A kind that is ``own_only`` is begun by the worker itself and refused to others. ``blocks`` says
     what is kept from others while one of this kind is stuck; one that is ``unblocked`` begins all
-    the same. ``task`` says of the arguments what the instance's ``task_state`` is meanwhile.
+    the same. ``task`` says of the arguments what the instance's ``task_state`` is meanwhile. One
+    that is ``unhurried`` takes as long as there is much to copy, and can be cancelled on its way.
     """
 
     request: type[Any]
@@ -62,6 +63,7 @@ class Kind:
     blocks: Scope = Scope.DEVICE
     unblocked: bool = False
     task: Callable[[Mapping[str, Any]], TaskState] | None = None
+    unhurried: bool = False
 
 
 def tell_nobody(_operation: Operation) -> None:
@@ -194,6 +196,7 @@ def _check_may_begin(operation: Operation, kinds: Mapping[str, Kind], page: Page
     if operation.expires_at is not None and operation.expires_at <= page.ports.clock.now():
         message = f"operation expired at {operation.expires_at.isoformat()}, before its first step"
         raise OperationExpired(message)
+    page.ports.cancelling.check(operation)
     if operation.instance is None or kinds[operation.method].unblocked:
         return
     others = page.ports.operations.list(instance=operation.instance, states=NOT_OVERTAKEN)

@@ -45,7 +45,8 @@ def _outbox(stage: Stage, operation: Json) -> list[str]:
         if update["payload"]["operation_id"] == operation["operation_id"]
     ]
     wanted = _wanted(operation)
-    found = [] if told == wanted else [f"outbox: {told}, not {wanted}"]
+    phases = [event for event in told if event != Event.VOLUME_SWAP_PROGRESS.value]
+    found = [] if phases == wanted else [f"outbox: {told}, not {wanted}"]
     numbers = sorted(update["sequence"] for update in updates)
     if numbers != list(range(1, len(numbers) + 1)):
         found.append(f"outbox: the numbers have gaps: {numbers}")

@@ -24,6 +24,8 @@ HELD = (
     "disks.attach",
     "disks.unplug",
     "disks.resize",
+    "block_copies.begin",
+    "block_copies.pivot",
     "guest_peripherals.attach",
     "guest_peripherals.unplug",
 )

@@ -7,7 +7,16 @@ from typing import Any
 
 import libvirt
 
-from tests.chaos import built_moves, extends, instances, moves, peripherals, rescue_views, rescues
+from tests.chaos import (
+    built_moves,
+    extends,
+    instances,
+    moves,
+    peripherals,
+    rescue_views,
+    rescues,
+    swaps,
+)
 from tests.chaos.stage import Case, Stage
 from tests.chaos.views import Views, attached, differences, gone, select_all
 from tests.guests import BOOT_TIMEOUT
@@ -184,6 +193,16 @@ SCENES = (
             differences=extends.differences,
         )
         for state, running in (("stopped", False), ("running", True))
+    ),
+    Scene(
+        name="swap a volume of a running guest",
+        method="swap_volume",
+        prepare=swaps.attached,
+        arguments=swaps.swapping,
+        before=swaps.with_the_old,
+        after=swaps.with_the_new,
+        differences=swaps.differences,
+        clear=swaps.clear,
     ),
     *(
         Scene(

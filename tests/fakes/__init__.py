@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from tests.fakes.block_copies import FakeBlockCopies
 from tests.fakes.database import (
     FakeBlockDevices,
+    FakeCancelling,
     FakeConnections,
     FakeInstances,
     FakeOperationRecord,
@@ -82,6 +84,7 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         rescue=world.settings,
         guests=FakeGuests(world),
         disks=FakeGuestDisks(world),
+        block_copies=FakeBlockCopies(world),
         guest_peripherals=FakeGuestPeripherals(world),
         guest_secrets=FakeGuestSecrets(world),
         insides=FakeGuestInsides(world),
@@ -110,6 +113,7 @@ def ports(world: World, operation: Operation | None = None) -> Ports:
         updates=FakeUpdates(world),
         operations=FakeOperations(world),
         stuck=FakeStuckOperations(world),
+        cancelling=FakeCancelling(world),
         progress=FakeProgress(world, operation),
         seals=FakeSeals(),
         clock=FakeClock(world),

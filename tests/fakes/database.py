@@ -1,6 +1,6 @@
 """A database without one: durable is what was committed, the rest is lost in a crash."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -38,9 +38,11 @@ from worker.model.operation import Fault, Operation, OperationState, Step, StepO
 from worker.model.peripheral import Peripheral
 from worker.model.secret import blanked, same_arguments
 from worker.model.specification import Interface
+from worker.model.swap_sides import other_side
 from worker.model.update import Update
 from worker.ports import (
     BlockDevices,
+    Cancelling,
     Connections,
     Instances,
     OperationRecord,
@@ -268,16 +270,21 @@ class FakeConnections(Connections):
         return self.world.seen().connections.get(device)
 
     def list(self) -> tuple[ConnectionRecord, ...]:
-        devices = FakeBlockDevices(self.world)
         return tuple(
             ConnectionRecord(
                 device=uuid,
-                instance=devices.get(uuid).instance,
-                volume=devices.get(uuid).its_volume,
+                instance=self._side(uuid).instance,
+                volume=self._side(uuid).its_volume,
                 connection=connection,
             )
             for uuid, connection in tuple(self.world.seen().connections.items())
         )
+
+    def _side(self, uuid: BlockDeviceId) -> BlockDevice:
+        """Return the row of a record, or the side of a swap that the record is of."""
+        rows = self.world.seen().rows.values()
+        sides = {row.swap.uuid: other_side(row) for row in rows if row.swap is not None}
+        return sides.get(uuid) or FakeBlockDevices(self.world).get(uuid)
 
     def others(self, device: BlockDeviceId, volume: VolumeId) -> frozenset[BlockDeviceId]:
         recorded = {each.device for each in self.list() if each.volume == volume}
@@ -438,6 +445,22 @@ class FakeOperations(Operations):
             FakeOperationRecord(self.world, operation).change(late=True)
 
 
+class FakeCancelling(Cancelling):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def ask(self, operation: OperationId, methods: Collection[str]) -> Operation:
+        kept = FakeOperations(self.world).get(operation)
+        on_its_way = kept.state is OperationState.RUNNING and not kept.past_commit_point
+        if kept.state is not OperationState.QUEUED and not (on_its_way and kept.method in methods):
+            raise OperationWrongState(operation)
+        return FakeOperationRecord(self.world, operation).change(cancel_requested=True)
+
+    def asked(self, operation: OperationId) -> bool:
+        kept = self.world.operations.get(operation)
+        return kept is not None and kept.cancel_requested
+
+
 class FakeStuckOperations(StuckOperations):
     def __init__(self, world: World) -> None:
         self.world = world
@@ -500,6 +523,16 @@ class FakeProgress(Progress):
         if self._operation is not None:
             record = FakeOperationRecord(self.world, self._operation.id)
             self.world.note(lambda _: record.passed())
+
+    def say(self, percent: int) -> None:
+        self.world.commit()
+        if self._operation is not None:
+            FakeOperationRecord(self.world, self._operation.id).change(progress=percent)
+
+    def rest(self, seconds: float) -> None:
+        """Wait for nothing: a copy of a fake comes further with each look."""
+        if self._operation is not None:
+            FakeCancelling(self.world).check(self._operation)
 
 
 class FakeOperationRecord(OperationRecord):

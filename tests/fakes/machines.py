@@ -151,6 +151,7 @@ class FakePower(Power):
         guest.vm_state = VmState.STOPPED
         guest.leaving = False
         guest.live = {}
+        guest.copies = {}
         guest.live_peripherals = {}
         guest.ghosts = set()
         guest.peripheral_ghosts = set()

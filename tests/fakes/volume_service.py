@@ -276,7 +276,10 @@ class FakeConnector(Connector):
         self.world.connected.discard(volume)
 
     def _open(self, volume: VolumeId) -> bool:
-        disks = [disk for guest in self.world.guests.values() for disk in guest.live.values()]
+        guests = self.world.guests.values()
+        disks = [
+            disk for guest in guests for disk in (*guest.live.values(), *guest.copies.values())
+        ]
         return any(_volume_at(disk.source.name) == volume for disk in disks)
 
 

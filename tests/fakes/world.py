@@ -67,6 +67,7 @@ class FakeGuest:
     layout without disks, for one that was defined by us. ``beside`` are the other files that it
     names; ``kept`` is what its hypervisor keeps of it beside its text. ``kind`` is what it runs on.
     ``sizes`` has the disks that have grown since it has them: how many bytes it was told of.
+    ``copies`` are the disks as which others are being copied, by alias; ``copied`` their percents.
     """
 
     name: str
@@ -78,6 +79,8 @@ class FakeGuest:
     ghosts: set[str] = field(default_factory=set)
     peripheral_ghosts: set[str] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
+    copies: dict[str, Disk] = field(default_factory=dict)
+    copied: dict[str, int] = field(default_factory=dict, compare=False)
     doubted: bool = field(default=False, compare=False)
     busy: bool = False
     deaf: bool = False

@@ -46,6 +46,7 @@ def test_a_kill_on_either_side_of_any_call_leaves_all_views_agreed(
         "extend what a running guest has",
         "attach an interface to a running guest",
         "detach one of two interfaces with one MAC from a running guest",
+        "swap a volume of a running guest",
         "build an instance",
         "destroy an instance",
         "start a guest",

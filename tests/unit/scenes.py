@@ -152,6 +152,7 @@ def away(step: str) -> WorkerError:
     kinds = {
         "guests": HypervisorUnavailable,
         "disks": HypervisorUnavailable,
+        "block_copies": HypervisorUnavailable,
         "guest_peripherals": HypervisorUnavailable,
         "power": HypervisorUnavailable,
         "rescues": HypervisorUnavailable,

@@ -28,6 +28,7 @@ from tests.unit import (
     rescue_scenes,
     residues,
     scenes,
+    swap_scenes,
 )
 from tests.unit.scenes import (
     DEVICE,
@@ -228,6 +229,21 @@ SCENES = {
         start=extend_scenes.grown_behind_a_password,
         before=extend_scenes.grown_behind_a_password,
         asked=extend_scenes.asked(),
+    ),
+    "swap": Scene(
+        start=swap_scenes.attached,
+        before=swap_scenes.attached,
+        asked=swap_scenes.asked(),
+    ),
+    "swap to a volume of the caller's attachment": Scene(
+        start=swap_scenes.given,
+        before=swap_scenes.attached,
+        asked=swap_scenes.asked(new_attachment_id=swap_scenes.GIVEN),
+    ),
+    "swap what is opened with a password and a passphrase": Scene(
+        start=swap_scenes.guarded,
+        before=swap_scenes.guarded,
+        asked=swap_scenes.asked(),
     ),
     "change what is said of a block device": Scene(
         start=attached,

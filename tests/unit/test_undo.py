@@ -34,6 +34,12 @@ class Here(Progress):
     def reached(self, step: str) -> bool:
         return step in self.steps
 
+    def say(self, percent: int) -> None:
+        raise AssertionError(percent)
+
+    def rest(self, seconds: float) -> None:
+        raise AssertionError(seconds)
+
 
 class Walk:
     """Ways back that note that they were walked; some fail."""

@@ -1,4 +1,4 @@
-"""blockworker device extend and update: what is changed of a device that stays."""
+"""blockworker device extend, swap and update: what is changed of a device that stays."""
 
 import argparse
 from collections.abc import Mapping
@@ -24,6 +24,26 @@ def extend(arguments: argparse.Namespace) -> int:
         new_size=_size(arguments, row),
     )
     print_fields(named(arguments), as_json=arguments.json)
+    return asking.DONE
+
+
+def swap(arguments: argparse.Namespace) -> int:
+    """Have the guest go on with another volume, wait for the end and print the row."""
+    row = named(arguments)
+    asking.carry_out(
+        arguments,
+        "swap_volume",
+        instance_uuid=arguments.instance,
+        bdm_uuid=row["uuid"],
+        new_volume_id=arguments.volume,
+    )
+    found = asking.read(
+        arguments,
+        "get_block_device",
+        instance_uuid=arguments.instance,
+        volume_id=arguments.volume,
+    )
+    print_fields(found, as_json=arguments.json)
     return asking.DONE
 
 
@@ -77,6 +97,11 @@ def _extended(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _swapped(parser: argparse.ArgumentParser) -> None:
+    _device(parser)
+    parser.add_argument("volume", metavar="NEW_VOLUME", help="the id of the volume to go on with")
+
+
 def _updated(parser: argparse.ArgumentParser) -> None:
     _device(parser)
     tag = parser.add_mutually_exclusive_group()
@@ -90,6 +115,7 @@ def _updated(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = [
+    Subcommand("swap", "copy a disk onto another volume while it is in use", swap, _swapped),
     Subcommand("extend", "have a guest see that its volume was extended", extend, _extended),
     Subcommand("update", "change a tag, or what becomes of a volume", update, _updated),
 ]

@@ -8,9 +8,18 @@ from typing import Any
 from worker.cmd import asking
 from worker.cmd.commands import Subcommand, add_commands
 from worker.cmd.output import print_fields, print_rows, table
+from worker.errors import OperationCancelled
 from worker.model.operation import OperationState
 
-COLUMNS = ("operation_id", "method", "instance_uuid", "state", "accepted_at", "fault")
+COLUMNS = (
+    "operation_id",
+    "method",
+    "instance_uuid",
+    "state",
+    "progress",
+    "accepted_at",
+    "fault",
+)
 WIDTH = 40
 """Characters that stand for the whole time, first step to last."""
 
@@ -25,6 +34,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
             Subcommand("list", "list operations, newest first", show_all, _filters),
             Subcommand("show", "show an operation and the time line of its steps", show, _id),
             Subcommand("retry", "run a stuck operation again and wait for its end", retry, _id),
+            Subcommand("cancel", "cancel one that waits or copies, wait for its end", cancel, _id),
             Subcommand("abandon", "give up a stuck operation that you cleared up", abandon, _id),
         ],
     )
@@ -65,6 +75,19 @@ def retry(arguments: argparse.Namespace) -> int:
     found = asking.follow(arguments, accepted)
     _print_end(found, "it was run again to its end", as_json=arguments.json)
     return asking.DONE
+
+
+def cancel(arguments: argparse.Namespace) -> int:
+    """Ask for the end of an operation; fail if it came too late for that."""
+    accepted = asking.ask(arguments, "cancel_operation", operation_id=arguments.id)
+    try:
+        found = asking.follow(arguments, accepted)
+    except OperationCancelled:
+        found = asking.read(arguments, "get_operation", operation_id=arguments.id)
+        _print_end(found, "it was cancelled", as_json=arguments.json)
+        return asking.DONE
+    _print_end(found, "it was too late to cancel it", as_json=arguments.json)
+    return asking.FAILED
 
 
 def abandon(arguments: argparse.Namespace) -> int:

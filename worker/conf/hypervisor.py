@@ -32,6 +32,14 @@ OPTIONS = [
         help="Seconds that a guest gets to power itself off, when it is stopped or rebooted,"
         " before its power is cut. stop_instance may ask for another time.",
     ),
+    cfg.IntOpt(
+        "swap_bandwidth",
+        default=0,
+        min=0,
+        mutable=True,
+        help="MiB a second that the copy of a swapped volume may take, of one that begins from"
+        " now on; 0 is as many as storage and network give.",
+    ),
     cfg.BoolOpt(
         "resume_guests_on_start",
         default=True,

@@ -142,6 +142,8 @@ def _left(row: BlockDevice, ports: Ports) -> str:
     left = [] if row.attachment is None else [f"attachment {row.attachment}"]
     if ports.connections.get(row.uuid) is not None:
         left.append("the record that this host is connected")
+    if row.swap is not None:
+        left.append(f"volume {row.swap.volume}, the other side of its swap")
     return f"; left as it is: {', '.join(left)}" if left else ""
 
 

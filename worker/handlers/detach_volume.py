@@ -14,6 +14,7 @@ from worker.errors import (
     Unavailable,
 )
 from worker.handlers.parts import host_volume
+from worker.handlers.parts.attachment_of import delete_attachment
 from worker.handlers.parts.config_drive import renew_after
 from worker.handlers.parts.find_device import (
     borne,
@@ -23,12 +24,14 @@ from worker.handlers.parts.find_device import (
     persistent_disk,
 )
 from worker.handlers.parts.instance_here import changeable_instance
+from worker.handlers.parts.reach_volume import let_go
 from worker.model.block_device import DETACH_BEGUN, BlockDevice, DeviceStatus
 from worker.model.guest import Guest
 from worker.model.identity.lookup import Found
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId, VolumeId
 from worker.model.instance import Instance
 from worker.model.rescue.meanwhile import keeps
+from worker.model.swap_sides import other_side
 from worker.ports import Ports
 from worker.undo import Undo
 
@@ -150,6 +153,7 @@ def _detach(request: DetachVolume, device: BlockDevice, seen: _Seen | None, port
         )
 
         _delete_attachment(request, device, ports)
+        _let_go_of_other_side(device, ports)
         ports.devices.remove(device)
         renew_after(device, ports)
 
@@ -240,6 +244,13 @@ def _roll_detaching(device: BlockDevice, ports: Ports) -> None:
         raise
     except Unavailable:
         return
+
+
+def _let_go_of_other_side(device: BlockDevice, ports: Ports) -> None:
+    """A swap that was given up has left a second volume."""
+    if device.swap is not None:
+        let_go(other_side(device), ports)
+        delete_attachment(other_side(device), device.swap.attachment, ports)
 
 
 def _delete_attachment(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:

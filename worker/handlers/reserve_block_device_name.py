@@ -168,8 +168,10 @@ def _check_free(request: ReserveBlockDeviceName, rows: tuple[BlockDevice, ...]) 
         if request.tag is not None and row.tag == request.tag:
             message = f"tag {row.tag!r} is that of {row.device_name} on this instance"
             raise TagTaken(message)
-        if row.volume == request.volume_id:
-            message = f"volume {row.volume} is on this instance already, as {row.device_name}"
+        if request.volume_id in (row.volume, None if row.swap is None else row.swap.volume):
+            message = (
+                f"volume {request.volume_id} is on this instance already, as {row.device_name}"
+            )
             raise VolumeAlreadyAttached(message)
 
 

@@ -9,6 +9,7 @@ from worker.errors import NoVolume
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, BlockDeviceId, ImageId, InstanceId, VolumeId
 from worker.model.places.address import Address
+from worker.model.swap import Swap
 
 
 class Bus(StrEnum):
@@ -76,6 +77,8 @@ class BlockDevice:
     It stands for a volume, or for a local disk: one whose content is a file of this host, without
     a ``volume``. ``guest_format`` is what a blank disk was formatted as (``swap``, ``ext4``).
 
+    ``swap`` is the other side of a volume that gives its place to another one.
+
     ``device_name`` is a full path (``/dev/vdb``) as the table has always kept it; ``target`` is
     the bare name that libvirt uses. ``unit`` is set on the scsi bus only. ``wwid`` is who the
     volume's device said that it is when it was first connected for this row; None if it said
@@ -95,6 +98,7 @@ class BlockDevice:
     status: DeviceStatus = DeviceStatus.RESERVED
     attachment: AttachmentId | None = None
     connection: Connection | None = None
+    swap: Swap | None = None
     source_type: SourceType = SourceType.VOLUME
     image: ImageId | None = None
     guest_format: str | None = None

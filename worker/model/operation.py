@@ -83,7 +83,8 @@ class Operation:
     ``arguments`` are those of the method's request, as plain JSON. ``lane`` is the instance, or
     what else keeps operations in order (a pool volume). ``past_commit_point`` says that the
     operation only goes forward from here. ``deadline`` is set when it begins and, should it be run
-    again, anew; one that was ``late`` ran past it. Times are UTC.
+    again, anew; one that was ``late`` ran past it. ``progress`` is how far, in percent, one that
+    takes long has come; with ``cancel_requested`` a caller has asked for its end. Times are UTC.
     """
 
     id: OperationId
@@ -97,6 +98,8 @@ class Operation:
     state: OperationState = OperationState.QUEUED
     attempts: int = 0
     past_commit_point: bool = False
+    progress: int | None = None
+    cancel_requested: bool = False
     accepted_at: datetime | None = None
     expires_at: datetime | None = None
     started_at: datetime | None = None
@@ -125,6 +128,8 @@ class Operation:
             "state": self.state.value,
             "attempts": self.attempts,
             "past_commit_point": self.past_commit_point,
+            "progress": self.progress,
+            "cancel_requested": self.cancel_requested,
             "accepted_at": _iso(self.accepted_at),
             "expires_at": _iso(self.expires_at),
             "started_at": _iso(self.started_at),

@@ -26,6 +26,10 @@ class Event(StrEnum):
     UPDATE_START = "block_device.update.start"
     UPDATE_END = "block_device.update.end"
     UPDATE_ERROR = "block_device.update.error"
+    VOLUME_SWAP_START = "instance.volume_swap.start"
+    VOLUME_SWAP_PROGRESS = "instance.volume_swap.progress"
+    VOLUME_SWAP_END = "instance.volume_swap.end"
+    VOLUME_SWAP_ERROR = "instance.volume_swap.error"
     POWER = "instance.power"
     RESERVED = "block_device.reserved"
     RELEASED = "block_device.released"
@@ -108,6 +112,11 @@ EXTEND_PHASES = Phases(
     error=Event.VOLUME_EXTEND_ERROR,
 )
 UPDATE_PHASES = Phases(start=Event.UPDATE_START, end=Event.UPDATE_END, error=Event.UPDATE_ERROR)
+SWAP_PHASES = Phases(
+    start=Event.VOLUME_SWAP_START,
+    end=Event.VOLUME_SWAP_END,
+    error=Event.VOLUME_SWAP_ERROR,
+)
 INTERFACE_ATTACH_PHASES = Phases(
     start=Event.INTERFACE_ATTACH_START,
     end=Event.INTERFACE_ATTACH_END,
@@ -148,7 +157,7 @@ class Update:
     """One update before it is numbered.
 
     ``count`` is there where something is counted (differences mended), ``devices`` where it is told
-    what became of each; they are told only there.
+    what became of each, ``percent`` how far something is; they are told only there.
     Sequence, host, states of the instance and time are added by ``persistence/`` in the
     transaction that writes it, so that they are those of that moment.
     """
@@ -162,6 +171,7 @@ class Update:
     fault: Fault | None = None
     count: int | None = None
     devices: Sequence[Mapping[str, str | None]] | None = None
+    percent: int | None = None
 
     def about(self, row: DeviceRow | None) -> "Update":
         """Return the update with the row that it is about, where that is told."""

@@ -1,10 +1,13 @@
 """The database as one host's worker uses it: what it opens once, and once a request."""
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.model.operation import Operation
 from worker.persistence.database import Database
+from worker.persistence.journal.cancelling import SqlCancelling
 from worker.persistence.journal.operations import SqlOperations
 from worker.persistence.journal.outbox import SqlOutbox, SqlUpdates
 from worker.persistence.journal.progress import SqlOperationRecord, SqlProgress
@@ -48,23 +51,31 @@ class Repositories:
         self._clock = clock
         self._told = threading.Event()
         self.operations = SqlOperations(database, host, clock)
+        self.cancelling = SqlCancelling(database, host, self.operations)
         self.outbox = SqlOutbox(database, host, clock, self._told)
         self.pool = SqlPoolRecords(database)
 
     def for_call(self) -> RequestRepositories:
         """Return the repositories of one call."""
-        return self._around(self._unit(), None, None)
-
-    def for_operation(self, operation: Operation) -> RequestRepositories:
-        """Return the repositories of one operation, as the journal has it, steps included."""
         unit = self._unit()
-        return self._around(unit, operation, SqlOperationRecord(unit, operation))
+        return self._around(unit, None, SqlProgress(None, None, self.cancelling))
+
+    def for_operation(
+        self, operation: Operation, rest: Callable[[float], None] = time.sleep
+    ) -> RequestRepositories:
+        """Return the repositories of one operation, as the journal has it, steps included.
+
+        ``rest`` waits, and raises Stopped where the worker is not to go on.
+        """
+        unit = self._unit()
+        record = SqlOperationRecord(unit, operation)
+        return self._around(unit, record, SqlProgress(record, operation, self.cancelling, rest))
 
     def _unit(self) -> UnitOfWork:
         return UnitOfWork(self._database, self._host, self._clock, self._told)
 
     def _around(
-        self, unit: UnitOfWork, operation: Operation | None, record: SqlOperationRecord | None
+        self, unit: UnitOfWork, record: SqlOperationRecord | None, progress: SqlProgress
     ) -> RequestRepositories:
         return RequestRepositories(
             unit=unit,
@@ -76,6 +87,6 @@ class Repositories:
             own_operations=SqlOwnOperations(unit),
             updates=SqlUpdates(unit),
             stuck=SqlStuckOperations(unit, self.operations),
-            progress=SqlProgress(record, operation),
+            progress=progress,
             record=record,
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from worker.model.rescue.words import RescueSettings
 from worker.model.source import DiskFormat
+from worker.ports.block_copies import BlockCopies
 from worker.ports.clock import Clock
 from worker.ports.hypervisor import (
     GuestDisks,
@@ -21,6 +22,7 @@ from worker.ports.hypervisor import (
 )
 from worker.ports.images import ConfigDrives, Images, LocalDisks
 from worker.ports.journal import (
+    Cancelling,
     OperationRecord,
     Operations,
     Outbox,
@@ -47,7 +49,9 @@ from worker.ports.volumes import (
 __all__ = [
     "Attachments",
     "Autostart",
+    "BlockCopies",
     "BlockDevices",
+    "Cancelling",
     "Clock",
     "ConfigDrives",
     "Connections",
@@ -93,6 +97,7 @@ class Outside:
 
     guests: Guests
     disks: GuestDisks
+    block_copies: BlockCopies
     guest_peripherals: GuestPeripherals
     guest_secrets: GuestSecrets
     insides: GuestInsides
@@ -137,6 +142,7 @@ class Ports(Outside):
     updates: Updates
     operations: Operations
     stuck: StuckOperations
+    cancelling: Cancelling
     progress: Progress
     seals: Seals
     tally: Tally

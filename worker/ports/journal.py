@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+from worker.errors import OperationCancelled
 from worker.model.ids import DeviceId, InstanceId, OperationId
 from worker.model.operation import Fault, Operation, OperationState
 from worker.model.secret import Secret
@@ -41,6 +42,18 @@ class Progress(ABC):
 
         Asked before its first step, a run learns what an earlier one, that was cut off, may have
         done.
+        """
+
+    @abstractmethod
+    def say(self, percent: int) -> None:
+        """Note, durably, how far the work has come that goes on by itself outside."""
+
+    @abstractmethod
+    def rest(self, seconds: float) -> None:
+        """Wait that long for such work, between two looks at it.
+
+        Raises OperationCancelled if a caller has asked for the operation's end; Stopped, which is
+        no error, if the worker stops: the next one goes on with what has gone on meanwhile.
         """
 
 
@@ -87,6 +100,28 @@ class Operations(ABC):
     @abstractmethod
     def mark_late(self, operation: OperationId) -> None:
         """Note, at once, that an operation runs past its deadline; one that has ended stays."""
+
+
+class Cancelling(ABC):
+    """What a caller wants no more."""
+
+    @abstractmethod
+    def ask(self, operation: OperationId, methods: Collection[str]) -> Operation:
+        """Note, at once, that its end is asked for; return it as kept.
+
+        Of one that has begun only if it is of these methods and may still go back. Raises
+        OperationNotFound, OperationWrongState.
+        """
+
+    @abstractmethod
+    def asked(self, operation: OperationId) -> bool:
+        """Tell whether its end was asked for, of this worker."""
+
+    def check(self, operation: Operation) -> None:
+        """Raise OperationCancelled if its end was asked for, of this worker or one before."""
+        if operation.cancel_requested or self.asked(operation.id):
+            message = f"operation {operation.id} ({operation.method}) was cancelled"
+            raise OperationCancelled(message)
 
 
 class StuckOperations(ABC):

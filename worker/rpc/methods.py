@@ -15,6 +15,7 @@ from worker.handlers.attach_host_device import AttachHostDevice, attach_host_dev
 from worker.handlers.attach_interface import AttachInterface, attach_interface
 from worker.handlers.attach_volume import AttachVolume, attach_volume
 from worker.handlers.build_instance import BuildInstance, build_instance
+from worker.handlers.cancel_operation import CancelOperation, cancel_operation
 from worker.handlers.check_aliases import CheckAliases, check_aliases
 from worker.handlers.check_import import CheckImport, check_import
 from worker.handlers.complete_adoption import CompleteAdoption, complete_adoption
@@ -73,6 +74,7 @@ from worker.handlers.retry_operation import RetryOperation, retry_operation
 from worker.handlers.return_volume import ReturnVolume, return_volume
 from worker.handlers.start_instance import StartInstance, start_instance
 from worker.handlers.stop_instance import StopInstance, stop_instance
+from worker.handlers.swap_volume import SwapVolume, swap_volume
 from worker.handlers.sync_power_state import SyncPowerState, sync_power_state
 from worker.handlers.unrescue_instance import UnrescueInstance, unrescue_instance
 from worker.handlers.update_block_device import UpdateBlockDevice, update_block_device
@@ -96,6 +98,7 @@ from worker.model.update import (
     RESCUE_PHASES,
     START_PHASES,
     STOP_PHASES,
+    SWAP_PHASES,
     UNRESCUE_PHASES,
     UPDATE_PHASES,
     Phases,
@@ -125,6 +128,10 @@ def _phases_of(method: str) -> Phases | None:
     return OPERATIONS[method].phases
 
 
+def _cancellable() -> frozenset[str]:
+    return frozenset(method for method, kind in OPERATIONS.items() if kind.unhurried)
+
+
 def _always(state: TaskState) -> Callable[[Mapping[str, Any]], TaskState]:
     return lambda _arguments: state
 
@@ -148,6 +155,10 @@ CALLS: Mapping[str, Call] = {
     "retry_operation": Call(request=RetryOperation, handler=retry_operation, resumes=True),
     "abandon_operation": Call(
         request=AbandonOperation, handler=partial(abandon_operation, phases_of=_phases_of)
+    ),
+    "cancel_operation": Call(
+        request=CancelOperation,
+        handler=lambda request, ports: cancel_operation(request, ports, cancellable=_cancellable()),
     ),
     "list_instances": Call(request=ListInstances, handler=list_instances),
     "get_instance": Call(request=GetInstance, handler=get_instance),
@@ -175,6 +186,9 @@ OPERATIONS: Mapping[str, Kind] = {
     "extend_volume": Kind(request=ExtendVolume, handler=extend_volume, phases=EXTEND_PHASES),
     "update_block_device": Kind(
         request=UpdateBlockDevice, handler=update_block_device, phases=UPDATE_PHASES
+    ),
+    "swap_volume": Kind(
+        request=SwapVolume, handler=swap_volume, phases=SWAP_PHASES, unhurried=True
     ),
     "attach_interface": Kind(
         request=AttachInterface,

@@ -44,6 +44,12 @@ def detach_under_way(error: libvirt.libvirtError) -> bool:
     return _says(error, "already in the process of unplug")
 
 
+def no_block_job(error: libvirt.libvirtError) -> bool:
+    """Tell whether a copy could not be ended because there is none."""
+    invalid = error.get_error_code() == libvirt.VIR_ERR_INVALID_ARG
+    return invalid and "does not have an active block job" in str(error)
+
+
 def not_running(error: libvirt.libvirtError) -> bool:
     """Tell whether a question to QEMU found none, for the guest does not run or is gone."""
     return error.get_error_code() in {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID}

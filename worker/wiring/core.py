@@ -47,7 +47,10 @@ CALL_SECONDS = 2.0
 """What a call may take outside the database, for a caller waits (DESIGN section 2)."""
 
 
-CHANGES_GUESTS = frozenset({"disks", "guest_peripherals"})
+UNHURRIED_SECONDS = 7 * 24 * 3600.0
+"""When an operation is late whose time is that of its data."""
+
+CHANGES_GUESTS = frozenset({"disks", "block_copies", "guest_peripherals"})
 """The ports in whose calls a libvirtd that dies may leave a ghost."""
 
 NOT_UP = "the private libvirtd does not run; `blockworker serve` starts it"
@@ -162,10 +165,10 @@ class Core:
         return done
 
     def _open_page(self, operation: Operation) -> Page:
-        repositories = self.repositories.for_operation(operation)
+        repositories = self.repositories.for_operation(operation, self.runner.rest)
         if repositories.record is None:
             raise AssertionError
-        timeout = self._conf.operation_timeout
+        timeout = self._timeout(operation)
         watched = self.watchman.watch(operation, timeout)
         watches = (watcher(operation) for watcher in self._watchers)
         recorder = Recorder(repositories.record, (watched, *watches))
@@ -183,6 +186,11 @@ class Core:
             on_close=partial(self.watchman.ended, operation),
             rest=self.runner.rest,
         )
+
+    def _timeout(self, operation: Operation) -> float:
+        kind = OPERATIONS.get(operation.method)
+        unhurried = kind is not None and kind.unhurried
+        return UNHURRIED_SECONDS if unhurried else float(self._conf.operation_timeout)
 
     def _patience(self, late_at: float) -> Callable[[], float]:
         """Return what says how long a failing call is tried: never past the deadline."""
@@ -206,6 +214,7 @@ class Core:
             updates=repositories.updates,
             operations=self.repositories.operations,
             stuck=repositories.stuck,
+            cancelling=self.repositories.cancelling,
             progress=repositories.progress,
             seals=self._seals,
             tally=self.tally,

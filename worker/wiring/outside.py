@@ -10,6 +10,7 @@ from worker.model.instance import Instance
 from worker.persistence.repositories import Repositories
 from worker.ports import Connector, Outside
 from worker.virt.autostart import LibvirtAutostart
+from worker.virt.block_copies import LibvirtBlockCopies
 from worker.virt.definitions import LibvirtDefinitions
 from worker.virt.disks import LibvirtGuestDisks
 from worker.virt.guest_secrets import LibvirtGuestSecrets
@@ -31,6 +32,8 @@ from worker.wiring.leftovers import make_leftovers
 from worker.wiring.settings import state_path
 from worker.wiring.volumes import make_volume_service
 
+MIB = 1 << 20
+
 
 def make_outside(
     conf: cfg.ConfigOpts,
@@ -48,6 +51,9 @@ def make_outside(
             connection,
             detach_retry_interval=conf.hypervisor.detach_retry_interval,
             detach_attempts=conf.hypervisor.detach_attempts,
+        ),
+        block_copies=LibvirtBlockCopies(
+            connection, rate=lambda: conf.hypervisor.swap_bandwidth * MIB
         ),
         guest_peripherals=LibvirtGuestPeripherals(
             connection,

@@ -32,7 +32,8 @@ def compare(views: Views) -> Drift:
     for row in views.removed:
         if row.uuid not in views.at_work:
             found += [each for each in of_removed(row, views) if not _is_named(each, found)]
-    named = {row.uuid for row in (*views.rows, *views.removed)}
+    rows = (*views.rows, *views.removed)
+    named = {row.uuid for row in rows} | {row.swap.uuid for row in rows if row.swap is not None}
     found += [of_nameless(each, views) for key, each in views.records.items() if key not in named]
     return Drift(
         differences=tuple(found),
@@ -59,6 +60,7 @@ def _foreign(views: Views) -> int:
     disks = _foreign_disks(views)
     rows = (*views.rows, *views.removed)
     held = {row.attachment for row in rows}
+    held |= {row.swap.attachment for row in rows if row.swap is not None}
     return len(disks) + sum(attachment not in held for attachment in views.attachments)
 
 

@@ -1,5 +1,7 @@
 """The journal's page of one operation while it runs."""
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -22,7 +24,7 @@ from worker.persistence.journal.rows import fault_values
 from worker.persistence.prepared import Change, Query
 from worker.persistence.schema import OPERATIONS, STEPS
 from worker.persistence.unit_of_work import UnitOfWork, Write
-from worker.ports import OperationRecord, Progress
+from worker.ports import Cancelling, OperationRecord, Progress
 
 _CHANGE = Change(update(OPERATIONS).where(OPERATIONS.c.id == bindparam("which")))
 _WRITE_STEP = Change(insert(STEPS))
@@ -78,6 +80,13 @@ class SqlOperationRecord(OperationRecord):
         """From here the operation only goes forward; durable with the next commit."""
         self._operation = replace(self._operation, past_commit_point=True)
         self._unit.note(self._change(past_commit_point=True))
+
+    def say(self, percent: int) -> None:
+        """Commit how far the work has come; the same again writes nothing of it."""
+        if percent != self._operation.progress:
+            self._operation = replace(self._operation, progress=percent)
+            self._unit.note(self._change(progress=percent))
+        self._unit.commit()
 
     def open_step(self, name: str, *, look: bool = False) -> int:
         """Commit that a step begins, or keep a look's beginning to itself; return its number."""
@@ -169,9 +178,18 @@ class SqlOperationRecord(OperationRecord):
 class SqlProgress(Progress):
     """How far the operation at hand has come; for a call there is none."""
 
-    def __init__(self, record: SqlOperationRecord | None, operation: Operation | None) -> None:
+    def __init__(
+        self,
+        record: SqlOperationRecord | None,
+        operation: Operation | None,
+        cancelling: Cancelling,
+        rest: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """``rest`` waits, and raises Stopped where the worker is not to go on."""
         self._record = record
         self._operation = operation
+        self._cancelling = cancelling
+        self._rest = rest
 
     @property
     def operation(self) -> Operation | None:
@@ -191,6 +209,17 @@ class SqlProgress(Progress):
     def reached(self, step: str) -> bool:
         """Tell whether a step of that name was ever begun."""
         return self._record is not None and self._record.reached(step)
+
+    def say(self, percent: int) -> None:
+        """Note, durably, how far the work has come that goes on by itself outside."""
+        if self._record is not None:
+            self._record.say(percent)
+
+    def rest(self, seconds: float) -> None:
+        """Wait that long, between two looks; raises OperationCancelled, Stopped."""
+        if self._operation is not None:
+            self._cancelling.check(self._operation)
+        self._rest(seconds)
 
 
 class _Looked:

@@ -100,6 +100,8 @@ class Telling:
         }
         if told.count is not None:
             payload["count"] = told.count
+        if told.percent is not None:
+            payload["percent"] = told.percent
         if told.devices is not None:
             payload["devices"] = [dict(device) for device in told.devices]
         return {

@@ -33,7 +33,12 @@ from worker.model.places.address import parse_address
 from worker.model.update import Update
 from worker.persistence.prepared import Change, Query
 from worker.persistence.records.connected_rows import CONNECTED
-from worker.persistence.records.connection_json import connection_of, json_of
+from worker.persistence.records.connection_json import (
+    connection_of,
+    json_of,
+    json_of_swap,
+    swap_of,
+)
 from worker.persistence.records.sharing_places import no_peripheral_at
 from worker.persistence.records.uuids import LACKS_MARKS, rows_of
 from worker.persistence.schema import BLOCK_DEVICES as TABLE
@@ -287,6 +292,7 @@ def _values(device: BlockDevice) -> dict[str, Any]:
         "status": device.status.value,
         "attachment_id": device.attachment,
         "connection_info": None if connection is None else json_of(connection),
+        "swap": None if device.swap is None else json_of_swap(device.swap),
         "volume_size": device.volume_size,
         "volume_type": device.volume_type,
         "boot_index": device.boot_index,
@@ -317,6 +323,7 @@ def _device(row: Any) -> BlockDevice:  # noqa: ANN401 - a row of the table
         status=DeviceStatus(row.status),
         attachment=row.attachment_id,
         connection=None if row.connection_info is None else connection_of(row.connection_info),
+        swap=None if row.swap is None else swap_of(row.swap),
         source_type=SourceType(row.source_type or SourceType.VOLUME),
         image=row.image_id,
         guest_format=row.guest_format,

@@ -141,6 +141,27 @@ class DeviceMethods(Sender):
             **sending,
         )
 
+    def swap_volume(
+        self,
+        host: str,
+        *,
+        instance_uuid: str,
+        bdm_uuid: str,
+        new_volume_id: str,
+        new_attachment_id: str | None = None,
+        **sending: Unpack[Sending],
+    ) -> str:
+        """Have a running guest go on with another volume, to which its disk is copied."""
+        return self.cast(
+            host,
+            "swap_volume",
+            instance_uuid=instance_uuid,
+            bdm_uuid=bdm_uuid,
+            new_volume_id=new_volume_id,
+            new_attachment_id=new_attachment_id,
+            **sending,
+        )
+
     def update_block_device(
         self,
         host: str,

@@ -56,6 +56,10 @@ class OperationMethods(Sender):
             )
         )
 
+    def cancel_operation(self, host: str, *, operation_id: str) -> Json:
+        """Ask for the end of an operation that waits or copies; return it as it is then."""
+        return mapping(self.call(host, "cancel_operation", operation_id=operation_id))
+
     def retry_operation(self, host: str, *, operation_id: str) -> Json:
         """Have a stuck operation run again from where it stands; return it as it is then."""
         return mapping(self.call(host, "retry_operation", operation_id=operation_id))

@@ -20,7 +20,7 @@ class QmpRefused(Exception):
         self.kind = kind
 
 
-def ask(domain: libvirt.virDomain, command: str, arguments: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - each command has an answer of its own
+def ask(domain: libvirt.virDomain, command: str, arguments: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - each command has an answer of its own
     """Return what QEMU answers; raises QmpRefused, and libvirtError where it was not asked.
 
     The commands are those of https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html.
