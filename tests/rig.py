@@ -43,9 +43,10 @@ class Rig:
     def end_of(self, operation: str) -> Json:
         return self.client.wait_for(self.host, operation, seconds=SOON, every=0.02)
 
-    def volume(self, size: int = 32 * MIB) -> str:
+    def volume(self, size: int = 32 * MIB, **wanted: Any) -> str:  # noqa: ANN401
         volume = new_uuid()
-        assert self.run("create_volume", volume_id=volume, size=size)["fault"] is None
+        made = self.run("create_volume", volume_id=volume, size=size, **wanted)
+        assert made["fault"] is None, made
         return volume
 
     def reserve(self, instance: str, volume: str, **arguments: Any) -> Json:  # noqa: ANN401

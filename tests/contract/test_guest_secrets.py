@@ -7,13 +7,14 @@ import pytest
 
 from tests.fakes.hypervisor import FakeGuestSecrets
 from tests.fakes.world import World
-from worker.errors import ConnectFailed
+from worker.errors import ConnectFailed, MachineUnsupported
 from worker.model.guest_secret import GuestSecret, SecretUse, usage_of
 from worker.model.ids import BlockDeviceId, InstanceId, new_uuid
 from worker.model.secret import Secret
 from worker.ports import GuestSecrets
 from worker.virt.guest_secrets import LibvirtGuestSecrets
 from worker.virt.libvirtd.connection import LibvirtConnection
+from worker.virt.xml.capabilities import check_accepted
 
 PASSWORD = "sesame-open-7391"
 CHAP = GuestSecret(use=SecretUse.ISCSI, value=Secret(PASSWORD))
@@ -109,3 +110,21 @@ def test_a_key_of_ceph_that_is_none_is_refused_and_not_shown(
         secrets.put(InstanceId(new_uuid()), row, wrong)
     assert "sesame" not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+OPENED = """<domain type='qemu'><name>opened</name><memory unit='MiB'>64</memory>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os><devices>
+  <disk type='network' device='disk'><driver name='qemu' type='raw'/>
+    <source protocol='iscsi' name='iqn.2026-11.org.example:a/1'><host name='192.0.2.7' port='3260'/>
+      <auth username='them'><secret type='iscsi' usage='blockworker/a/b'/></auth>
+      <encryption format='luks'><secret type='passphrase' usage='blockworker/a/b'/></encryption>
+    </source><target dev='vda' bus='virtio'/></disk></devices></domain>"""
+
+
+def test_whether_a_domain_is_accepted_is_asked_without_its_secrets(
+    connection: LibvirtConnection,
+) -> None:
+    with connection.use() as opened:
+        check_accepted(opened, OPENED)
+        with pytest.raises(MachineUnsupported):
+            check_accepted(opened, OPENED.replace("'virtio'", "'carrier'"))

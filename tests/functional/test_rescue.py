@@ -96,8 +96,10 @@ def q35(builder: Builder) -> Known:
     """Root, ephemeral, swap, a volume each on scsi and virtio, and a config drive on scsi.
 
     A volume in the middle was detached: what is placed or numbered anew there moves the last one.
+    That on scsi is encrypted, the last may be shared.
     """
-    scsi, gone, last = (builder.rig.volume(size * MIB) for size in (4, 5, 6))
+    scsi, gone = builder.rig.volume(6 * MIB, encrypted=True), builder.rig.volume(5 * MIB)
+    last = builder.rig.volume(6 * MIB, multiattach=True)
     volumes = [
         {"source_type": "volume", "volume_id": scsi, "disk_bus": "scsi"},
         {"source_type": "volume", "volume_id": gone},

@@ -42,13 +42,26 @@ def check_supported(connection: libvirt.virConnect, machine: Machine, domain_typ
 
 
 def check_accepted(connection: libvirt.virConnect, element: str) -> None:
-    """Raise MachineUnsupported if libvirt would refuse the domain; makes nothing."""
+    """Raise MachineUnsupported if libvirt would refuse the domain; makes nothing.
+
+    libvirt would look for the secrets that disks are opened with, and they are there only while
+    something is opened.
+    """
     try:
-        connection.domainXMLToNative(_NATIVE, element)
+        connection.domainXMLToNative(_NATIVE, _without_secrets(element))
     except libvirt.libvirtError as error:
         if error.get_error_code() in _OURS_TO_MEND:
             raise MachineUnsupported(str(error)) from error
         raise
+
+
+def _without_secrets(element: str) -> str:
+    domain = etree.fromstring(element.encode())
+    for opened in (*domain.findall(".//auth"), *domain.findall(".//encryption")):
+        parent = opened.getparent()
+        if parent is not None:
+            parent.remove(opened)
+    return etree.tostring(domain, encoding="unicode")
 
 
 def _capabilities(connection: libvirt.virConnect, shape: Shape, domain_type: str) -> etree._Element:
