@@ -38,6 +38,7 @@ class Told:
     used: list[Any] = field(default_factory=list)
     stays: bool = False
     take: Callable[[], None] = lambda: None
+    others: tuple[str, ...] = ()
 
     def connect_volume(self, properties: dict[str, Any]) -> dict[str, Any]:
         self.calls.append(("connect", properties))
@@ -55,7 +56,7 @@ class Told:
         return self.size
 
     def get_volume_paths(self, _: dict[str, Any]) -> list[str]:
-        return [self.device]
+        return [self.device, *self.others]
 
 
 @dataclass
@@ -163,6 +164,14 @@ def test_a_volume_is_its_map_and_not_one_of_its_paths(
     kernel.add("sdc")
     above = kernel.add("dm-0", map_of=("sdb", "sdc"))
     assert connector.find(iscsi()) == connector.connect(iscsi()) == block(above)
+
+
+def test_a_path_that_is_not_in_the_map_yet_is_none_of_its_own(
+    connector: BrickConnector, kernel: Kernel, told: Told
+) -> None:
+    above = kernel.add("dm-0", map_of=("sdb",))
+    told.others = (kernel.add("sda"),)
+    assert connector.find(iscsi()) == block(above)
 
 
 def test_what_is_not_there_is_not_found(

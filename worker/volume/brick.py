@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, assert_never
@@ -99,7 +99,7 @@ class BrickConnector(Connector):
         with self._brick(connection, "connect", properties) as brick:
             device = self._connected(brick, connection.protocol, properties)
             path = os.fsdecode(device["path"])
-        return disk_source(connection, self._settled(connection, path))
+        return disk_source(connection, self._settled(connection, [path]))
 
     def find(self, connection: Connection) -> HostVolume | None:
         """Return the volume as ``connect`` answers it, None where it is not on this host.
@@ -108,7 +108,7 @@ class BrickConnector(Connector):
         """
         require_known(connection.protocol)
         there = self._paths(connection)
-        return disk_source(connection, self._settled(connection, there[0])) if there else None
+        return disk_source(connection, self._settled(connection, there)) if there else None
 
     def examine(self, volume: HostVolume) -> Seen:
         """Ask the file or the device itself; raises ConnectFailed, WrongDevice."""
@@ -142,7 +142,7 @@ class BrickConnector(Connector):
         devices = nodes_of(there) if SOURCES[connection.protocol].goes else frozenset()
         stays = any(shares_subsystem(device.name) for device in devices)
         properties = self._told(connection)
-        device = {"type": "block", "path": self._settled(connection, there[0])} if there else None
+        device = {"type": "block", "path": self._settled(connection, there)} if there else None
         with self._brick(connection, "disconnect", properties) as brick:
             brick.disconnect_volume(dict(properties), device, force=force)
             if not there:
@@ -188,8 +188,8 @@ class BrickConnector(Connector):
         with self._brick(connection, "look for a volume", properties) as brick:
             return paths_of(brick, properties)
 
-    def _settled(self, connection: Connection, path: str) -> str:
-        return settled(path) if SOURCES[connection.protocol].shape is Shape.BLOCK else path
+    def _settled(self, connection: Connection, paths: Sequence[str]) -> str:
+        return settled(paths) if SOURCES[connection.protocol].shape is Shape.BLOCK else paths[0]
 
     def _read_properties(self) -> Mapping[str, Any]:
         found: dict[str, Any] = {

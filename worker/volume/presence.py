@@ -7,7 +7,7 @@ in its own way, and what the kernel shows decides.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,13 +50,16 @@ def mounted_at(base: str, properties: Mapping[str, Any]) -> str:
     return f"{base}/{folder}/{name}"
 
 
-def settled(path: str) -> str:
-    """Return the device to use: the multipath map above one path of several, else the device."""
-    name = Path(path).resolve().name
-    above = _map_above(name)
-    if above is not None:
-        return str(_DEV / above)
-    return str(_DEV / name) if name.startswith(_STABLE) else path
+def settled(paths: Sequence[str]) -> str:
+    """Return the device to use: the multipath map above any of the paths, else the first.
+
+    A path that has just come is on the host before it is in its map.
+    """
+    names = [Path(path).resolve().name for path in paths]
+    above = [found for name in names if (found := _map_above(name)) is not None]
+    if above:
+        return str(_DEV / above[0])
+    return str(_DEV / names[0]) if names[0].startswith(_STABLE) else paths[0]
 
 
 def nodes_of(paths: Iterable[str]) -> frozenset[Node]:
