@@ -64,10 +64,10 @@ class Caller:
         """Have something done to the volume, by the action's name."""
         return self.post(f"/volumes/{volume}/action", {action: arguments or None})
 
-    def wait_for(self, volume: str, *wanted: str) -> Mapping[str, Any]:
-        """Return the volume when it has one of these states."""
+    def wait_for(self, volume: str, wanted: str) -> Mapping[str, Any]:
+        """Return the volume when it has that status."""
         end = time.monotonic() + PATIENCE
-        while (found := self.volume(volume))["status"] not in wanted:
+        while (found := self.volume(volume))["status"] != wanted:
             assert not found["status"].startswith("error"), found
             assert time.monotonic() < end, found
             time.sleep(0.05)

@@ -280,6 +280,21 @@ def test_a_volume_of_cinder_in_ceph_grows_under_its_guest(
     alice.ask("DELETE", f"/volumes/{volume}")
 
 
+def test_what_cinder_could_not_grow_is_refused_and_comes_off_all_the_same(
+    rig: Rig, make_guest: GuestMaker, alice: Caller, cinder: Cinder
+) -> None:
+    guest, volume = make_guest(booted=False), alice.create_volume(kind=NFS)
+    row = rig.attach(adopted(rig, guest), volume)
+    # Its NFS driver grows no volume that is attached.
+    alice.act(volume, "os-extend", new_size=2)
+    alice.wait_for(volume, "error_extending")
+
+    asked = {"instance_uuid": guest.uuid, "bdm_uuid": row["uuid"], "new_size": 2 * GIB}
+    assert rig.run("extend_volume", **asked)["fault"]["code"] == "volume.not_grown"
+    assert rig.detach(row)["state"] == "succeeded"
+    assert views(alice, cinder, volume) == ("available", [])
+
+
 def test_a_shared_volume_of_cinder_is_in_use_until_the_last_lets_go(
     rig: Rig, make_guest: GuestMaker, alice: Caller, cinder: Cinder, with_ceph: None
 ) -> None:
