@@ -176,8 +176,8 @@ def added(before: Seen, now: Seen) -> dict[str, Place]:
     [
         ("usb-disk", WIDE, ("sdb", "/usb")),
         ("sata-cdrom", WIDE, ("sr1", "/ata")),
-        ("scsi-disk", RESCUE, ("sdb", "/target0:0:0/0:0:0:2")),
-        ("virtio-disk", RESCUE, ("vde", "/virtio")),
+        pytest.param("scsi-disk", RESCUE, ("sdb", "/target0:0:0/0:0:0:2"), marks=pytest.mark.long),
+        pytest.param("virtio-disk", RESCUE, ("vde", "/virtio"), marks=pytest.mark.long),
     ],
     ids=["usb-disk", "sata-cdrom", "scsi-disk", "virtio-disk"],
 )
@@ -198,6 +198,7 @@ def test_no_disk_moves_while_the_guest_boots_from_another(
     check_as_before(q35)
 
 
+@pytest.mark.long
 def test_no_disk_moves_beside_a_cd_on_ide(pc: Known) -> None:
     patient = pc.patient
     patient.rescue("ide-cdrom")
@@ -208,6 +209,7 @@ def test_no_disk_moves_beside_a_cd_on_ide(pc: Known) -> None:
     check_as_before(pc)
 
 
+@pytest.mark.long
 def test_a_floppy_is_booted_from(pc: Known) -> None:
     patient = pc.patient
     patient.rescue("floppy")
@@ -218,6 +220,7 @@ def test_a_floppy_is_booted_from(pc: Known) -> None:
     check_as_before(pc)
 
 
+@pytest.mark.long
 def test_without_properties_the_rescue_disk_is_first_and_the_root_second(
     pc: Known, images: Path
 ) -> None:
@@ -308,6 +311,7 @@ def test_an_instance_that_boots_by_uefi_is_rescued_by_it(builder: Builder) -> No
     check_as_before(before)
 
 
+@pytest.mark.long
 def test_an_instance_that_boots_from_a_cd_is_rescued(builder: Builder) -> None:
     before = known(booted(builder, "root-cd"), 1)
     patient = before.patient
