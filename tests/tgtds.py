@@ -20,6 +20,7 @@ from worker.volume.pool.attachments import PoolAttachments
 from worker.volume.pool.chap import ChapLogins
 from worker.volume.pool.exports import IscsiFace
 from worker.volume.pool.keeper import ExportKeeper
+from worker.volume.pool.tgt import Tgt
 from worker.volume.pool.tgtd import Daemon, PrivateTgtd
 from worker.volume.pool.volumes import FilePool
 from worker.volume.qemu_initiator import QemuInitiator
@@ -66,7 +67,8 @@ def kill(folder: Path) -> None:
     pid = pid_of(folder)
     assert pid is not None
     os.kill(pid, 9)
-    until(lambda: pid_of(folder) is None)
+    # Its socket may outlast its command line by a moment.
+    until(lambda: pid_of(folder) is None and not Tgt(folder / "ipc.0").runs())
 
 
 def end(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """The tgtd of a worker's own: where it lives and listens, and what is said when it cannot."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,3 +132,14 @@ def test_what_it_refuses_is_told_without_what_was_said(state: Path) -> None:
     assert "secret" not in str(refused.value)
     with pytest.raises(VolumeServiceUnavailable, match="so long"):
         daemon.tgt.make_lun(7, "/" + "x" * 2000)
+
+
+def test_it_needs_no_rights() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.contract.ordinary_tgtd"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["[True]", "()"]), done.stderr

@@ -33,7 +33,7 @@ OPTIONS = [
     ),
     cfg.StrOpt(
         "pool_portal",
-        regex=r"(\[[\da-fA-F:.]+\]|[\w.-]+):\d{1,5}$",
+        regex=r"^(\[[\da-fA-F:.]+\]|[\w.-]+):\d{1,5}$",
         sample_default="127.0.0.1:<a free port from 3260 on, kept>",
         help="Where the pool's tgtd listens, for pool_protocol = iscsi. Change it while none of the"
         " pool's volumes is attached.",
@@ -41,7 +41,7 @@ OPTIONS = [
     cfg.StrOpt(
         "pool_iqn_prefix",
         default="iqn.2010-10.org.openstack:",
-        regex=r"iqn\.[\w.:-]+$",
+        regex=r"^iqn\.[\w.:-]+$",
         help="What the names of the pool's targets begin with; volume-<id> follows.",
     ),
     cfg.StrOpt(

@@ -18,6 +18,8 @@ from worker.wiring.sweep import Sweep
 
 LOG = logging.getLogger(__name__)
 
+_ANYWHERE = ("0.0.0.0", "[::]")  # noqa: S104 - what is refused
+
 PAUSE = 2.0
 """Seconds in which a tgtd that was killed is noticed: its guests wait for their disks meanwhile."""
 
@@ -78,8 +80,14 @@ def make_exports(conf: cfg.ConfigOpts, repositories: Repositories) -> Exports:
 
 def check_exports(conf: cfg.ConfigOpts) -> None:
     """Raise Invalid where [volume] asks for a tgtd that cannot be; asks nobody."""
-    if conf.volume.pool_tgt_socket is not None and conf.volume.pool_portal is None:
+    portal = conf.volume.pool_portal
+    if conf.volume.pool_tgt_socket is not None and portal is None:
         raise Invalid("[volume] pool_tgt_socket needs pool_portal: where that tgtd listens")
+    if portal is not None and portal.rpartition(":")[0] in _ANYWHERE:
+        raise Invalid(
+            f"[volume] pool_portal = {portal} is no place that an initiator could be told; give an"
+            " address of this host"
+        )
 
 
 def _daemon(conf: cfg.ConfigOpts) -> Daemon:

@@ -79,9 +79,13 @@ class IscsiFace(Face):
 
     def export(self, record: PoolVolume, held: Sequence[Attachment]) -> None:
         """Have exactly those log in to the volume's target."""
+        let_in = _let_in(held)
+        if not let_in:
+            # They are reached by another face: that of before the configuration was changed.
+            return
         self._wanted.add(self.iqn(record.volume.id))
         self._daemon.ensure()
-        self._targets.have(self._export_of(record, _let_in(held)))
+        self._targets.have(self._export_of(record, let_in))
 
     def withdraw(
         self, record: PoolVolume, leaving: AttachmentId, held: Sequence[Attachment]
@@ -121,7 +125,7 @@ class IscsiFace(Face):
     def missing(self) -> frozenset[str]:
         """Return the targets that were exported since the start, and are not there."""
         with self._lock:
-            return frozenset(self._wanted) - {target.iqn for target in self._targets.all()}
+            return frozenset(self._wanted) - self._targets.names()
 
     def _export_of(self, record: PoolVolume, let_in: Mapping[AttachmentId, str]) -> Export:
         return Export(

@@ -1,7 +1,7 @@
 """What a tgtd is made to have: looked at first, so that nothing is done twice or half."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from worker.volume.pool.chap import ChapLogin
@@ -42,7 +42,11 @@ class Targets:
 
     def find(self, iqn: str) -> Target | None:
         """Return the target, if it is there."""
-        return next((target for target in self.all() if target.iqn == iqn), None)
+        return self._tgt.target(iqn) if self._tgt.runs() else None
+
+    def names(self) -> frozenset[str]:
+        """Return what all targets are called."""
+        return frozenset(self._tgt.names()) if self._tgt.runs() else frozenset()
 
     def have(self, export: Export) -> None:
         """Have the export as it is described, and no one else in it.
@@ -92,7 +96,7 @@ class Targets:
 
     def _make(self, iqn: str) -> Target:
         for left in reversed(range(_TRIES)):
-            number = _free_number(self._tgt.targets())
+            number = _free_number(self._tgt.names().values())
             try:
                 self._tgt.make_target(number, iqn)
             except TgtRefusal as refusal:
@@ -164,6 +168,6 @@ class Targets:
                 return
 
 
-def _free_number(targets: Sequence[Target]) -> int:
-    taken = {target.number for target in targets}
+def _free_number(numbers: Iterable[int]) -> int:
+    taken = set(numbers)
     return next(number for number in range(1, len(taken) + 2) if number not in taken)

@@ -15,7 +15,14 @@ from pathlib import Path
 
 from worker.errors import VolumeServiceUnavailable
 from worker.model.secret import Secret
-from worker.volume.pool.tgt_show import Session, Target, portals_in, targets_in
+from worker.volume.pool.tgt_show import (
+    Session,
+    Target,
+    names_in,
+    portals_in,
+    target_in,
+    targets_in,
+)
 
 LUN = 1
 """tgtd has a controller of its own as LUN 0."""
@@ -106,7 +113,15 @@ class Tgt:
 
     def targets(self) -> tuple[Target, ...]:
         """Return every target, ours or not."""
-        return targets_in(self._ask(_Mode.TARGET, _Act.SHOW))
+        return targets_in(self._targets())
+
+    def target(self, iqn: str) -> Target | None:
+        """Return the target of that name, if there is one."""
+        return target_in(self._targets(), iqn)
+
+    def names(self) -> dict[str, int]:
+        """Return the names of all targets, and their numbers."""
+        return names_in(self._targets())
 
     def make_target(self, number: int, iqn: str) -> None:
         """Make a target that nobody may log in to; TgtRefusal for a number or name taken."""
@@ -171,6 +186,9 @@ class Tgt:
     def end(self) -> None:
         """Have it end; it does not while it has a target."""
         self._ask(_Mode.SYSTEM, _Act.DELETE)
+
+    def _targets(self) -> str:
+        return self._ask(_Mode.TARGET, _Act.SHOW)
 
     def _ask(
         self,

@@ -55,6 +55,21 @@ def targets_in(text: str) -> tuple[Target, ...]:
     return tuple(_target(*parts) for parts in _split(_TARGET, text))
 
 
+def names_in(text: str) -> dict[str, int]:
+    """Return the names of the targets that are shown, and their numbers."""
+    return {iqn: int(number) for number, iqn in _TARGET.findall(text)}
+
+
+def target_in(text: str, iqn: str) -> Target | None:
+    """Return one target, if it is shown; what is said of the others is not read."""
+    at = text.find(f": {iqn}\n")
+    if at < 0:
+        return None
+    end = text.find("\nTarget ", at)
+    (found,) = targets_in(text[text.rfind("\n", 0, at) + 1 : end if end >= 0 else len(text)])
+    return found
+
+
 def _target(number: str, iqn: str, text: str) -> Target:
     said: Mapping[str, str] = {one[0]: one[1] for one in _split(_SECTION, text)}
     return Target(

@@ -85,7 +85,7 @@ class PrivateTgtd(Daemon):
         with self._lock():
             if not self.tgt.runs():
                 self._start()
-            return self._given or self._kept().read_text(encoding="ascii")
+            return self._given or self._kept().read_text(encoding="utf-8")
 
     def end(self) -> None:
         """End it, unless it exports something; one that does not run is fine."""
@@ -132,14 +132,14 @@ class PrivateTgtd(Daemon):
         if self._given is not None:
             yield self._given
         elif self._kept().exists():
-            yield self._kept().read_text(encoding="ascii")
+            yield self._kept().read_text(encoding="utf-8")
         else:
             yield from (f"{_ADDRESS}:{port}" for port in PORTS)
 
     def _keep(self, portal: str) -> None:
         if self._given is None and not self._kept().exists():
             fresh = self._state / "portal.new"
-            fresh.write_text(portal, encoding="ascii")
+            fresh.write_text(portal, encoding="utf-8")
             fresh.replace(self._kept())
 
     def _launch(self, portal: str) -> None:
