@@ -99,6 +99,8 @@ def test_two_guests_share_a_volume_over_iscsi_whatever_becomes_of_tgtd(
     passwords = said_by_qemu(first, target)
     assert secrets_in(libvirtd, [first.uuid, second.uuid]) == passwords == []
 
+    assert rig.call("find_drift", qemu=True)["differences"] == []
+
     kill(state / "tgtd")
     until(lambda: sessions(state) == 2)
     used(first, one, "write -P 0xa5 0 64k")
@@ -127,6 +129,7 @@ def test_two_guests_share_a_volume_over_iscsi_whatever_becomes_of_tgtd(
     assert rig.detach(one)["state"] == "succeeded"
     first.wait_for_no_disk("vda")
     assert nothing_left(state)
+    assert rig.call("find_residue")["differences"] == []
     assert secrets_in(libvirtd, [first.uuid, second.uuid]) == []
     assert rig.call("get_volume", volume_id=volume)["status"] == "available"
 
