@@ -33,10 +33,12 @@ class ExportKeeper:
 
         The first look is at all that the rows have. Raises Unavailable.
         """
-        if self._looked and not self._face.missing():
+        missing = self._face.missing() if self._looked else None
+        if missing is not None and not missing:
             return
         for record in self._records.volumes():
-            if record.volume.status is not VolumeStatus.AVAILABLE:
+            held = record.volume.status is not VolumeStatus.AVAILABLE
+            if held and (missing is None or self._face.iqn(record.volume.id) in missing):
                 self._export(record)
         self._looked = True
 
