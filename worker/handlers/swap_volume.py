@@ -81,7 +81,7 @@ def _swap(request: SwapVolume, row: BlockDevice, instance: Instance, ports: Port
     with Undo(ports.progress) as undo:
         wanted: Volume | None = None
         if row.swap is None:
-            undo.by(_delete_given, named, ports)
+            undo.by(_delete_given, request, ports)
             wanted = ports.volumes.show(request.new_volume_id)
             check_swap(row, wanted, instance, ports)
             row = begun(row, wanted.id)
@@ -176,13 +176,18 @@ def _end_copy(side: BlockDevice, alias: str, ports: Ports) -> None:
         ports.progress.pass_commit_point()
 
 
-def _delete_given(named: AttachmentId | None, ports: Ports) -> None:
-    """The caller has made it for this alone; one that a row has is another matter."""
+def _delete_given(request: SwapVolume, ports: Ports) -> None:
+    """The caller has made it for this alone; one that a row has is another matter.
+
+    So is one for another volume or instance: it may be what another host's guest runs on.
+    """
+    named = request.new_attachment_id
     if named is None:
         return
     holder = ports.devices.holding(named)
     if holder is None or holder.deleted:
-        ports.attachments.delete(named)
+        row = ports.devices.get(request.bdm_uuid)
+        delete_attachment(replace(row, volume=request.new_volume_id), named, ports)
 
 
 def _restore(row: BlockDevice, ports: Ports) -> None:
