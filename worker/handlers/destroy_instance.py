@@ -74,8 +74,12 @@ def _disconnect(instance: Instance, ports: Ports) -> None:
 
 
 def _delete_attachments(instance: Instance, rows: Sequence[BlockDevice], ports: Ports) -> None:
-    """Delete those of our rows; an attach that was cut off may have made one unknown to its row."""
+    """Delete those of our rows; an attach that was cut off may have made one unknown to its row.
+
+    A swap that was given up, or is stuck, has left a second volume.
+    """
     volumes = {row.volume for row in rows if row.volume is not None}
+    volumes |= {row.swap.volume for row in rows if row.swap is not None}
     if not volumes:
         return
     held = ports.attachments.of_instance(instance.uuid)
