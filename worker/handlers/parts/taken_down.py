@@ -10,7 +10,7 @@ from worker.errors import (
     LocalDiskUnavailable,
     StateKept,
 )
-from worker.model.block_device import DeviceStatus
+from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.guest import Guest, Layout
 from worker.model.host_device import HostDevice
 from worker.model.ids import BlockDeviceId
@@ -36,6 +36,7 @@ def taken_down(instance: Instance, ports: Ports) -> Carried:
     rows = ports.devices.of_instance(instance.uuid)
     others = ports.peripherals.of_instance(instance.uuid)
     _check_at_rest((*rows, *others))
+    _check_not_between(rows)
     _check_carried(others)
     volumes = {row.alias for row in rows if not row.local}
     carried = Carried(
@@ -67,6 +68,17 @@ def _check_at_rest(rows: Sequence[DeviceRow]) -> None:
     for row in rows:
         if row.status not in AT_REST:
             message = f"device {row.alias} is {row.status}; release or detach it first"
+            raise DeviceWrongState(message)
+
+
+def _check_not_between(rows: Sequence[BlockDevice]) -> None:
+    """Of a swap that was given up nobody elsewhere would know the other volume."""
+    for row in rows:
+        if row.swap is not None:
+            message = (
+                f"device {row.alias} is between volumes {row.volume} and {row.swap.volume};"
+                " ask for a swap to one of these, or detach it first"
+            )
             raise DeviceWrongState(message)
 
 
