@@ -9,7 +9,12 @@ import pytest
 
 from tests.fakes.pool_records import FakePoolRecords
 from tests.rings import require
-from worker.errors import EncryptionUnsupported, KeyNotFound, RequestMalformed
+from worker.errors import (
+    EncryptionUnsupported,
+    KeyNotFound,
+    RequestMalformed,
+    VolumeFileUnusable,
+)
 from worker.model.guest_secret import GuestSecret, SecretUse
 from worker.model.ids import VolumeId
 from worker.model.secret import Secret
@@ -178,3 +183,13 @@ def test_a_file_of_others_keeps_its_content_and_its_key(place: Place, tmp_path: 
     assert theirs.read_bytes()[:8] == b"LUKS\xba\xbe\x00\x01"
     assert PoolStatus(records=place.records).encryption(VOLUME).key is None
     assert not (place.folder / "keys").exists()
+
+
+def test_a_file_that_nobody_owns_keeps_its_key(place: Place) -> None:
+    place.pool.create(wanted())
+    place.records.drop_volume(VOLUME)
+    with pytest.raises(VolumeFileUnusable):
+        place.pool.create(wanted())
+    place.pool.delete(VOLUME)
+    assert place.file.exists()
+    assert (place.folder / "keys" / f"pool-{VOLUME}").read_text().strip() == KEY

@@ -163,9 +163,11 @@ class FilePool(PoolVolumes):
                 raise VolumeTaken(f"{path} is the file of volume {record.volume.id} already")
 
     def _finish_delete(self, volume: VolumeId) -> None:
+        """A file that stays, because nobody knows whose it is, keeps its key."""
         if is_uuid(volume):
             files.remove_leftover(self._place(volume))
-            self._content.forget(volume)
+            if not self._place(volume).exists():
+                self._content.forget(volume)
 
     def _place(self, volume: VolumeId) -> Path:
         return self._folder / f"{volume}.raw"
