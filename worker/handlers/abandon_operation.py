@@ -16,6 +16,7 @@ from worker.model.ids import OperationId
 from worker.model.instance import Instance, VmState
 from worker.model.operation import Operation, end_line
 from worker.model.peripheral import DeviceRow, Peripheral
+from worker.model.swap_sides import other_side, turned
 from worker.model.update import Phases, Update
 from worker.ports import Ports
 
@@ -77,7 +78,7 @@ def _decide(operation: Operation, ports: Ports) -> tuple[DeviceRow | None, str]:
     if row.status not in UNDECIDED:
         return row, f"block device {row.uuid} stays {row.status}"
     if _guest_has(row, ports):
-        row = replace(row, status=DeviceStatus.ATTACHED)
+        row = replace(_with_what_guest_has(row, ports), status=DeviceStatus.ATTACHED)
         ports.devices.save(row)
         return row, f"block device {row.uuid} is attached: the guest has {row.alias}"
     ports.devices.remove(row)
@@ -119,6 +120,24 @@ def _instance(operation: Operation, ports: Ports) -> Instance | None:
         return None if operation.instance is None else ports.instances.get(operation.instance)
     except InstanceNotFound:
         return None
+
+
+def _with_what_guest_has(row: BlockDevice, ports: Ports) -> BlockDevice:
+    """Turn the row of a swap whose guest has gone over: a start gives it what the row says."""
+    other = other_side(row)
+    if row.swap is None or other.connection is None:
+        return row
+    there = ports.connector.find(other.connection)
+    if (
+        there is None
+        or ports.block_copies.look(row.instance, row.alias).source != there.source.name
+    ):
+        return row
+    row = turned(row, ports.volumes.show(other.its_volume))
+    for side in (row, other_side(row)):
+        if side.connection is not None:
+            ports.connections.put(side, side.connection)
+    return row
 
 
 def _guest_has(row: BlockDevice, ports: Ports) -> bool:
