@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from oslo_config import cfg
 
 from worker import conf
 from worker.cmd.main import main
@@ -24,15 +25,19 @@ WHOLE = {
 
 
 def check(**options: object) -> None:
+    check_volumes(loaded(**options))
+
+
+def loaded(**options: object) -> cfg.ConfigOpts:
     given = {f"cinder__{name}": value for name, value in options.items()}
-    check_volumes(conf.load(volume__service="cinder", **given))
+    return conf.load((), volume__service="cinder", **given)
 
 
 def test_the_pool_needs_nothing_of_it_and_asks_nobody() -> None:
-    loaded = conf.load()
-    check_volumes(loaded)
-    assert loaded.volume.service == "pool"
-    assert lacks(loaded) == ()
+    default = conf.load()
+    check_volumes(default)
+    assert default.volume.service == "pool"
+    assert lacks(default) == ()
 
 
 @pytest.mark.parametrize("kind", WHOLE)
@@ -55,9 +60,8 @@ def test_a_certificate_needs_its_key() -> None:
 
 @pytest.mark.parametrize("kind", WHOLE)
 def test_no_secret_shows_in_what_is_made_of_it(kind: str) -> None:
-    options = {f"cinder__{name}": value for name, value in WHOLE[kind].items()}
-    loaded = conf.load(volume__service="cinder", cinder__auth_type=kind, **options)
-    settings: CinderSettings = make_cinder_session(loaded).settings
+    made = make_cinder_session(loaded(auth_type=kind, **WHOLE[kind]))
+    settings: CinderSettings = made.settings
     assert settings.auth
     assert "planted" not in repr(settings)
 

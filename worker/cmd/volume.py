@@ -108,7 +108,9 @@ def _create_options(parser: argparse.ArgumentParser) -> None:
         "--multiattach", action="store_true", help="let several instances have it at once"
     )
     parser.add_argument(
-        "--encrypted", action="store_true", help="its content is LUKS, opened by QEMU: a new one gets header and key, a file has them"
+        "--encrypted",
+        action="store_true",
+        help="its content is LUKS, opened by QEMU: a new one gets header and key, a file has them",
     )
     parser.add_argument(
         "--qos",

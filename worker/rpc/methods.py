@@ -78,31 +78,9 @@ from worker.handlers.swap_volume import SwapVolume, swap_volume
 from worker.handlers.sync_power_state import SyncPowerState, sync_power_state
 from worker.handlers.unrescue_instance import UnrescueInstance, unrescue_instance
 from worker.handlers.update_block_device import UpdateBlockDevice, update_block_device
+from worker.model import update
 from worker.model.instance import TaskState
 from worker.model.peripheral import row_made_by
-from worker.model.update import (
-    ADOPT_PHASES,
-    ATTACH_PHASES,
-    BUILD_PHASES,
-    DESTROY_PHASES,
-    DETACH_PHASES,
-    EXTEND_PHASES,
-    FORGET_PHASES,
-    HOST_DEVICE_ATTACH_PHASES,
-    HOST_DEVICE_DETACH_PHASES,
-    IMPORT_PHASES,
-    INTERFACE_ATTACH_PHASES,
-    INTERFACE_DETACH_PHASES,
-    REBOOT_PHASES,
-    RELEASE_PHASES,
-    RESCUE_PHASES,
-    START_PHASES,
-    STOP_PHASES,
-    SWAP_PHASES,
-    UNRESCUE_PHASES,
-    UPDATE_PHASES,
-    Phases,
-)
 from worker.ports import Ports
 
 VERSION = "1.0"
@@ -124,7 +102,7 @@ class Call:
     begins: bool = False
 
 
-def _phases_of(method: str) -> Phases | None:
+def _phases_of(method: str) -> update.Phases | None:
     return OPERATIONS[method].phases
 
 
@@ -179,96 +157,104 @@ _whole = partial(Kind, blocks=Scope.INSTANCE)
 """One that keeps the whole instance from others while it is stuck."""
 
 OPERATIONS: Mapping[str, Kind] = {
-    "attach_volume": Kind(request=AttachVolume, handler=attach_volume, phases=ATTACH_PHASES),
+    "attach_volume": Kind(request=AttachVolume, handler=attach_volume, phases=update.ATTACH_PHASES),
     "detach_volume": Kind(
-        request=DetachVolume, handler=detach_volume, phases=DETACH_PHASES, pin=name_the_row
+        request=DetachVolume, handler=detach_volume, phases=update.DETACH_PHASES, pin=name_the_row
     ),
-    "extend_volume": Kind(request=ExtendVolume, handler=extend_volume, phases=EXTEND_PHASES),
+    "extend_volume": Kind(request=ExtendVolume, handler=extend_volume, phases=update.EXTEND_PHASES),
     "update_block_device": Kind(
-        request=UpdateBlockDevice, handler=update_block_device, phases=UPDATE_PHASES
+        request=UpdateBlockDevice, handler=update_block_device, phases=update.UPDATE_PHASES
     ),
     "swap_volume": Kind(
-        request=SwapVolume, handler=swap_volume, phases=SWAP_PHASES, unhurried=True
+        request=SwapVolume, handler=swap_volume, phases=update.SWAP_PHASES, unhurried=True
     ),
     "attach_interface": Kind(
         request=AttachInterface,
         handler=attach_interface,
-        phases=INTERFACE_ATTACH_PHASES,
+        phases=update.INTERFACE_ATTACH_PHASES,
         makes=row_made_by,
     ),
     "detach_interface": Kind(
         request=DetachInterface,
         handler=detach_interface,
-        phases=INTERFACE_DETACH_PHASES,
+        phases=update.INTERFACE_DETACH_PHASES,
         row="peripheral_uuid",
         pin=name_the_interface,
     ),
     "attach_host_device": Kind(
         request=AttachHostDevice,
         handler=attach_host_device,
-        phases=HOST_DEVICE_ATTACH_PHASES,
+        phases=update.HOST_DEVICE_ATTACH_PHASES,
         makes=row_made_by,
     ),
     "detach_host_device": Kind(
         request=DetachHostDevice,
         handler=detach_host_device,
-        phases=HOST_DEVICE_DETACH_PHASES,
+        phases=update.HOST_DEVICE_DETACH_PHASES,
         row="peripheral_uuid",
         pin=name_the_host_device,
     ),
-    "build_instance": _whole(request=BuildInstance, handler=build_instance, phases=BUILD_PHASES),
+    "build_instance": _whole(
+        request=BuildInstance, handler=build_instance, phases=update.BUILD_PHASES
+    ),
     "destroy_instance": _whole(
         request=DestroyInstance,
         handler=partial(destroy_instance, phases_of=_phases_of),
-        phases=DESTROY_PHASES,
+        phases=update.DESTROY_PHASES,
         unblocked=True,
     ),
     "start_instance": _whole(
         request=StartInstance,
         handler=start_instance,
-        phases=START_PHASES,
+        phases=update.START_PHASES,
         task=_always(TaskState.POWERING_ON),
     ),
     "stop_instance": _whole(
         request=StopInstance,
         handler=stop_instance,
-        phases=STOP_PHASES,
+        phases=update.STOP_PHASES,
         task=_always(TaskState.POWERING_OFF),
     ),
     "reboot_instance": _whole(
-        request=RebootInstance, handler=reboot_instance, phases=REBOOT_PHASES, task=_rebooting
+        request=RebootInstance,
+        handler=reboot_instance,
+        phases=update.REBOOT_PHASES,
+        task=_rebooting,
     ),
     "rescue_instance": _whole(
         request=RescueInstance,
         handler=rescue_instance,
-        phases=RESCUE_PHASES,
+        phases=update.RESCUE_PHASES,
         task=_always(TaskState.RESCUING),
     ),
     "unrescue_instance": _whole(
         request=UnrescueInstance,
         handler=unrescue_instance,
-        phases=UNRESCUE_PHASES,
+        phases=update.UNRESCUE_PHASES,
         task=_always(TaskState.UNRESCUING),
     ),
     "resume_instance": _whole(
         request=ResumeInstance,
         handler=resume_instance,
-        phases=START_PHASES,
+        phases=update.START_PHASES,
         own_only=True,
         task=_always(TaskState.POWERING_ON),
     ),
     "return_volume": Kind(request=ReturnVolume, handler=return_volume, own_only=True),
     "complete_adoption": _whole(
-        request=CompleteAdoption, handler=complete_adoption, phases=ADOPT_PHASES, own_only=True
+        request=CompleteAdoption,
+        handler=complete_adoption,
+        phases=update.ADOPT_PHASES,
+        own_only=True,
     ),
     "forget_instance": _whole(
-        request=ForgetInstance, handler=forget_instance, phases=FORGET_PHASES
+        request=ForgetInstance, handler=forget_instance, phases=update.FORGET_PHASES
     ),
     "release_instance": _whole(
-        request=ReleaseInstance, handler=release_instance, phases=RELEASE_PHASES
+        request=ReleaseInstance, handler=release_instance, phases=update.RELEASE_PHASES
     ),
     "import_instance": _whole(
-        request=ImportInstance, handler=import_instance, phases=IMPORT_PHASES
+        request=ImportInstance, handler=import_instance, phases=update.IMPORT_PHASES
     ),
     "repair_drift": Kind(request=RepairDrift, handler=repair_drift),
     "migrate_aliases": Kind(request=MigrateAliases, handler=migrate_aliases),

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 from oslo_config import cfg
 
@@ -45,26 +46,15 @@ def make_outside(
     folder = state_path(conf)
     connector = cached(_make_connector(conf, folder), conf)
     service = make_volume_service(conf, repositories, connector.properties, exports)
+    asking = _asking(conf)
     return Outside(
         guests=LibvirtGuests(connection),
-        disks=LibvirtGuestDisks(
-            connection,
-            detach_retry_interval=conf.hypervisor.detach_retry_interval,
-            detach_attempts=conf.hypervisor.detach_attempts,
-        ),
+        disks=LibvirtGuestDisks(connection, **asking),
         block_copies=LibvirtBlockCopies(
             connection, rate=lambda: conf.hypervisor.swap_bandwidth * MIB
         ),
-        guest_peripherals=LibvirtGuestPeripherals(
-            connection,
-            detach_retry_interval=conf.hypervisor.detach_retry_interval,
-            detach_attempts=conf.hypervisor.detach_attempts,
-        ),
-        insides=LibvirtGuestInsides(
-            connection,
-            detach_retry_interval=conf.hypervisor.detach_retry_interval,
-            detach_attempts=conf.hypervisor.detach_attempts,
-        ),
+        guest_peripherals=LibvirtGuestPeripherals(connection, **asking),
+        insides=LibvirtGuestInsides(connection, **asking),
         guest_secrets=LibvirtGuestSecrets(connection),
         machines=LibvirtMachines(connection),
         power=LibvirtPower(connection),
@@ -82,6 +72,20 @@ def make_outside(
         connector=connector,
         leftovers=make_leftovers(conf, folder, exports),
     )
+
+
+class _Asking(TypedDict):
+    """How often a guest is asked to let go of a device, and how long it is waited for."""
+
+    detach_retry_interval: float
+    detach_attempts: int
+
+
+def _asking(conf: cfg.ConfigOpts) -> _Asking:
+    return {
+        "detach_retry_interval": conf.hypervisor.detach_retry_interval,
+        "detach_attempts": conf.hypervisor.detach_attempts,
+    }
 
 
 def _make_connector(conf: cfg.ConfigOpts, folder: Path) -> Connector:

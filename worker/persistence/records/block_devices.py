@@ -23,22 +23,13 @@ from worker.errors import (
 from worker.model.block_device import (
     LEGAL_MOVES,
     BlockDevice,
-    Bus,
     DeviceStatus,
-    DeviceType,
-    SourceType,
 )
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
-from worker.model.places.address import parse_address
 from worker.model.update import Update
 from worker.persistence.prepared import Change, Query
+from worker.persistence.records.block_device_row import changing_values, device_of, row_values
 from worker.persistence.records.connected_rows import CONNECTED
-from worker.persistence.records.connection_json import (
-    connection_of,
-    json_of,
-    json_of_swap,
-    swap_of,
-)
 from worker.persistence.records.sharing_places import no_peripheral_at
 from worker.persistence.records.uuids import LACKS_MARKS, rows_of
 from worker.persistence.schema import BLOCK_DEVICES as TABLE
@@ -129,7 +120,7 @@ class SqlBlockDevices(BlockDevices):
 
     def of_instance(self, instance: InstanceId) -> tuple[BlockDevice, ...]:
         """Return the live rows of an instance, by device name: vdz comes before vdaa."""
-        found = (_device(row) for row in rows_of(self._unit, _OF_INSTANCE, instance=instance))
+        found = (device_of(row) for row in rows_of(self._unit, _OF_INSTANCE, instance=instance))
         return tuple(sorted(found, key=lambda one: (len(one.device_name), one.device_name)))
 
     def bearing(self, instance: InstanceId, alias: str) -> BlockDevice | None:
@@ -143,22 +134,22 @@ class SqlBlockDevices(BlockDevices):
     def reserved_before(self, moment: datetime) -> tuple[BlockDevice, ...]:
         """Return the rows of this host's instances that are only reserved, since before then."""
         rows = rows_of(self._unit, _RESERVED, worker=self._unit.host, moment=moment)
-        return tuple(_device(row) for row in rows)
+        return tuple(device_of(row) for row in rows)
 
     def missing(self) -> tuple[BlockDevice, ...]:
         """Return the rows of this host's instances whose volume is missing."""
         rows = rows_of(self._unit, _MISSING, worker=self._unit.host)
-        return tuple(_device(row) for row in rows)
+        return tuple(device_of(row) for row in rows)
 
     def called(self, wwid: str) -> tuple[BlockDevice, ...]:
         """Return the live rows of this host's instances whose volume's device says it is that."""
         rows = rows_of(self._unit, _CALLED, worker=self._unit.host, wwid=wwid)
-        return tuple(_device(row) for row in rows)
+        return tuple(device_of(row) for row in rows)
 
     def connected(self) -> tuple[BlockDevice, ...]:
         """Return the rows that say how this host reaches their volume, or did, oldest first."""
         rows = rows_of(self._unit, CONNECTED, worker=self._unit.host)
-        return tuple(_device(row) for row in rows)
+        return tuple(device_of(row) for row in rows)
 
     def insert(self, device: BlockDevice, tell: Update) -> None:
         """Add a row and tell it, at once."""
@@ -175,7 +166,7 @@ class SqlBlockDevices(BlockDevices):
 
     def amend(self, device: BlockDevice) -> None:
         """Keep the row as given, at once, if it is still live."""
-        values = _values(device) | {"which": device.uuid, "updated_at": self._unit.clock.now()}
+        values = self._changed(device)
         self._unit.commit(partial(_amend, device, values))
 
     def release(self, device: BlockDevice, tell: Update) -> None:
@@ -196,7 +187,7 @@ class SqlBlockDevices(BlockDevices):
 
     def save(self, device: BlockDevice) -> None:
         """Keep the row as given, with the next commit; a removed row stays as it was."""
-        values = _values(device) | {"which": device.uuid, "updated_at": self._unit.clock.now()}
+        values = self._changed(device)
         self._unit.append(partial(_save, device, values))
 
     def remove(self, device: BlockDevice) -> None:
@@ -204,16 +195,17 @@ class SqlBlockDevices(BlockDevices):
         which = {"which": device.uuid, "at": self._unit.clock.now()}
         self._unit.append(partial(_remove, which))
 
+    def _changed(self, device: BlockDevice) -> dict[str, Any]:
+        return changing_values(device) | {
+            "which": device.uuid,
+            "updated_at": self._unit.clock.now(),
+        }
+
 
 def adding(device: BlockDevice, now: datetime) -> Write:
     """Return the write that adds a row, as a Conflict if a constraint refuses it."""
     values = row_values(device) | {"created_at": now, "updated_at": now}
     return partial(_add, device, values)
-
-
-def row_values(device: BlockDevice) -> dict[str, Any]:
-    """Return the columns of a live row, but for its times."""
-    return _identity(device) | _values(device)
 
 
 def _add(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> None:
@@ -265,77 +257,5 @@ def refusal_of(device: BlockDevice, error: IntegrityError) -> Exception:
     return error
 
 
-def _identity(device: BlockDevice) -> dict[str, Any]:
-    return {
-        "uuid": device.uuid,
-        "instance_uuid": device.instance,
-        "source_type": device.source_type.value,
-        "destination_type": "local" if device.local else "volume",
-        "image_id": device.image,
-        "guest_format": device.guest_format,
-        "no_device": False,
-        "deleted": 0,
-    }
-
-
-def _values(device: BlockDevice) -> dict[str, Any]:
-    connection = device.connection
-    return {
-        "volume_id": device.volume,
-        "device_name": device.device_name,
-        "disk_bus": device.bus.value,
-        "device_type": device.device_type.value,
-        "alias": device.alias,
-        "serial": device.serial,
-        "address": None if device.address is None else str(device.address),
-        "unit": device.unit,
-        "status": device.status.value,
-        "attachment_id": device.attachment,
-        "connection_info": None if connection is None else json_of(connection),
-        "swap": None if device.swap is None else json_of_swap(device.swap),
-        "volume_size": device.volume_size,
-        "volume_type": device.volume_type,
-        "boot_index": device.boot_index,
-        "tag": device.tag,
-        "multiattach": device.multiattach,
-        "encrypted": device.encrypted,
-        "wwid": device.wwid,
-        "delete_on_termination": device.delete_on_termination,
-    }
-
-
 def _first(rows: Sequence[Any]) -> BlockDevice | None:
-    return _device(rows[0]) if rows else None
-
-
-def _device(row: Any) -> BlockDevice:  # noqa: ANN401 - a row of the table
-    return BlockDevice(
-        uuid=row.uuid,
-        instance=row.instance_uuid,
-        volume=row.volume_id,
-        device_name=row.device_name,
-        bus=Bus(row.disk_bus),
-        device_type=DeviceType(row.device_type),
-        alias=row.alias,
-        serial=row.serial,
-        address=None if row.address is None else parse_address(row.address),
-        unit=row.unit,
-        status=DeviceStatus(row.status),
-        attachment=row.attachment_id,
-        connection=None if row.connection_info is None else connection_of(row.connection_info),
-        swap=None if row.swap is None else swap_of(row.swap),
-        source_type=SourceType(row.source_type or SourceType.VOLUME),
-        image=row.image_id,
-        guest_format=row.guest_format,
-        volume_size=row.volume_size,
-        volume_type=row.volume_type,
-        boot_index=row.boot_index,
-        tag=row.tag,
-        multiattach=row.multiattach,
-        encrypted=row.encrypted,
-        wwid=row.wwid,
-        delete_on_termination=bool(row.delete_on_termination),
-        deleted=row.deleted != 0,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
+    return device_of(rows[0]) if rows else None

@@ -18,7 +18,8 @@ from worker.model.peripheral import Peripheral
 from worker.persistence.journal.rows import operation_values
 from worker.persistence.journal.telling import highest
 from worker.persistence.prepared import Change, Query
-from worker.persistence.records.block_devices import refusal_of, row_values
+from worker.persistence.records.block_device_row import row_values
+from worker.persistence.records.block_devices import refusal_of
 from worker.persistence.records.instances import adding_instance, instance_of, instance_values
 from worker.persistence.records.peripherals import bringing
 from worker.persistence.schema import BLOCK_DEVICES, INSTANCES, OPERATIONS

@@ -79,14 +79,20 @@ class ExportKeeper:
                 if any(each.connection is not None for each in held):
                     check_present(record)
                     self._face.export(record, held)
+        except TgtRefusal as error:
+            self._note(volume, error)
+        except Unavailable:
+            raise
         except WorkerError as error:
-            if isinstance(error, Unavailable) and not isinstance(error, TgtRefusal):
-                raise
-            if self._failed.get(volume) != str(error):
-                LOG.warning("volume not exported: volume=%s error=%s", volume, error)
-            self._failed[volume] = str(error)
+            self._note(volume, error)
         else:
             self._failed.pop(volume, None)
+
+    def _note(self, volume: VolumeId, error: WorkerError) -> None:
+        """Say it once, however often it is tried."""
+        if self._failed.get(volume) != str(error):
+            LOG.warning("volume not exported: volume=%s error=%s", volume, error)
+        self._failed[volume] = str(error)
 
     def _leftover(self, target: Target, portal: str, record: PoolVolume | None) -> Leftover:
         host, _, port = portal.rpartition(":")
