@@ -1,6 +1,7 @@
 """Disks copied while their guest runs: what is promised, on the fake and on a real QEMU."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import libvirt
@@ -61,7 +62,7 @@ class Scene:
 
     def onto(self, name: str = "new", size: int = SIZE) -> Disk:
         """Return the guest's disk with another place for its content."""
-        return copied_to(self.disk, self.made(name, size))
+        return replace(self.disk, source=self.made(name, size).source)
 
     def describe(self) -> Guest:
         return self.lab.guests.describe(self.instance)
@@ -69,19 +70,6 @@ class Scene:
     def sources(self) -> list[str | None]:
         found = [disk_by_alias(layout, self.disk.alias) for layout in self.describe().layouts]
         return [None if disk is None else disk.source for disk in found]
-
-
-def copied_to(disk: Disk, place: Disk) -> Disk:
-    return Disk(
-        alias=disk.alias,
-        target=disk.target,
-        bus=disk.bus,
-        device_type=disk.device_type,
-        serial=disk.serial,
-        address=disk.address,
-        source=place.source,
-        options=disk.options,
-    )
 
 
 def copies_of(lab: Lab, rate: int = 0) -> BlockCopies:

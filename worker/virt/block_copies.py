@@ -23,7 +23,7 @@ from worker.virt.both_layouts import refusal_of
 from worker.virt.failures import no_block_job
 from worker.virt.libvirtd.connection import LibvirtConnection
 from worker.virt.qemu.insides import LibvirtGuestInsides
-from worker.virt.qemu.jobs import end_lost_copies, show_whole, went_over
+from worker.virt.qemu.jobs import close, end_lost_copies, show_whole, went_over
 from worker.virt.qemu.monitor import QmpRefused
 from worker.virt.xml.disk import disk_element, disk_tree
 from worker.virt.xml.mirror import READY, Mirrored, read_mirrored, sliced, unsliced
@@ -158,8 +158,10 @@ class LibvirtBlockCopies(BlockCopies):
     def _by_qemu(self, domain: libvirt.virDomain, alias: str, shown: Mirrored) -> Mirrored:
         LOG.warning("libvirt missed the end of a copy: domain=%s alias=%s", domain.name(), alias)
         self._connection.doubt(InstanceId(domain.UUIDString()))
-        over = _asked(partial(went_over, domain, alias, shown.numbers))
-        return replace(shown, source=shown.mirror if over else shown.source, mirror=None)
+        source, target = shown.source or "", shown.mirror or ""
+        over = _asked(partial(went_over, domain, alias, source, target))
+        _asked(partial(close, domain, shown.numbers[0 if over else 1]))
+        return replace(shown, source=target if over else source, mirror=None, ready=None)
 
     def _lost(
         self, domain: libvirt.virDomain, instance: InstanceId, device: str, target: str

@@ -7,7 +7,7 @@ from typing import Any
 import libvirt
 
 from worker.errors import HypervisorRefused
-from worker.virt.qemu.chains import devices, number_of
+from worker.virt.qemu.chains import Answers, devices
 from worker.virt.qemu.monitor import QmpRefused, ask
 
 _POLL = 0.1
@@ -38,17 +38,27 @@ def end_lost_copies(domain: libvirt.virDomain, device: str) -> bool:
     raise HypervisorRefused(message)
 
 
-def went_over(domain: libvirt.virDomain, alias: str, numbers: tuple[int | None, ...]) -> bool:
-    """Tell whether the disk's device is at the last of the images that libvirt numbers so.
+def went_over(domain: libvirt.virDomain, alias: str, source: str, target: str) -> bool:
+    """Tell whether the disk's device has the target open, and not what it was copied from.
 
-    The others are closed. Raises QmpRefused, HypervisorRefused where it has no such disk.
+    Raises QmpRefused, HypervisorRefused where QEMU does not say so of exactly one of them.
     """
-    used = number_of(str(_node_of(domain, alias)["node-name"]))
-    for number in numbers:
-        if number is not None and number != used:
-            for layer in ("format", "storage"):
-                _close(domain, f"libvirt-{number}-{layer}")
-    return used is not None and used == numbers[-1]
+    blocks = ask(domain, "query-block")
+    nodes = ask(domain, "query-named-block-nodes")
+    answers = Answers(blocks=blocks, nodes=nodes, objects=(), known=frozenset())
+    chains = [chain for chain in answers.chains() if chain.device == alias]
+    over, stays = (any(chain.opens(each) for chain in chains) for each in (target, source))
+    if over == stays:
+        message = f"QEMU does not say whether {alias} is {source} or {target}"
+        raise HypervisorRefused(message)
+    return over
+
+
+def close(domain: libvirt.virDomain, number: int | None) -> None:
+    """Close the image that libvirt numbers so; one that is not open is fine."""
+    if number is not None:
+        for layer in ("format", "storage"):
+            _close(domain, f"libvirt-{number}-{layer}")
 
 
 def show_whole(domain: libvirt.virDomain, alias: str, discard: str | None) -> None:
