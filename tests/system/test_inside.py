@@ -10,7 +10,8 @@ from worker.cmd.demo.guest_image import GuestImage
 INSIDE = Path(__file__).parent / "inside"
 LIMIT = 1500
 RUNS = sorted(
-    path.relative_to(CHECKOUT) for path in (*INSIDE.glob("test_*.py"), INSIDE / "storage")
+    path.relative_to(CHECKOUT)
+    for path in (*INSIDE.glob("test_*.py"), INSIDE / "storage", INSIDE / "nested")
 )
 """Each has a machine of its own."""
 

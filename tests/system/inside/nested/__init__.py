@@ -1,0 +1,1 @@
+"""A guest within the machine, on volumes that the machine connects."""
