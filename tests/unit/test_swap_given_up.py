@@ -20,6 +20,7 @@ from tests.unit.scenes import (
 from tests.unit.swap_scenes import GIVEN, asked, attached
 from worker.errors import HypervisorRefused
 from worker.handlers.abandon_operation import AbandonOperation
+from worker.model.block_device import DeviceStatus
 from worker.model.ids import OperationId
 from worker.model.operation import OperationState
 from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
@@ -134,3 +135,30 @@ def test_a_refusal_leaves_an_attachment_of_another_instance_alone() -> None:
     world.volumes[OTHER_VOLUME] = replace(world.volumes[OTHER_VOLUME], status=VolumeStatus.IN_USE)
     assert fault_of(run(world, asked(new_attachment_id=GIVEN))).code == "volume.in_use"
     assert GIVEN in world.attachments
+
+
+def stuck() -> World:
+    world = attached()
+    ended = run(world, asked(), Refusing("block_copies.pivot"), Refusing("block_copies.abort"))
+    assert ended.state is OperationState.STUCK
+    world.guests[INSTANCE].copies.clear()
+    assert run(world, OFF).fault is None
+    return world
+
+
+def test_a_guest_starts_beside_what_is_stuck_while_its_disk_is_where_it_was() -> None:
+    world = stuck()
+    assert run(world, ON).fault is None
+    assert world.rows[DEVICE].status is DeviceStatus.ERROR
+
+
+def test_a_path_of_before_the_hosts_boot_is_no_disk() -> None:
+    world = stuck()
+    world.connected.clear()
+    assert fault_of(run(world, ON)).code == "instance.wrong_state"
+    assert world.guests[INSTANCE].live == {}
+    row = world.rows[DEVICE]
+    assert row.swap is not None
+    world.rows[DEVICE] = replace(row, connection=None, swap=replace(row.swap, connection=None))
+    again = replace(ON, id=OperationId(f"{ON.id[:-1]}0"))
+    assert fault_of(run(world, again)).code == "instance.wrong_state"

@@ -13,10 +13,11 @@ from worker.handlers.parts.reach_volume import UNREACHABLE, Ways, let_go, reach
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.disk import Disk, disk_of
 from worker.model.guest import Guest, GuestDisk
-from worker.model.identity.lookup import Found
+from worker.model.identity.lookup import Found, disk_by_alias
 from worker.model.instance import Instance
 from worker.model.operation import Fault
 from worker.model.source import HostVolume
+from worker.model.swap_sides import other_side
 from worker.model.update import Event, Update
 from worker.ports import Ports
 
@@ -27,9 +28,11 @@ RESTORED = (DeviceStatus.ATTACHED, DeviceStatus.MISSING)
 def check_startable(instance: Instance, guest: Guest, ports: Ports) -> None:
     """Raise for what a start would fail at for certain; changes nothing.
 
-    InstanceWrongState for a domain that ends with its guest, LocalDiskUnavailable.
+    InstanceWrongState for a domain that ends with its guest, and for a disk that may be another
+    volume by now; LocalDiskUnavailable.
     """
     check_kept(guest)
+    _check_undecided(instance, guest, ports)
     _check_local_disks(instance, ports)
 
 
@@ -38,6 +41,30 @@ def check_kept(guest: Guest) -> None:
     if guest.persistent is None:
         message = f"the hypervisor forgets domain {guest.name} when it is off"
         raise InstanceWrongState(message)
+
+
+def _check_undecided(instance: Instance, guest: Guest, ports: Ports) -> None:
+    """What a stuck operation has left is not restored: its device's path must be its own yet.
+
+    After a boot of the host the kernel gives that path to the first volume that comes.
+    """
+    for row in ports.devices.of_instance(instance.uuid):
+        if row.local or row.status in RESTORED:
+            continue
+        shown = disk_by_alias(guest.persistent, row.alias)
+        if shown is not None and shown.source not in _places(row, ports):
+            message = (
+                f"block device {row.uuid} is {row.status}, and {shown.source} may be another"
+                " volume by now: retry or abandon its operation first"
+            )
+            raise InstanceWrongState(message)
+
+
+def _places(row: BlockDevice, ports: Ports) -> set[str]:
+    """Return where the row's volume is on this host, or the volumes that it is between."""
+    ways = {side.uuid: side.connection for side in (row, other_side(row))}.values()
+    found = (ports.connector.find(way) for way in ways if way is not None)
+    return {there.source.name for there in found if there is not None}
 
 
 def check_root(instance: Instance, ways: Ways, ports: Ports) -> None:
