@@ -158,6 +158,19 @@ def test_os_brick_makes_no_link_for_what_qemu_opens_and_hears_that_paths_are_enf
         assert properties["enforce_multipath"] is True
 
 
+def test_what_is_there_needs_no_password_while_nobody_can_tell_it(
+    connector: BrickConnector, kernel: Kernel, told: Told
+) -> None:
+    kept = iscsi(auth_method="CHAP", auth_username="me", auth_password="s")
+    assert connector.connect(kept.without_secrets()) == block(told.device)
+    assert told.calls == []
+    assert connector.connect(kept) == block(told.device)
+    assert len(told.calls) == 1
+    kernel.remove("sdb")
+    with pytest.raises(ConnectFailed, match="asks for a password"):
+        connector.connect(kept.without_secrets())
+
+
 def test_a_volume_is_its_map_and_not_one_of_its_paths(
     connector: BrickConnector, kernel: Kernel, told: Told
 ) -> None:

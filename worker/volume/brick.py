@@ -93,9 +93,14 @@ class BrickConnector(Connector):
             self._properties = None
 
     def connect(self, connection: Connection) -> HostVolume:
-        """Make the volume appear; raises ConnectFailed, ProtocolUnsupported."""
+        """Make the volume appear; raises ConnectFailed, ProtocolUnsupported.
+
+        Without the password that the target asks for, one that is there already is answered.
+        """
         check(connection)
         properties = self._told(connection)
+        if _lacks_password(properties):
+            return self._there(connection)
         with self._brick(connection, "connect", properties) as brick:
             device = self._connected(brick, connection.protocol, properties)
             path = os.fsdecode(device["path"])
@@ -109,6 +114,13 @@ class BrickConnector(Connector):
         require_known(connection.protocol)
         there = self._paths(connection)
         return disk_source(connection, self._settled(connection, there)) if there else None
+
+    def _there(self, connection: Connection) -> HostVolume:
+        found = self.find(connection)
+        if found is None:
+            message = "the target asks for a password, which only the volume service has"
+            raise ConnectFailed(f"cannot connect over {connection.protocol}: {message}")
+        return found
 
     def examine(self, volume: HostVolume) -> Seen:
         """Ask the file or the device itself; raises ConnectFailed, WrongDevice."""
@@ -215,6 +227,11 @@ class BrickConnector(Connector):
                 raise ConnectFailed(f"{volume.source.name} is no device of this host")
             case _:
                 assert_never(volume.source)
+
+
+def _lacks_password(properties: Mapping[str, Any]) -> bool:
+    """Tell whether it was left out: a connection that is kept has no secret."""
+    return bool(properties.get("auth_method")) and not properties.get("auth_password")
 
 
 @contextmanager
