@@ -17,7 +17,7 @@ def open_again(guest: Guest, ways: Ways, ports: Ports) -> None:
     for disk in disks:
         row = _row_of(disk, ports)
         if row is not None:
-            reach(row, ways.to(row), ports)
+            reach(row, ways.to(row), ports, held=guest.live is not None)
 
 
 def _row_of(disk: GuestDisk, ports: Ports) -> BlockDevice | None:

@@ -89,20 +89,37 @@ class Ways:
         return checked(device.attachment, device.its_volume, device.instance, self._ports)
 
 
-def reach(device: BlockDevice, way: Way, ports: Ports) -> tuple[BlockDevice, HostVolume]:
+def reach(
+    device: BlockDevice, way: Way, ports: Ports, *, held: bool = False
+) -> tuple[BlockDevice, HostVolume]:
     """Connect the volume; return the row with the way to it, and where it is on this host.
 
     A way that leads elsewhere than the last one takes its place: what the host was connected by
-    is given up first. No guest may have it open then. Raises one of UNREACHABLE.
+    is given up first, unless the volume is ``held`` open by its guest. Raises one of UNREACHABLE.
     """
     last = ports.connections.get(device.uuid)
     kept = way.connection.without_secrets()
-    if last is not None and last != kept:
+    if last is not None and last != kept and held:
+        _check_same_place(device, last, kept, ports)
+    elif last is not None and last != kept:
         host_volume.disconnect(device.uuid, device.its_volume, last, ports, force=True)
     device = replace(device, connection=kept)
     ports.devices.save(device)
     volume = host_volume.connect(device, way.connection, ports)
     return host_volume.check_identity(device, volume, way.size, ports), volume
+
+
+def _check_same_place(
+    device: BlockDevice, last: Connection, kept: Connection, ports: Ports
+) -> None:
+    """Raise ConnectFailed unless both lead to what the guest has open: that must not go."""
+    before, now = ports.connector.find(last), ports.connector.find(kept)
+    if before is None or now is None or before.source.name != now.source.name:
+        message = (
+            f"volume {device.volume} is reached another way by now, and its guest has it open by"
+            " the former one; stop the guest first"
+        )
+        raise ConnectFailed(message)
 
 
 def let_go(device: BlockDevice, ports: Ports) -> None:
