@@ -66,6 +66,9 @@ def _modules(folder: Path) -> str:
 def _add(cinder: Cinder, backend: Backend) -> None:
     cinder.add(backend)
     cinder.wait()
+    without_limit = {"quota_set": {"volumes": -1, "gigabytes": -1}}
+    project = cinder.identity.project_id("alice")
+    cinder.caller("root").ask("PUT", f"/os-quota-sets/{project}", without_limit)
     _make_type(cinder, backend.name, backend.name)
 
 

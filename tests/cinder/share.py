@@ -83,7 +83,7 @@ def nfs_share() -> Iterator[Share]:
 
 def _mount_folders(share: Share) -> list[Path]:
     mounts = share.place / "mounts"
-    _mount("-t", "tmpfs", "-o", "size=512M", "none", share.folder)
+    _mount("-t", "tmpfs", "-o", "size=2G", "none", share.folder)
     _mount("--bind", mounts, mounts)
     # The libvirtd of the tests lives in a mount namespace of its own.
     _mount("--make-shared", mounts)

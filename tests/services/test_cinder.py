@@ -52,9 +52,19 @@ def cinder(share: Share) -> Iterator[Cinder]:
 
 
 @pytest.fixture(scope="module")
-def with_ceph(cinder: Cinder, ceph: Ceph) -> None:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the worker has the passphrase of encrypted volumes and, with Ceph, its user's key."""
+    folder = tmp_path_factory.mktemp("keys")
+    (folder / KEY_ID).touch(mode=0o600)
+    (folder / KEY_ID).write_text(KEY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def with_ceph(cinder: Cinder, ceph: Ceph, keys: Path) -> None:
     """Have Cinder keep volumes in Ceph too."""
     add_ceph(cinder, ceph)
+    (keys / "keyring").symlink_to(ceph.keyring)
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +96,8 @@ def make_rig(
 
 
 @pytest.fixture(scope="module")
-def rig(make_rig: MakeRig, ceph: Ceph, tmp_path_factory: pytest.TempPathFactory) -> Rig:
-    """A worker that has the key of Ceph's user, and the passphrase of encrypted volumes."""
-    keys = tmp_path_factory.mktemp("keys")
-    (keys / KEY_ID).touch(mode=0o600)
-    (keys / KEY_ID).write_text(KEY)
-    return make_rig(volume__rbd_keyring=str(ceph.keyring), volume__keys_path=str(keys))
+def rig(make_rig: MakeRig, keys: Path) -> Rig:
+    return make_rig(volume__rbd_keyring=str(keys / "keyring"), volume__keys_path=str(keys))
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +284,26 @@ def test_a_volume_of_cinder_in_ceph_grows_under_its_guest(
     guest.wait_for_no_disk("vda")
     assert views(alice, cinder, volume) == ("available", [])
     alice.ask("DELETE", f"/volumes/{volume}")
+
+
+def test_a_guest_goes_on_with_a_volume_of_cinders_other_backend(
+    rig: Rig, guest: Guest, alice: Caller, cinder: Cinder, with_ceph: None
+) -> None:
+    old, new = (alice.create_volume(kind=kind) for kind in (NFS, CEPH))
+    row = rig.attach(guest.uuid, old)
+    guest.wait_for_disk("vda")
+    ended = rig.run(
+        "swap_volume", instance_uuid=guest.uuid, bdm_uuid=row["uuid"], new_volume_id=new
+    )
+    assert ended["state"] == "succeeded", ended
+    assert views(alice, cinder, old) == ("available", [])
+    assert views(alice, cinder, new) == ("in-use", [("attached", guest.uuid)])
+
+    (now,) = rig.call("list_block_devices", instance_uuid=guest.uuid)
+    assert (now["volume_id"], now["serial"], now["alias"]) == (new, row["serial"], row["alias"])
+    assert rig.detach(now)["state"] == "succeeded"
+    guest.wait_for_no_disk("vda")
+    assert views(alice, cinder, new) == ("available", [])
 
 
 def test_what_cinder_could_not_grow_is_refused_and_comes_off_all_the_same(
