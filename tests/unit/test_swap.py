@@ -40,6 +40,7 @@ from worker.model.swap_sides import other_side, side_of, turned, with_side
 from worker.model.update import Event
 from worker.model.volume import AttachmentStatus, VolumeStatus
 from worker.rpc.methods import CALLS
+from worker.steps import LOOKS
 
 ALIAS = f"ua-{VOLUME}"
 
@@ -53,6 +54,7 @@ def refused(world: World, wanted: Operation) -> str:
     before = world.copy()
     code = fault_of(run(world, wanted)).code
     assert world == before
+    assert {step.name for step in world.steps.get(wanted.id, ())} <= LOOKS
     return code
 
 
@@ -471,3 +473,50 @@ def test_a_host_that_was_booted_meanwhile_has_no_copy_to_end() -> None:
     assert ended.state is OperationState.FAILED
     assert row_of(world).swap is None
     assert list(world.connections) == [DEVICE]
+
+
+def test_each_side_has_its_record_until_the_old_one_is_let_go_of() -> None:
+    world = attached()
+    seen: dict[str, str] = {}
+
+    def look() -> None:
+        seen.update(
+            {key: kept.properties["device_path"] for key, kept in world.connections.items()}
+        )
+
+    run(world, asked(), At("attachments.complete", look))
+    assert seen.pop(DEVICE) == f"/dev/{OTHER_VOLUME}"
+    assert list(seen.values()) == [f"/dev/{VOLUME}"]
+
+
+def test_a_swap_is_cancelled_until_the_guest_is_told_to_go_over() -> None:
+    world = attached()
+    before = world.copy()
+    wanted = asked()
+
+    def late(name: str) -> AbstractContextManager[None]:
+        if name == "block_copies.look" and world.guests[INSTANCE].copied.get(ALIAS) == 100:
+            cancel(world, wanted)
+        return nullcontext()
+
+    assert fault_of(run(world, wanted, late)).code == "operation.cancelled"
+    assert world == before
+
+
+@pytest.mark.parametrize("call", ["volumes.show", "attachments.find", "connector.connect"])
+def test_what_goes_on_after_the_guest_went_over_takes_nothing_from_it(call: str) -> None:
+    """An operator gave the first swap up, which had only the old volume to let go of."""
+    world = attached()
+    ended = run(world, asked(), Refusing("attachments.complete"))
+    assert ended.state is OperationState.STUCK
+    request = AbandonOperation(operation_id=ended.id)
+    CALLS["abandon_operation"].handler(request, fakes.ports(world))
+    before = world.copy()
+    again = run(world, asked(number=2), Refusing(call))
+    assert (again.state, again.past_commit_point) == (OperationState.STUCK, True)
+    assert world.attachments == before.attachments
+    assert world.connected == before.connected
+    assert row_of(world).swap is not None
+    CALLS["abandon_operation"].handler(AbandonOperation(operation_id=again.id), fakes.ports(world))
+    assert run(world, asked(number=3)).state is OperationState.SUCCEEDED
+    assert world.connected == {OTHER_VOLUME}

@@ -86,8 +86,11 @@ def _swap(request: SwapVolume, row: BlockDevice, instance: Instance, ports: Port
             check_swap(row, wanted, instance, ports)
             row = begun(row, wanted.id)
 
-        side = side_of(row, request.new_volume_id)
         row = replace(row, status=DeviceStatus.ATTACHED)
+        side = side_of(row, request.new_volume_id)
+        if side.uuid == row.uuid:
+            # What would be taken back from here on is what the guest has.
+            undo.commit_point()
         undo.by(_restore, row, ports)
         undo.by(_roll_detaching, row, ports)
         undo.by(delete_attachment, side, named, ports)
@@ -96,8 +99,6 @@ def _swap(request: SwapVolume, row: BlockDevice, instance: Instance, ports: Port
 
         wanted = wanted or ports.volumes.show(request.new_volume_id)
         ports.devices.save(row)
-        if side.uuid == row.uuid:
-            undo.commit_point()
         _begin_detaching(row, side, ports)
 
         attachment = attachment_of(side, named, ports)
