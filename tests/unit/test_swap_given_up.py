@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import pytest
+
 from tests import fakes
 from tests.fakes.world import World
+from tests.unit import scenes
 from tests.unit.runs import fault_of
 from tests.unit.scenes import (
     DEVICE,
@@ -21,8 +24,8 @@ from tests.unit.swap_scenes import GIVEN, asked, attached
 from worker.errors import HypervisorRefused
 from worker.handlers.abandon_operation import AbandonOperation
 from worker.model.block_device import DeviceStatus
-from worker.model.ids import OperationId
-from worker.model.operation import OperationState
+from worker.model.ids import OperationId, VolumeId
+from worker.model.operation import Operation, OperationState
 from worker.model.volume import Attachment, AttachmentStatus, VolumeStatus
 from worker.rpc.methods import CALLS
 
@@ -162,3 +165,25 @@ def test_a_path_of_before_the_hosts_boot_is_no_disk() -> None:
     world.rows[DEVICE] = replace(row, connection=None, swap=replace(row.swap, connection=None))
     again = replace(ON, id=OperationId(f"{ON.id[:-1]}0"))
     assert fault_of(run(world, again)).code == "instance.wrong_state"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left"),
+    [
+        (asked(number=5, new_volume_id=VOLUME), {VOLUME}),
+        (operation("detach_volume", number=7, **scenes.detach_arguments()), set()),
+    ],
+    ids=["swap back", "detach"],
+)
+def test_a_copy_that_goes_on_ends_before_its_volume_goes(
+    wanted: Operation, left: set[VolumeId]
+) -> None:
+    world = attached()
+    ended = run(world, asked(), Refusing("block_copies.pivot"), Refusing("block_copies.abort"))
+    abandon(world, ended.id)
+    assert world.guests[INSTANCE].copies
+    assert run(world, wanted).fault is None
+    assert world.guests[INSTANCE].copies == {}
+    assert world.connected == left
+    assert {one.volume for one in world.attachments.values()} == left
+    assert not world.harm

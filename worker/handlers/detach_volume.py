@@ -15,6 +15,7 @@ from worker.errors import (
 )
 from worker.handlers.parts import host_volume
 from worker.handlers.parts.attachment_of import delete_attachment
+from worker.handlers.parts.block_copy import end_copy
 from worker.handlers.parts.config_drive import renew_after
 from worker.handlers.parts.find_device import (
     borne,
@@ -138,6 +139,9 @@ def _detach(request: DetachVolume, device: BlockDevice, seen: _Seen | None, port
 
         undo.by(_roll_detaching, device, ports)
         _begin_detaching(device, ports)
+
+        if device.swap is not None:
+            end_copy(device, ports)
 
         undo.by(_check_kept, device, ports)
         _unplug(device, seen, ports)

@@ -14,13 +14,21 @@ TOLD_EACH = 10
 
 
 def copy_over(row: BlockDevice, disk: Disk, size: int, ports: Ports) -> None:
-    """Return when the guest has gone over; one that has is left as it is."""
+    """Return when the guest has gone over; one that has is left as it is, and copies no more."""
     target = disk.source.name
     if ports.block_copies.look(row.instance, row.alias).source == target:
+        end_copy(row, ports)
         return
     ports.block_copies.begin(row.instance, disk, size)
     if _follow(row, target, ports):
         ports.block_copies.pivot(row.instance, row.alias, target)
+
+
+def end_copy(row: BlockDevice, ports: Ports) -> None:
+    """End a copy that was given up and goes on by itself: the volume that it writes to is to go."""
+    target = ports.block_copies.look(row.instance, row.alias).target
+    if target is not None:
+        ports.block_copies.abort(row.instance, row.alias, target)
 
 
 def _follow(row: BlockDevice, target: str, ports: Ports) -> bool:
