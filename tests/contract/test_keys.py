@@ -17,6 +17,7 @@ from worker.model.ids import KeyId, VolumeId
 from worker.model.volume import Encryption
 from worker.ports import Keys
 from worker.volume.keys.files import KeyFiles
+from worker.volume.keys.manager import ManagedKeys
 from worker.wiring import keys as wired
 from worker.wiring.keys import make_keys
 
@@ -157,6 +158,16 @@ def test_a_vault_that_is_away_or_sealed_is_to_be_tried_later(
         keys.passphrase(VOLUME, Encryption(provider="luks", key=KEY))
     server.status = None
     assert keys.passphrase(VOLUME, Encryption(provider="luks", key=KEY)).reveal() == CONTENT.hex()
+
+
+def test_one_that_says_nothing_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    with vault() as server:
+        VaultRing(server, tmp_path)
+        keys = ManagedKeys(options.load([tmp_path / "keys.conf"]), timeout=0.2)
+        server.silent.set()
+        with pytest.raises(KeysUnavailable, match="TimeoutError"):
+            keys.passphrase(VOLUME, Encryption(provider="luks", key=KEY))
+        server.awake.set()
 
 
 def test_it_logs_in_once_and_says_nothing_of_what_it_was_given(

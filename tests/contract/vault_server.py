@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 ROLE, TOKEN = "worker-role", "worker-token-7391"
 
@@ -18,9 +18,13 @@ class Vault:
     url: str
     keys: dict[str, bytes] = field(default_factory=dict)
     status: int | None = None
+    silent: Event = field(default_factory=Event)
+    awake: Event = field(default_factory=Event)
     logins: int = 0
 
     def answer(self, path: str, token: str | None) -> tuple[int, object]:
+        if self.silent.is_set():
+            self.awake.wait(20)
         if self.status is not None:
             return self.status, {"errors": ["told to"]}
         if token != TOKEN:

@@ -496,3 +496,12 @@ def test_what_is_left_is_named_in_words_and_not_by_our_classes(world: World) -> 
 
     assert ended.fault is not None
     assert ended.fault.message.endswith("check kept, roll detaching, restore status")
+
+
+def test_anothers_attachment_is_not_deleted_with_a_disk_that_has_none(world: World) -> None:
+    scenes.attach(world, scenes.OTHER_VOLUME, scenes.OTHER_DEVICE)
+    world.rows[DEVICE] = replace(world.rows[DEVICE], attachment=None)
+    anothers = world.rows[scenes.OTHER_DEVICE].attachment
+    assert anothers is not None
+    assert run(world, asked(attachment_id=anothers)).state is OperationState.SUCCEEDED
+    assert anothers in world.attachments

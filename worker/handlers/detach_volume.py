@@ -258,6 +258,8 @@ def _let_go_of_other_side(device: BlockDevice, ports: Ports) -> None:
 
 
 def _delete_attachment(request: DetachVolume, device: BlockDevice, ports: Ports) -> None:
-    attachment = device.attachment or request.attachment_id
-    if attachment is not None:
-        ports.attachments.delete(attachment)
+    """One that only the caller names, of an adopted disk, is looked at: it may be another's."""
+    if device.attachment is not None:
+        ports.attachments.delete(device.attachment)
+    elif request.attachment_id is not None:
+        delete_attachment(device, request.attachment_id, ports)

@@ -6,8 +6,10 @@ https://docs.openstack.org/castellan/latest/
 import binascii
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from castellan import key_manager, options
@@ -15,12 +17,12 @@ from castellan.common import exception, utils
 from oslo_config import cfg
 
 from worker.errors import KeyNotFound, KeysUnavailable
-from worker.model.ids import VolumeId
+from worker.model.ids import KeyId, VolumeId
 from worker.model.secret import Secret
 from worker.model.volume import Encryption
 from worker.ports import Keys
 
-_NOISY = ("castellan", "barbicanclient")
+_NOISY = ("castellan", "barbicanclient", "keystoneauth")
 """They log what they fetch at DEBUG."""
 
 
@@ -28,10 +30,12 @@ class ManagedKeys(Keys):
     """The keys that castellan's options in ``conf`` lead to, with the worker's own credentials.
 
     A key's bytes are written in hexadecimal to be a passphrase, as Nova does: what one has made the
-    other opens. Raises KeysUnavailable for options that cannot be meant.
+    other opens. Not every driver of castellan's gives up by itself: after ``timeout`` seconds an
+    answer is not waited for any more.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, *, timeout: float = 60.0) -> None:
+        self._timeout = timeout
         for name in _NOISY:
             logging.getLogger(name).setLevel(logging.INFO)
         self._conf = conf
@@ -43,10 +47,14 @@ class ManagedKeys(Keys):
         if encryption.key is None:
             raise KeyNotFound(f"the volume service names no key of volume {volume}")
         with _translated(volume):
-            found = self._opened().get(self._credential(), encryption.key).get_encoded()
+            found = _within(self._timeout, partial(self._fetch, encryption.key))
         if not found:
             raise KeyNotFound(f"the key of volume {volume} has no content")
         return Secret(binascii.hexlify(found).decode())
+
+    def _fetch(self, key: KeyId) -> bytes | None:
+        found: bytes | None = self._opened().get(self._credential(), key).get_encoded()
+        return found
 
     def _opened(self) -> Any:  # noqa: ANN401 - of a driver that castellan has chosen
         with self._lock:
@@ -60,6 +68,20 @@ class ManagedKeys(Keys):
         if self._conf.key_manager.backend == "vault":
             return None
         return utils.credential_factory(conf=self._conf)
+
+
+def _within(seconds: float, call: Callable[[], bytes | None]) -> bytes | None:
+    """Return what the call does; a thread cannot be stopped, and goes on alone."""
+    answer: Future[bytes | None] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="keys", daemon=True).start()
+    return answer.result(seconds)
 
 
 @contextmanager
