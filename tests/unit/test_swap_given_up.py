@@ -112,6 +112,18 @@ def test_a_volume_that_was_not_connected_any_more_is_nobodys() -> None:
     assert world.rows[DEVICE].volume == VOLUME
 
 
+def test_one_whose_guest_has_lost_the_disk_names_both_sides() -> None:
+    world = attached()
+    ended = run(world, asked(), Refusing("block_copies.pivot"), Refusing("block_copies.abort"))
+    guest = world.guests[INSTANCE]
+    guest.copies.clear()
+    guest.live.pop(ALIAS)
+    guest.persistent.pop(ALIAS)
+    request = AbandonOperation(operation_id=ended.id)
+    said = CALLS["abandon_operation"].handler(request, fakes.ports(world))["message"]
+    assert f"volume {OTHER_VOLUME}, the other side of its swap" in said
+
+
 def test_a_destroy_lets_go_of_both_sides() -> None:
     world = attached()
     given_up(world)
