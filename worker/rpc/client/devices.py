@@ -1,7 +1,7 @@
 """Block devices and volumes, as a client asks for them."""
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Unpack
 
 from worker.errors import NoAnswer
 from worker.model.ids import new_uuid
@@ -193,14 +193,13 @@ class DeviceMethods(Sender):
         name: str = "",
         multiattach: bool = False,
         encrypted: bool = False,
-        treatment: Mapping[str, Any] | None = None,
+        qos_specs: Mapping[str, str] | None = None,
+        discard: bool = False,
+        logical_block_size: int | None = None,
+        physical_block_size: int | None = None,
         **sending: Unpack[Sending],
     ) -> str:
-        """Make a volume of ``size`` bytes in the pool, or take the file at ``path`` as one.
-
-        ``treatment`` may have ``qos_specs``, ``discard``, ``logical_block_size`` and
-        ``physical_block_size``.
-        """
+        """Make a volume of ``size`` bytes in the pool, or take the file at ``path`` as one."""
         return self.cast(
             host,
             "create_volume",
@@ -210,7 +209,10 @@ class DeviceMethods(Sender):
             name=name,
             multiattach=multiattach,
             encrypted=encrypted,
-            **(treatment or {}),
+            qos_specs=dict(qos_specs or {}),
+            discard=discard,
+            logical_block_size=logical_block_size,
+            physical_block_size=physical_block_size,
             **sending,
         )
 
