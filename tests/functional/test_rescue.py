@@ -175,7 +175,7 @@ def added(before: Seen, now: Seen) -> dict[str, Place]:
     ("image", "medium", "there"),
     [
         ("usb-disk", WIDE, ("sdb", "/usb")),
-        ("sata-cdrom", WIDE, ("sr1", "/ata")),
+        pytest.param("sata-cdrom", WIDE, ("sr1", "/ata"), marks=pytest.mark.long),
         pytest.param("scsi-disk", RESCUE, ("sdb", "/target0:0:0/0:0:0:2"), marks=pytest.mark.long),
         pytest.param("virtio-disk", RESCUE, ("vde", "/virtio"), marks=pytest.mark.long),
     ],

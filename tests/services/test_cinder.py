@@ -339,6 +339,7 @@ def test_a_shared_volume_of_cinder_is_in_use_until_the_last_lets_go(
     assert views(alice, cinder, volume) == ("available", [])
 
 
+@pytest.mark.long
 def test_an_encrypted_volume_of_cinder_is_opened_by_its_passphrase(
     rig: Rig, guest: Guest, alice: Caller, cinder: Cinder, with_ceph: None
 ) -> None:
