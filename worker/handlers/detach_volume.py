@@ -11,12 +11,12 @@ from worker.errors import (
     GuestBusy,
     HypervisorUnavailable,
     LeftBehind,
-    Unavailable,
 )
 from worker.handlers.parts import host_volume
 from worker.handlers.parts.attachment_of import delete_attachment
 from worker.handlers.parts.block_copy import end_copy
 from worker.handlers.parts.config_drive import renew_after
+from worker.handlers.parts.detaching import begin_detaching, roll_detaching
 from worker.handlers.parts.find_device import (
     borne,
     guest_of,
@@ -137,8 +137,8 @@ def _detach(request: DetachVolume, device: BlockDevice, seen: _Seen | None, port
         if device.status not in DETACH_BEGUN:
             ports.devices.move(device, DeviceStatus.DETACHING)
 
-        undo.by(_roll_detaching, device, ports)
-        _begin_detaching(device, ports)
+        undo.by(roll_detaching, device, ports)
+        begin_detaching(device, ports)
 
         if device.swap is not None:
             end_copy(device, ports)
@@ -169,16 +169,6 @@ def _restore_status(device: BlockDevice, ports: Ports) -> None:
 def _former(device: BlockDevice) -> DeviceStatus:
     """Return what the row was before: one that is run again finds it detaching, or stuck."""
     return DeviceStatus.ATTACHED if device.status in DETACH_BEGUN else device.status
-
-
-def _begin_detaching(device: BlockDevice, ports: Ports) -> None:
-    """A volume service that is away is no reason to wait: the attachment's end will tell it."""
-    try:
-        ports.volumes.begin_detaching(device.its_volume)
-    except DatabaseUnavailable:
-        raise
-    except Unavailable:
-        return
 
 
 def _unplug(device: BlockDevice, seen: _Seen | None, ports: Ports) -> None:
@@ -239,15 +229,6 @@ def _check_kept(device: BlockDevice, ports: Ports) -> None:
     if _shown_as(device, ports) is None:
         message = f"the guest lost {device.alias} all the same"
         raise HypervisorUnavailable(message)
-
-
-def _roll_detaching(device: BlockDevice, ports: Ports) -> None:
-    try:
-        ports.volumes.roll_detaching(device.its_volume)
-    except DatabaseUnavailable:
-        raise
-    except Unavailable:
-        return
 
 
 def _let_go_of_other_side(device: BlockDevice, ports: Ports) -> None:

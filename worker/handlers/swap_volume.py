@@ -6,7 +6,6 @@ from worker.errors import (
     DatabaseUnavailable,
     DeviceWrongState,
     LeftBehind,
-    Unavailable,
 )
 from worker.handlers.parts import host_volume
 from worker.handlers.parts.attachment_of import (
@@ -16,6 +15,7 @@ from worker.handlers.parts.attachment_of import (
 )
 from worker.handlers.parts.block_copy import copy_over
 from worker.handlers.parts.config_drive import renew_after
+from worker.handlers.parts.detaching import begin_detaching, roll_detaching
 from worker.handlers.parts.guest_secrets import give_secrets
 from worker.handlers.parts.instance_here import changeable_instance
 from worker.handlers.parts.reach_volume import let_go
@@ -92,14 +92,15 @@ def _swap(request: SwapVolume, row: BlockDevice, instance: Instance, ports: Port
             # What would be taken back from here on is what the guest has.
             undo.commit_point()
         undo.by(_restore, row, ports)
-        undo.by(_roll_detaching, row, ports)
+        undo.by(roll_detaching, row, ports)
         undo.by(delete_attachment, side, named, ports)
         undo.earlier("connector.connect", let_go, side, ports)
         undo.earlier("block_copies.begin", _end_copy, side, row.alias, ports)
 
         wanted = wanted or ports.volumes.show(request.new_volume_id)
         ports.devices.save(row)
-        _begin_detaching(row, side, ports)
+        if side.uuid != row.uuid:
+            begin_detaching(row, ports)
 
         attachment = attachment_of(side, named, ports)
         side = replace(side, attachment=attachment.id)
@@ -151,7 +152,7 @@ def _finish(
 
     host_volume.disconnect(former.uuid, former.its_volume, former.connection, ports)
     if former.attachment is None:
-        _roll_detaching(former, ports)
+        roll_detaching(former, ports)
     else:
         ports.attachments.delete(former.attachment)
 
@@ -193,24 +194,3 @@ def _delete_given(request: SwapVolume, ports: Ports) -> None:
 
 def _restore(row: BlockDevice, ports: Ports) -> None:
     ports.devices.save(replace(row, swap=None))
-
-
-def _begin_detaching(row: BlockDevice, side: BlockDevice, ports: Ports) -> None:
-    """A volume service that is away is no reason to wait: the attachment's end will tell it."""
-    if side.uuid == row.uuid:
-        return
-    try:
-        ports.volumes.begin_detaching(row.its_volume)
-    except DatabaseUnavailable:
-        raise
-    except Unavailable:
-        return
-
-
-def _roll_detaching(row: BlockDevice, ports: Ports) -> None:
-    try:
-        ports.volumes.roll_detaching(row.its_volume)
-    except DatabaseUnavailable:
-        raise
-    except Unavailable:
-        return

@@ -10,7 +10,6 @@ from typing import Any, assert_never
 
 from worker.errors import ConnectFailed, EncryptionUnsupported, NotLuks
 from worker.model.connection import Connection
-from worker.model.guest_secret import SecretUse
 from worker.model.source import (
     BlockSource,
     DiskSource,
@@ -21,7 +20,7 @@ from worker.model.source import (
     Seen,
 )
 from worker.ports import Connector
-from worker.volume.qemu_img import Login, virtual_size
+from worker.volume.qemu_img import login_of, virtual_size
 from worker.volume.qemu_initiator import iscsi_options
 from worker.volume.rbd import rbd_options
 
@@ -75,7 +74,9 @@ class EncryptedVolumes(Connector):
         inner = {f"file.{name}": value for name, value in _options(volume.source).items()}
         options = {"driver": "luks", **inner}
         try:
-            return virtual_size(volume.source.name, options, _login(volume), timeout=self._timeout)
+            return virtual_size(
+                volume.source.name, options, login_of(volume.secrets), timeout=self._timeout
+            )
         except ConnectFailed as error:
             raise _refusal(volume, error) from error
 
@@ -85,13 +86,6 @@ def _refusal(volume: HostVolume, error: ConnectFailed) -> Exception:
         if words in str(error):
             return kind(f"{volume.source.name} cannot be opened as LUKS: {error}")
     return error
-
-
-def _login(volume: HostVolume) -> Login | None:
-    found = {one.use: one.value for one in volume.secrets}
-    if SecretUse.CEPH in found:
-        return Login(secret=found[SecretUse.CEPH], base64=True)
-    return Login(secret=found[SecretUse.ISCSI]) if SecretUse.ISCSI in found else None
 
 
 def _options(source: DiskSource) -> Mapping[str, object]:

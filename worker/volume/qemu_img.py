@@ -6,11 +6,12 @@ A secret reaches it through a file descriptor: a command line is read by everybo
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from worker.errors import ConnectFailed
+from worker.model.guest_secret import GuestSecret, SecretUse
 from worker.model.secret import Secret
 
 LOGIN = "login"
@@ -23,6 +24,14 @@ class Login:
 
     secret: Secret
     base64: bool = False
+
+
+def login_of(secrets: Iterable[GuestSecret]) -> Login | None:
+    """Return what logs in at the storage, of the secrets that a volume is opened with."""
+    for secret in secrets:
+        if secret.use is not SecretUse.VOLUME:
+            return Login(secret=secret.value, base64=secret.use is SecretUse.CEPH)
+    return None
 
 
 def virtual_size(

@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.model.connection import Connection
-from worker.model.guest_secret import GuestSecret, SecretUse
+from worker.model.guest_secret import GuestSecret
 from worker.model.source import HostVolume, IscsiSource, Seen
 from worker.ports import Connector
 from worker.volume.protocols import QEMU_SOURCES, qemu_source
-from worker.volume.qemu_img import LOGIN, Login, virtual_size
-
-_LOGINS = frozenset({SecretUse.ISCSI})
+from worker.volume.qemu_img import LOGIN, login_of, virtual_size
 
 
 class QemuInitiator(Connector):
@@ -74,9 +72,8 @@ class QemuInitiator(Connector):
             self._host.disconnect(connection, force=force)
 
     def _size_of(self, source: IscsiSource, secrets: Sequence[GuestSecret]) -> int:
-        login = next((Login(secret=one.value) for one in secrets if one.use in _LOGINS), None)
         options = iscsi_options(source)
-        return virtual_size(source.name, options, login, timeout=self._timeout)
+        return virtual_size(source.name, options, login_of(secrets), timeout=self._timeout)
 
 
 def initiator_name(host: str) -> str:

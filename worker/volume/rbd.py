@@ -12,7 +12,7 @@ from worker.model.guest_secret import GuestSecret, SecretUse
 from worker.model.source import HostVolume, RbdSource, Seen
 from worker.ports import Connector
 from worker.volume.protocols import treated
-from worker.volume.qemu_img import LOGIN, Login, virtual_size
+from worker.volume.qemu_img import LOGIN, login_of, virtual_size
 from worker.volume.rbd_keys import RbdLogin, RbdLogins
 
 PROTOCOL = "rbd"
@@ -57,8 +57,7 @@ class RbdImages(Connector):
         """Ask the cluster for the size, anew; raises ConnectFailed. Nothing else is to be seen."""
         if not isinstance(volume.source, RbdSource):
             return self._host.examine(volume)
-        keys = (one.value for one in volume.secrets if one.use is SecretUse.CEPH)
-        login = next((Login(secret=key, base64=True) for key in keys), None)
+        login = login_of(volume.secrets)
         options = rbd_options(volume.source)
         size = virtual_size(volume.source.name, options, login, timeout=self._timeout)
         return Seen(size=size)
