@@ -148,7 +148,7 @@ bindep_first() {
 
 python_packages() {
     local extras="setup"
-    [ "$1" != test ] || extras="setup,test,lint,postgresql,mariadb,keys"
+    [ "$1" != test ] || extras="setup,test,lint,postgresql,mariadb,keys,keystone"
     say "installing Python packages into .venv (a few minutes the first time)"
     rm -f "$STAMP"
     pip_install --upgrade pip

@@ -14,6 +14,7 @@ from worker.errors import WorkerError
 
 MODULES = {
     "serve": "serve",
+    "api": "api",
     "drain": "drain",
     "demo": "demo.command",
     "call": "bus",

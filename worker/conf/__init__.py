@@ -7,9 +7,9 @@ from oslo_config import cfg
 from oslo_log import _options as log_options
 from oslo_log import log
 
-from worker.conf import base, bus, cinder, database, health, hypervisor, image, volume
+from worker.conf import api, base, bus, cinder, database, health, hypervisor, image, volume
 
-GROUPS = (base, bus, cinder, database, health, hypervisor, image, volume)
+GROUPS = (api, base, bus, cinder, database, health, hypervisor, image, volume)
 
 OF_OTHERS = frozenset({"key_manager", "barbican", "barbican_service_user", "vault"})
 """Groups that castellan reads: it is an extra, so what it knows cannot be asked."""

@@ -95,15 +95,21 @@ def health_address(conf: cfg.ConfigOpts) -> Path | tuple[str, int] | None:
         return None
     if listen.startswith("unix:/"):
         return Path(listen.removeprefix("unix:"))
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > LAST_PORT:
-        message = f"[health] listen = {listen} is neither unix:/path nor host:port"
-        raise Invalid(message)
-    if not is_loopback(host.strip("[]")) and not conf.health.allow_remote:
+    host, port = host_and_port(listen, "[health] listen", "neither unix:/path nor")
+    if not is_loopback(host) and not conf.health.allow_remote:
         message = (
             f"[health] listen = {listen} can be reached from other machines, and nothing asks who"
             " they are; set [health] allow_remote if that is meant"
         )
+        raise Invalid(message)
+    return host, port
+
+
+def host_and_port(listen: str, option: str, wrong: str = "not") -> tuple[str, int]:
+    """Return the two of ``host:port``; raises Invalid, naming the option."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > LAST_PORT:
+        message = f"{option} = {listen} is {wrong} host:port"
         raise Invalid(message)
     return host.strip("[]"), int(port)
 

@@ -1,0 +1,1 @@
+"""The API on a worker whose world answers at once."""

@@ -1,0 +1,1 @@
+"""The REST tier: a client of the workers like any other, which reads the shared database."""

@@ -1,0 +1,79 @@
+"""One request and its answer, without HTTP: what the functions behind the routes see."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+Json = dict[str, Any]
+
+
+class Version(NamedTuple):
+    """A microversion; ``2.10`` is later than ``2.9``."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        """Return it as it stands in a header."""
+        return f"{self.major}.{self.minor}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Who:
+    """Who asks. ``service_roles`` are those of a service token that came along."""
+
+    user_id: str | None
+    project_id: str | None
+    roles: frozenset[str]
+    service_roles: frozenset[str] = frozenset()
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether they may see what is other projects'."""
+        return "admin" in self.roles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request that was understood: who asks for what, checked against the route's schemas.
+
+    ``base`` is the URL below which the API is found, for links. ``version`` is the microversion of
+    the route's service. ``rule`` is the policy that the route goes by.
+    """
+
+    who: Who
+    request_id: str
+    version: Version
+    base: str
+    rule: str | None = None
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, Any] = field(default_factory=dict)
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def at_least(self, minor: int) -> bool:
+        """Tell whether the caller speaks that microversion or a later one."""
+        return self.version.minor >= minor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is sent back: JSON, nothing, or a stream of bytes in ``content_type``."""
+
+    status: int = 200
+    body: Json | None = None
+    stream: Iterator[bytes] | None = None
+    content: bytes | None = None
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Refused(Exception):
+    """A request that is answered with a fault: an HTTP status and what to do about it."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        """Keep the message for the caller; it must hold nothing that they may not know."""
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = dict(headers or {})

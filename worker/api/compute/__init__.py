@@ -1,0 +1,1 @@
+"""What is answered as Nova would: its paths, words, microversions and faults."""

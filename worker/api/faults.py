@@ -1,0 +1,66 @@
+"""How a request ends badly, in HTTP's words and each service's form."""
+
+from worker.api.asked import Json, Refused
+from worker.api.route import Service
+from worker.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    TooManyDevices,
+    Unavailable,
+    VolumeAlreadyAttached,
+    VolumeInUse,
+    WorkerError,
+    told,
+)
+
+AWAY = 503
+
+RETRY_AFTER = {"Retry-After": "5"}
+
+_STATUS: tuple[tuple[type[WorkerError], int], ...] = (
+    # Nova's answers where they are not those of the family.
+    (VolumeAlreadyAttached, 400),
+    (VolumeInUse, 400),
+    (TooManyDevices, 403),
+    (Invalid, 400),
+    (NotFound, 404),
+    (Conflict, 409),
+    (Unavailable, 503),
+)
+"""Looked through from above: the kinds before their family."""
+
+NAMES = {
+    400: "badRequest",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "itemNotFound",
+    405: "badMethod",
+    406: "computeFault",
+    409: "conflictingRequest",
+    413: "overLimit",
+    415: "badMediaType",
+    422: "unprocessableEntity",
+    429: "overLimit",
+    501: "notImplemented",
+    503: "serviceUnavailable",
+}
+"""What Nova calls each kind of fault; the rest are ``computeFault``."""
+
+
+def refused(error: WorkerError) -> Refused:
+    """Return how an error of ours is answered; one that has no family is nobody's fault but ours.
+
+    Its code goes along, in a header, since Nova's form has no place for it.
+    """
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    headers = {"X-Blockworker-Code": error.code}
+    return Refused(status, told(error), headers | (RETRY_AFTER if status == AWAY else {}))
+
+
+def body_of(status: int, message: str, service: Service) -> Json:
+    """Return the fault as the service's clients read it."""
+    if service is Service.IDENTITY:
+        return {"error": {"code": status, "message": message, "title": NAMES.get(status, "")}}
+    name = NAMES.get(status, "computeFault")
+    return {name: {"code": status, "message": message}}

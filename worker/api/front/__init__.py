@@ -1,0 +1,1 @@
+"""What stands before the requests: who is let in, what they may, and the server itself."""

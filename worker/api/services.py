@@ -1,0 +1,54 @@
+"""What the requests are answered from: the workers, the shared database, the volume service."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from worker.api.asked import Who
+from worker.model.block_device import BlockDevice
+from worker.persistence.fleet import Fleet
+from worker.ports import Attachments, Volumes
+from worker.rpc.client import Client
+
+
+class Policy(Protocol):
+    """The operator's word on who may ask what."""
+
+    def check(self, rule: str, who: Who, target: Mapping[str, str | None]) -> None:
+        """Raise Refused (403) unless the rule lets them, on a thing with those owners."""
+
+    def allows(self, rule: str, who: Who, target: Mapping[str, str | None]) -> bool:
+        """Tell whether the rule lets them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of anything: times in seconds.
+
+    ``accepting`` is how long after its request an attach may begin; later it is given up by the
+    worker itself, so that nobody is surprised by it.
+    """
+
+    page: int = 1000
+    accepting: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What a request may use; shared by all threads.
+
+    ``release`` gives a reservation back in the database, by a compare-and-swap from ``reserved``,
+    and tells whether it did; its worker need not be there. ``pooled`` is whether the volumes are
+    those of the built-in pool, and not Cinder's.
+    """
+
+    workers: Client
+    fleet: Fleet
+    release: Callable[[str, BlockDevice], bool]
+    volumes: Volumes
+    attachments: Attachments
+    policy: Policy
+    clock: Callable[[], datetime]
+    limits: Limits
+    pooled: bool = True

@@ -1,0 +1,52 @@
+"""What the fleet's rows say, as values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.model.ids import InstanceId
+from worker.model.instance import Instance
+from worker.model.operation import Operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which live instances, newest first: of one project or, without one, of all.
+
+    ``after`` is the last of the page before; an unknown one gives the first page. ``name`` is a
+    part of their names; ``states`` are words of ``VmState``, none for any.
+    """
+
+    project: str | None
+    limit: int
+    after: InstanceId | None = None
+    host: str | None = None
+    states: Sequence[str] = ()
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """An instance, with the times of its row; ``deleted_at`` is of one that is gone."""
+
+    instance: Instance
+    created_at: datetime | None
+    updated_at: datetime | None
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An operation, and the host whose worker has it."""
+
+    host: str
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A worker that holds its host's lease until ``until``; ``instances`` are in its care."""
+
+    name: str
+    until: datetime
+    instances: int
