@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.bench import aliases, backlog, bare, cycles, idle_bus, instances, real_guest, rescue
+from tests.bench import aliases, api, backlog, bare, cycles, idle_bus, instances, real_guest, rescue
 from tests.bench.figures import Figure
 from tests.services_rabbitmq import private_rabbitmq
 from worker.cmd.output import table
@@ -43,11 +43,18 @@ def _instances(arguments: argparse.Namespace) -> list[Figure]:
         return instances.measure(settings, Path(name) / "state", arguments.instances)
 
 
+def _api(arguments: argparse.Namespace) -> list[Figure]:
+    with private_rabbitmq() as broker, tempfile.TemporaryDirectory(prefix="bw-bench-") as name:
+        settings = BusSettings(url=broker.url, host="bench")
+        return api.measure(settings, Path(name) / "state", arguments.cycles)
+
+
 PARTS: Mapping[str, Part] = {
     "idle_bus": lambda _arguments: idle_bus.measure(seconds=5),
     "real_guest": lambda arguments: real_guest.measure(arguments.cycles),
     "rescue": lambda arguments: rescue.measure(min(arguments.cycles, RESCUES)),
     "rabbitmq": _rabbitmq,
+    "api": _api,
     "backlog": _backlog,
     "instances": _instances,
     "aliases": lambda arguments: aliases.measure(arguments.instances),

@@ -87,9 +87,9 @@ class Tier:
             self._cycle(crowd.instance(number), instant.volume(number), times)
 
     def _cycle(self, guest: str, volume: str, times: Times) -> None:
-        row = _timed(times.reserve, lambda: self._reserve(guest, volume))
-        _timed(times.attach, lambda: self._attach(row))
-        _timed(times.detach, lambda: self._detach(row))
+        row = timed(times.reserve, lambda: self._reserve(guest, volume))
+        timed(times.attach, lambda: self._attach(row))
+        timed(times.detach, lambda: self._detach(row))
 
     def _reserve(self, guest: str, volume: str) -> Json:
         return self.client.reserve_block_device_name(
@@ -181,7 +181,8 @@ def _per_cycle(seconds: float, times: Times) -> float:
     return seconds * 1000 / len(times.detach)
 
 
-def _timed(samples: list[float], work: Callable[[], ResultT]) -> ResultT:
+def timed(samples: list[float], work: Callable[[], ResultT]) -> ResultT:
+    """Return what the work returns, and keep how long it took."""
     begun = time.perf_counter()
     result = work()
     samples.append(time.perf_counter() - begun)

@@ -9,6 +9,7 @@ import argparse
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -24,11 +25,13 @@ from worker import wiring
 from worker.model.ids import VolumeId
 from worker.model.volume import Volume, VolumeStatus
 from worker.persistence.database import Database
-from worker.ports import Outside
 from worker.steps import OUTSIDE, Watcher
 
 URI = "test:///default"
 INSTANCES = 8
+
+POOLED = frozenset({"volumes", "attachments", "pool", "connector"})
+"""The ports that reach the built-in pool."""
 
 
 def volume(number: int) -> VolumeId:
@@ -54,9 +57,13 @@ class OneAtATime:
 
 
 class InstantCore(wiring.Core):
-    """The core beside a world of its own; ``crowd`` is how many built guests are in it."""
+    """The core beside a world of its own; ``crowd`` is how many built guests are in it.
+
+    ``pooled`` is whether the volumes are the pool's, as they really are, and not the world's.
+    """
 
     crowd: ClassVar[int] = 0
+    pooled: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -67,8 +74,9 @@ class InstantCore(wiring.Core):
     ) -> None:
         super().__init__(conf, database, uri, watchers)
         ports, lock = fakes.ports(_world(self.crowd)), threading.RLock()
-        locked = {name: OneAtATime(getattr(ports, name), lock) for name in OUTSIDE}
-        self.outside = Outside(**cast("dict[str, Any]", locked))
+        faked = set(OUTSIDE) - (POOLED if self.pooled else frozenset())
+        locked = {name: OneAtATime(getattr(ports, name), lock) for name in faked}
+        self.outside = replace(self.outside, **cast("dict[str, Any]", locked))
 
 
 def _world(built: int) -> World:
@@ -89,8 +97,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", type=Path, required=True)
     parser.add_argument("--instances", type=int, default=0)
+    parser.add_argument("--pool", action="store_true")
     arguments = parser.parse_args()
     InstantCore.crowd = arguments.instances
+    InstantCore.pooled = arguments.pool
     conf = options.load([arguments.config_file])
     log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARN"])
     log.setup(conf, "blockworker")

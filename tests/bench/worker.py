@@ -62,10 +62,10 @@ def started(module: str, *words: str | Path, output: Path) -> Iterator[Process]:
 
 
 @contextmanager
-def worker(settings: BusSettings, state: Path, instances: int = 0) -> Iterator[Process]:
+def worker(settings: BusSettings, state: Path, instances: int = 0, *more: str) -> Iterator[Process]:
     """Run the instant worker on that bus, on SQLite in that folder; so many were built."""
     config = configure(state, URI, host=settings.host, transport_url=settings.url).config
-    words = ("--config-file", config, "--instances", str(instances))
+    words: tuple[str | Path, ...] = ("--config-file", config, "--instances", str(instances), *more)
     with started("tests.bench.instant", *words, output=state / "log") as found:
         yield found
 
