@@ -9,6 +9,7 @@ from sqlalchemy import Connection as SqlConnection
 from worker.model.block_device import BlockDevice
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, VolumeId
 from worker.persistence.database import Database
+from worker.persistence.fleet.attached import AttachedVolume, attached_volumes
 from worker.persistence.fleet.seen import Host, Server, Told, Wanted
 from worker.persistence.journal.rows import operation_of, step_of
 from worker.persistence.prepared import Query
@@ -80,6 +81,10 @@ class Fleet:
         """Return the live block devices of an instance, oldest first."""
         rows = self._database.read(lambda each: _DEVICES.all(each, instance=instance))
         return tuple(map(device_of, rows))
+
+    def attached(self, instance: InstanceId) -> tuple[AttachedVolume, ...]:
+        """Return the volumes of an instance as a list shows them, oldest first."""
+        return attached_volumes(self._database, instance)
 
     def device(self, instance: InstanceId, volume: VolumeId) -> BlockDevice | None:
         """Return the live block device of a volume on an instance."""
