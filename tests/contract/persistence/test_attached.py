@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from tests.contract.persistence.scenes import a_device, insert
+from tests.contract.persistence.scenes import a_device, insert, released
 from worker.model.block_device import BlockDevice, SourceType
 from worker.model.connection import Connection
 from worker.model.ids import AttachmentId, InstanceId, new_uuid
@@ -51,6 +51,6 @@ def test_no_local_disk_and_nothing_that_is_gone_is_a_volume_of_it(
     )
     insert(repositories, local)
     gone = insert(repositories, a_device(instance=instance, device_name="/dev/vdb"))
-    repositories.for_call().devices.remove(gone)
+    repositories.for_call().devices.release(gone, released(gone))
 
     assert Fleet(database).attached(instance) == ()
