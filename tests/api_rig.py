@@ -49,6 +49,8 @@ class Response:
     @property
     def message(self) -> str:
         """The message of a fault."""
+        if "message" in self.body:
+            return str(self.body["message"])
         (fault,) = self.body.values()
         return str(fault["message"])
 
@@ -80,7 +82,9 @@ class ApiRig:
         query: str = "",
     ) -> Response:
         """Ask as a client of the compute API would; ``body`` is sent as JSON."""
-        sent = {"OpenStack-API-Version": f"compute {version}", **self.headers, **(headers or {})}
+        sent = {"OpenStack-API-Version": f"compute {version}", **self.headers}
+        sent |= {"Content-Type": "application/json"} if body is not None else {}
+        sent |= headers or {}
         result = simulate_request(
             self.application,
             method,

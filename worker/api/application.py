@@ -2,8 +2,6 @@
 
 import json
 import logging
-import re
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -13,22 +11,18 @@ import falcon
 
 from worker.api import faults, microversions
 from worker.api.asked import Answer, Asked, Refused, Version, Who
+from worker.api.front.body import Unchunked, checked_names, read_body
+from worker.api.front.paths import ProjectInPath, service_at
+from worker.api.front.records import Meter, Recorded, as_asked
 from worker.api.route import Route, Service
 from worker.api.schemas.check import checked_body, checked_query
 from worker.api.services import Services
 from worker.errors import WorkerError
-from worker.model.ids import new_uuid
 
 LOG = logging.getLogger(__name__)
 
-REQUEST_ID = "X-Openstack-Request-Id"
-COMPUTE_REQUEST_ID = "X-Compute-Request-Id"
-
 UNASKED = Who(user_id=None, project_id=None, roles=frozenset())
 """Whoever asks what anybody may ask."""
-
-Meter = Callable[[str, str, int, float], None]
-"""Is told of each request: method, path of its route, status, seconds."""
 
 
 class Door(Protocol):
@@ -59,13 +53,20 @@ class Application:
         self._services = services
         self._front = front
         self._table = tuple(routes)
-        self._app: Any = falcon.App(middleware=[_ProjectInPath(self._table)])
+        self._app: Any = falcon.App(
+            middleware=[
+                Recorded(front.meter),
+                ProjectInPath(self._table),
+                Unchunked(front.body_limit),
+            ]
+        )
         self._app.resp_options.default_media_type = "application/json"
         self._app.req_options.strip_url_path_trailing_slash = True
         self._app.req_options.keep_blank_qs_values = True
         self._app.req_options.auto_parse_qs_csv = False
         self._app.add_error_handler(Exception, self._unforeseen)
         self._app.add_error_handler(falcon.HTTPError, self._of_falcon)
+        self._app.add_error_handler(Refused, self._before_its_route)
         for path, here in _by_path(self._table).items():
             self._app.add_route(path, self._resource(here))
 
@@ -84,26 +85,17 @@ class Application:
 
     def _responder(self, routes: list[Route]) -> Callable[..., None]:
         def respond(request: falcon.Request, response: falcon.Response, **path: str) -> None:
-            begun = time.monotonic()
-            request_id = f"req-{new_uuid()}"
             service = routes[0].service
-            _say_request_id(response, service, request_id)
             try:
-                answer = self._answer(routes, request, response, path, request_id)
+                answer = self._answer(routes, request, response, path)
             except Refused as refused:
                 _refuse(response, refused, service)
             except WorkerError as error:
                 if error.code == WorkerError.code:
-                    LOG.exception("api request failed: request_id=%s", request_id)
+                    LOG.exception("api request failed: %s", as_asked(request))
                 _refuse(response, faults.refused(error), service)
             else:
                 _send(response, answer)
-            seconds = time.monotonic() - begun
-            self._front.meter(request.method, routes[0].path, response.status_code, seconds)
-            LOG.info(
-                "api request: request_id=%s method=%s path=%s status=%d seconds=%.3f",
-                *(request_id, request.method, request.path, response.status_code, seconds),
-            )
 
         return respond
 
@@ -113,7 +105,6 @@ class Application:
         request: falcon.Request,
         response: falcon.Response,
         path: Mapping[str, str],
-        request_id: str,
     ) -> Answer:
         headers = {name.lower(): value for name, value in request.headers.items()}
         known = any(route.rule is not None for route in routes)
@@ -123,11 +114,11 @@ class Application:
         route = _of_version(routes, version)
         asked = Asked(
             who=who,
-            request_id=request_id,
+            request_id=str(request.context["request_id"]),
             version=version,
             base=self._front.public_url or request.prefix,
             rule=route.rule,
-            path=path,
+            path=checked_names(path),
             headers=headers,
         )
         self._check_project(request, who)
@@ -138,16 +129,10 @@ class Application:
             owner = {"project_id": asked.who.project_id, "user_id": asked.who.user_id}
             self._services.policy.check(route.rule, asked.who, owner)
         query = checked_query(route, request.query_string, asked.version)
-        body = checked_body(route, self._read(request), asked.version)
+        body = None
+        if route.body:
+            body = checked_body(route, read_body(request, self._front.body_limit), asked.version)
         return route.act(replace(asked, query=query, body=body), self._services)
-
-    def _read(self, request: falcon.Request) -> bytes:
-        if (request.content_length or 0) > self._front.body_limit:
-            raise Refused(413, f"the body is longer than {self._front.body_limit} bytes")
-        body: bytes = request.bounded_stream.read(self._front.body_limit + 1)
-        if len(body) > self._front.body_limit:
-            raise Refused(413, f"the body is longer than {self._front.body_limit} bytes")
-        return body
 
     @staticmethod
     def _check_project(request: falcon.Request, who: Who) -> None:
@@ -162,56 +147,20 @@ class Application:
     def _of_falcon(
         self, request: falcon.Request, response: falcon.Response, error: falcon.HTTPError, _: object
     ) -> None:
-        known = {
-            404: f"nothing is at {request.path}",
-            405: f"{request.path} takes no {request.method}",
-        }
-        message = known.get(error.status_code, error.title)
-        service = _service_at(request.path)
-        _say_request_id(response, service, f"req-{new_uuid()}")
-        headers = dict(error.headers or {})
-        _refuse(response, Refused(error.status_code, message or "refused", headers), service)
+        _refuse(response, faults.of_http(error, request), service_at(request.path))
+
+    def _before_its_route(
+        self, request: falcon.Request, response: falcon.Response, error: Refused, _: object
+    ) -> None:
+        _refuse(response, error, service_at(request.path))
 
     def _unforeseen(
         self, request: falcon.Request, response: falcon.Response, error: Exception, _: object
     ) -> None:
-        LOG.error(
-            "api request crashed: method=%s path=%s", request.method, request.path, exc_info=error
-        )
+        LOG.error("api request crashed: %s", as_asked(request), exc_info=error)
         _refuse(
-            response, Refused(500, "the API failed; its log says why"), _service_at(request.path)
+            response, Refused(500, "the API failed; its log says why"), service_at(request.path)
         )
-
-
-class _ProjectInPath:
-    """Takes ``/v2.1/<project>/servers`` for ``/v2.1/servers``: older clients name their project."""
-
-    def __init__(self, table: Iterable[Route]) -> None:
-        self._known: dict[str, set[str]] = {}
-        for route in table:
-            root, _, rest = route.path.lstrip("/").partition("/")
-            self._known.setdefault(root, set()).add(rest.partition("/")[0])
-
-    def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
-        """Strike the project from the path, and keep it to be compared with the caller's."""
-        request.context["project"] = None
-        parts = request.path.lstrip("/").split("/")
-        if len(parts) < len(("root", "project", "resource")):
-            return
-        known = self._known.get(parts[0], set())
-        if parts[1] not in known and parts[2] in known and _PROJECT.fullmatch(parts[1]):
-            request.context["project"] = parts[1]
-            request.path = "/" + "/".join([parts[0], *parts[2:]])
-
-
-_PROJECT = re.compile(r"[0-9A-Za-z._-]{1,255}")
-
-_ROOTS = {"v2.1": Service.COMPUTE, "v3": Service.VOLUME, "v2": Service.IMAGE}
-
-
-def _service_at(path: str) -> Service:
-    root = path.lstrip("/").partition("/")[0]
-    return Service.IDENTITY if root == "identity" else _ROOTS.get(root, Service.COMPUTE)
 
 
 def _by_path(table: Iterable[Route]) -> dict[str, list[Route]]:
@@ -226,12 +175,6 @@ def _of_version(routes: Iterable[Route], version: Version) -> Route:
         if route.there(version):
             return route
     raise Refused(404, f"API version {version} has no such request")
-
-
-def _say_request_id(response: falcon.Response, service: Service, request_id: str) -> None:
-    response.set_header(REQUEST_ID, request_id)
-    if service is Service.COMPUTE:
-        response.set_header(COMPUTE_REQUEST_ID, request_id)
 
 
 def _send(response: falcon.Response, answer: Answer) -> None:
@@ -251,5 +194,6 @@ def _send(response: falcon.Response, answer: Answer) -> None:
 def _refuse(response: falcon.Response, refused: Refused, service: Service) -> None:
     response.status = refused.status
     response.content_type = "application/json"
-    response.set_headers(refused.headers)
+    retry = faults.RETRY_AFTER if refused.status == faults.AWAY else {}
+    response.set_headers(retry | refused.headers)
     response.data = json.dumps(faults.body_of(refused.status, refused.message, service)).encode()

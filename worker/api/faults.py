@@ -1,5 +1,10 @@
 """How a request ends badly, in HTTP's words and each service's form."""
 
+from http import HTTPStatus
+from urllib.parse import quote
+
+import falcon
+
 from worker.api.asked import Json, Refused
 from worker.api.route import Service
 from worker.errors import (
@@ -58,9 +63,33 @@ def refused(error: WorkerError) -> Refused:
     return Refused(status, told(error), headers | (RETRY_AFTER if status == AWAY else {}))
 
 
+def of_http(error: falcon.HTTPError, request: falcon.Request) -> Refused:
+    """Return how a request is answered that is none of the table's, or hardly HTTP."""
+    path = quote(request.path[:_LONGEST])
+    headers = dict(error.headers or {})
+    known = {
+        404: f"nothing is at {path}; /openapi.json lists all that may be asked",
+        405: f"{path} takes no {request.method}; it takes {headers.get('Allow')}",
+    }
+    message = known.get(error.status_code) or error.description or _MALFORMED
+    return Refused(error.status_code, message, headers)
+
+
+_LONGEST = 500
+
+_MALFORMED = "the request is no HTTP that is understood: its method or one of its headers is wrong"
+
+
 def body_of(status: int, message: str, service: Service) -> Json:
-    """Return the fault as the service's clients read it."""
+    """Return the fault as the service's clients read it: Glance has the form of WebOb."""
     if service is Service.IDENTITY:
-        return {"error": {"code": status, "message": message, "title": NAMES.get(status, "")}}
+        return {"error": {"code": status, "message": message, "title": _title(status)}}
+    if service is Service.IMAGE:
+        title = _title(status)
+        return {"code": f"{status} {title}", "title": title, "message": message}
     name = NAMES.get(status, "computeFault")
     return {name: {"code": status, "message": message}}
+
+
+def _title(status: int) -> str:
+    return HTTPStatus(status).phrase

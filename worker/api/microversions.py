@@ -20,7 +20,7 @@ RANGES: Mapping[Service, tuple[Version, Version]] = {
 
 UNVERSIONED = Version(0, 0)
 
-_FORM = re.compile(r"[1-9]\d*\.(?:0|[1-9]\d*)")
+_FORM = re.compile(r"[1-9][0-9]{0,5}\.(?:0|[1-9][0-9]{0,5})")
 
 
 def negotiated(service: Service, headers: Mapping[str, str]) -> Version:
@@ -37,13 +37,13 @@ def negotiated(service: Service, headers: Mapping[str, str]) -> Version:
     if wanted == "latest":
         return known[1]
     if not _FORM.fullmatch(wanted):
-        message = f"API version {wanted!r} is no version; say {service} X.Y, or latest"
+        message = f"API version {wanted[:40]!r} is no version; say {service} X.Y, or latest"
         raise Refused(400, message)
     asked = Version(*map(int, wanted.split(".")))
     if not known[0] <= asked <= known[1]:
         message = (
             f"Version {asked} is not supported by the API. Minimum is {known[0]} and maximum is"
-            f" {known[1]}."
+            f" {known[1]}; latest is the newest."
         )
         raise Refused(406, message)
     return asked

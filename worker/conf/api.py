@@ -58,7 +58,13 @@ OPTIONS = [
         min=0,
         help="How many streams of updates may be open; one more is refused.",
     ),
-    cfg.IntOpt("body_limit", default=114688, min=1024, help="Bytes that a request may have."),
+    cfg.IntOpt(
+        "body_limit",
+        default=114688,
+        min=1024,
+        max=16777216,
+        help="Bytes that a request's body may have.",
+    ),
     cfg.IntOpt("page_limit", default=1000, min=1, help="The most items that one answer lists."),
     cfg.FloatOpt(
         "call_timeout",
