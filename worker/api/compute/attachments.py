@@ -9,6 +9,7 @@ from worker.api.services import Services
 from worker.model.block_device import BlockDevice
 from worker.model.ids import VolumeId, new_uuid
 from worker.persistence.fleet import Server
+from worker.persistence.fleet.attached import AttachedVolume
 
 OPERATION = "X-Blockworker-Operation"
 """The header that names the operation which a request has begun."""
@@ -17,9 +18,8 @@ OPERATION = "X-Blockworker-Operation"
 def index(asked: Asked, services: Services) -> Answer:
     """List the volumes of a server."""
     server = server_of(asked, services)
-    rows = services.fleet.devices(server.instance.uuid)
-    shown = [_shown(row, asked) for row in rows if row.volume is not None]
-    return Answer(body={"volumeAttachments": shown})
+    rows = services.fleet.attached(server.instance.uuid)
+    return Answer(body={"volumeAttachments": [_shown(row, asked) for row in rows]})
 
 
 def show(asked: Asked, services: Services) -> Answer:
@@ -75,7 +75,7 @@ def _row_of(server: Server, asked: Asked, services: Services) -> BlockDevice:
     return row
 
 
-def _shown(row: BlockDevice, asked: Asked) -> Json:
+def _shown(row: BlockDevice | AttachedVolume, asked: Asked) -> Json:
     shown: Json = {"serverId": row.instance, "volumeId": row.volume, "device": row.device_name}
     if not asked.at_least(89):
         shown["id"] = row.volume
