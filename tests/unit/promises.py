@@ -268,7 +268,10 @@ REFUSED = (
     "operation.expired",
     "operation.blocked",
 )
-"""What an attach ends with that never began."""
+"""What an attach ends with that never began: it gives back what nobody has begun with."""
+
+ELSEWHERE = ("instance.not_found", "instance.wrong_state")
+"""What one ends with whose instance is not this host's, or is on its way: its row stays."""
 
 
 def overdone(operation: Operation, before: World, after: World) -> list[str]:
@@ -281,9 +284,29 @@ def overdone(operation: Operation, before: World, after: World) -> list[str]:
     expected = _before(operation, before)
     for volume in left_detaching(after):
         expected.volumes[volume] = after.volumes[volume]
+    if operation.method == "unrescue_instance":
+        _forget_what_others_plugged(operation, expected, after)
     if operation.state is OperationState.FAILED and after != expected and not _lost(before, after):
         found.append(f"{operation.method} {operation.id} failed with {operation.fault} and left")
     return found
+
+
+def _forget_what_others_plugged(operation: Operation, expected: World, after: World) -> None:
+    """A rescue guest that was off and is started again has what the rescue gave it.
+
+    What other hands plugged into it while it ran was never in that layout.
+    """
+    if operation.instance not in after.guests:
+        return
+    ours = {row.alias for row in expected.rows.values()}
+    live = expected.guests[operation.instance].live
+    kept = after.guests[operation.instance].live
+    for alias in [alias for alias in live if alias not in ours and alias not in kept]:
+        if not alias.startswith(RESCUE_ALIAS):
+            del live[alias]
+
+
+RESCUE_ALIAS = "ua-rescue-"
 
 
 def _lost(before: World, after: World) -> bool:
@@ -377,12 +400,31 @@ def _can(operation: Operation, row: BlockDevice, world: World) -> bool:
 
 def _before(operation: Operation, world: World) -> World:
     left = world.copy()
-    began = operation.fault is not None and operation.fault.code not in REFUSED
-    if operation.method != "attach_volume" or not began:
+    if operation.method != "attach_volume" or operation.fault is None:
         return left
+    if operation.fault.code in REFUSED:
+        return _given_back(operation, left)
     row = left.rows.pop(operation.arguments["bdm_uuid"])
     service = FakeAttachments(left)
     held = service.find(row.its_volume, row.instance)
     if held is not None and operation.arguments["attachment_id"] in (None, held.id):
         service.delete(held.id)
+    return left
+
+
+def _given_back(operation: Operation, left: World) -> World:
+    """Take away a row that is only reserved, and the attachment named, unless a row is for it."""
+    assert operation.fault is not None
+    uuid, named = operation.arguments["bdm_uuid"], operation.arguments["attachment_id"]
+    row = left.rows.get(uuid) or left.removed.get(uuid)
+    if row is None or row.instance != operation.arguments["instance_uuid"]:
+        return left
+    if operation.fault.code not in ELSEWHERE and row.status is DeviceStatus.RESERVED:
+        left.rows.pop(uuid, None)
+    place = row.instance, row.volume
+    held = left.attachments.get(named)
+    unused = all((other.instance, other.volume) != place for other in left.rows.values())
+    fits = held is not None and (held.instance, held.volume) == place
+    if held is not None and fits and unused and held.status is AttachmentStatus.RESERVED:
+        FakeAttachments(left).delete(held.id)
     return left
