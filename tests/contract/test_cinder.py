@@ -105,6 +105,13 @@ def test_an_admin_token_is_sent_as_it_is(cinder: Cinder) -> None:
     assert service_of(options(cinder, **token)).volumes.show(ONE).id == ONE
 
 
+def test_whose_a_volume_is_is_known_where_cinder_says_it(cinder: Cinder) -> None:
+    service = service_of(by_keystone(cinder))
+    assert service.volumes.show(ONE).project_id is None
+    cinder.state.volume(ONE)["os-vol-tenant-attr:tenant_id"] = PROJECT
+    assert service.volumes.show(ONE).project_id == PROJECT
+
+
 def test_a_token_that_is_not_taken_any_more_is_renewed_once(cinder: Cinder) -> None:
     service = service_of(by_keystone(cinder))
     service.volumes.show(ONE)

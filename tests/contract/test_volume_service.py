@@ -19,12 +19,13 @@ from worker.model.volume import AttachmentStatus, NewVolume, Volume, VolumeStatu
 from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
 from worker.persistence.migrate import upgrade
-from worker.persistence.records.pool_records import SqlPoolRecords
+from worker.persistence.repositories import Repositories
 from worker.ports import Attachments, PoolRecords, PoolVolumes, Volumes
 from worker.volume.pool.attachments import PoolAttachments
 from worker.volume.pool.faces import LocalFace
 from worker.volume.pool.status import PoolStatus
 from worker.volume.pool.volumes import FilePool
+from worker.wiring.core import SystemClock
 
 ONE = VolumeId("11111111-1111-4111-8111-111111111111")
 TWO = VolumeId("22222222-2222-4222-8222-222222222222")
@@ -82,7 +83,7 @@ def pool_in_memory(folder: Path) -> Iterator[Service]:
 def pool_in_sqlite(folder: Path) -> Iterator[Service]:
     engine = make_engine(f"sqlite:///{folder}/worker.db")
     upgrade(engine)
-    yield pool_on(SqlPoolRecords(Database(engine)), folder)
+    yield pool_on(Repositories(Database(engine), "host-1", SystemClock()).pool, folder)
     engine.dispose()
 
 

@@ -3,11 +3,14 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from worker.errors import VolumeInUse, VolumeTaken
 from worker.model.ids import AttachmentId, InstanceId, VolumeId
 from worker.model.volume import Attachment, PoolVolume, VolumeStatus
 from worker.ports import PoolRecords
+
+HOST = "host-1"
 
 
 class FakePoolRecords(PoolRecords):
@@ -31,7 +34,10 @@ class FakePoolRecords(PoolRecords):
             for other in self._volumes.values():
                 if other.path == volume.path and other.volume.id != volume.volume.id:
                     raise VolumeTaken(f"{volume.path} is the file of {other.volume.id}")
-            self._volumes[volume.volume.id] = volume
+            there = self._volumes.get(volume.volume.id)
+            host = HOST if there is None else there.host
+            made = datetime.now(UTC) if there is None else there.created_at
+            self._volumes[volume.volume.id] = replace(volume, host=host, created_at=made)
 
     def drop_volume(self, volume: VolumeId) -> None:
         with self._lock:

@@ -179,11 +179,10 @@ class FakePoolVolumes(PoolVolumes):
 
     def confirm(self, wanted: NewVolume) -> None:
         there = self.world.volumes[wanted.id]
-        same = (wanted.size or there.size, wanted.name, wanted.multiattach, wanted.encrypted)
-        if (
-            wanted.path is not None
-            or (there.size, there.name, there.multiattach, there.encrypted) != same
-        ):
+        asked = (wanted.name, wanted.multiattach, wanted.encrypted, wanted.project_id)
+        kept = (there.name, there.multiattach, there.encrypted, there.project_id)
+        same = (wanted.size or there.size, *asked) == (there.size, *kept)
+        if wanted.path is not None or not same:
             message = f"volume {wanted.id} exists and is another one"
             raise VolumeTaken(message)
 
@@ -196,6 +195,7 @@ class FakePoolVolumes(PoolVolumes):
             name=wanted.name,
             multiattach=wanted.multiattach,
             encrypted=wanted.encrypted,
+            project_id=wanted.project_id,
         )
         return self.world.volumes.setdefault(wanted.id, made)
 

@@ -54,6 +54,7 @@ def make(
     name: str = "",
     multiattach: bool = False,
     encrypted: bool = False,
+    project_id: str | None = None,
     options: dict[str, Any] | None = None,
 ) -> Volume:
     return pool.create(
@@ -64,6 +65,7 @@ def make(
             name=name,
             multiattach=multiattach,
             encrypted=encrypted,
+            project_id=project_id,
             options=options or {},
         )
     )

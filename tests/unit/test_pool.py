@@ -155,7 +155,7 @@ def test_the_same_volume_again_is_fine(pool: FilePool, tmp_path: Path) -> None:
     assert make(pool, TWO, path=file) == taken
 
 
-@pytest.mark.parametrize("change", ["size", "name", "multiattach", "path"])
+@pytest.mark.parametrize("change", ["size", "name", "multiattach", "project", "path"])
 def test_another_volume_under_the_same_id_is_refused(
     pool: FilePool, tmp_path: Path, change: str
 ) -> None:
@@ -167,6 +167,7 @@ def test_another_volume_under_the_same_id_is_refused(
             size=SIZE * 2 if change == "size" else SIZE,
             name="other" if change == "name" else "",
             multiattach=change == "multiattach",
+            project_id="p-1" if change == "project" else None,
             path=raw_file(tmp_path / "a.raw") if change == "path" else None,
         )
 

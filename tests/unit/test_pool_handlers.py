@@ -257,3 +257,19 @@ def test_a_volume_is_treated_as_was_said(said: dict[str, Any], options: dict[str
 
     assert pool.asked == NewVolume(id=VOLUME, size=SIZE, encrypted=True, options=options)
     assert pool.world.volumes[VOLUME].encrypted
+
+
+def test_a_volume_is_the_projects_that_it_is_made_for() -> None:
+    world = World()
+
+    assert run(world, create(project_id="p-1")).state is OperationState.SUCCEEDED
+
+    assert world.volumes[VOLUME].project_id == "p-1"
+
+
+@pytest.mark.parametrize("project", ["p-2", None])
+def test_a_volume_of_another_project_is_another_volume(project: str | None) -> None:
+    world = scenes.world()
+    world.volumes[VOLUME] = replace(world.volumes[VOLUME], project_id="p-1")
+
+    failed(run(world, create(size=GIB, project_id=project)), VolumeTaken)

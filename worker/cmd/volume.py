@@ -10,7 +10,7 @@ from worker.cmd.output import print_fields, print_rows
 from worker.errors import RequestMalformed
 from worker.model.ids import new_uuid
 
-COLUMNS = ("id", "name", "size", "status", "multiattach")
+COLUMNS = ("id", "name", "size", "status", "multiattach", "project_id")
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -47,6 +47,7 @@ def create(arguments: argparse.Namespace) -> int:
         discard=arguments.discard,
         logical_block_size=_size_or_none(arguments.block_size),
         physical_block_size=_size_or_none(arguments.physical_block_size),
+        project_id=arguments.project,
     )
     print_fields(asking.read(arguments, "get_volume", volume_id=volume), as_json=arguments.json)
     return asking.DONE
@@ -122,6 +123,11 @@ def _create_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--discard", action="store_true", help="let discards free its space")
     parser.add_argument("--block-size", metavar="SIZE", help="of a block, as guests are told")
     parser.add_argument("--physical-block-size", metavar="SIZE", help="the same, as it is kept")
+    parser.add_argument(
+        "--project",
+        metavar="ID",
+        help="whose it is, for the REST API (default: an operator's, seen by administrators)",
+    )
 
 
 def _extend_options(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,8 @@ class CreateVolume:
     """Operation on the pool: a new volume of ``size`` bytes, or one that is ``path`` in place.
 
     ``qos_specs`` are its limits, by QEMU's names for them. An ``encrypted`` one is LUKS:
-    of a new one the pool makes header and key, a file that is taken has its own.
+    of a new one the pool makes header and key, a file that is taken has its own. Without a
+    ``project_id`` it is an operator's, whom alone the REST API lets have it.
     """
 
     volume_id: VolumeId
@@ -29,6 +30,7 @@ class CreateVolume:
     discard: bool = False
     logical_block_size: int | None = None
     physical_block_size: int | None = None
+    project_id: str | None = None
 
 
 def create_volume(request: CreateVolume, ports: Ports) -> None:
@@ -50,6 +52,7 @@ def _wanted(request: CreateVolume) -> NewVolume:
         name=request.name,
         multiattach=request.multiattach,
         encrypted=request.encrypted,
+        project_id=request.project_id,
         options=_options(request),
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -47,7 +48,10 @@ class AttachmentStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A volume; ``size`` is in bytes."""
+    """A volume; ``size`` is in bytes.
+
+    ``project_id`` says whose it is: None for an operator's, and where the service does not say.
+    """
 
     id: VolumeId
     size: int
@@ -56,6 +60,7 @@ class Volume:
     volume_type: str | None = None
     multiattach: bool = False
     encrypted: bool = False
+    project_id: str | None = None
 
     @property
     def size_gib(self) -> int:
@@ -72,6 +77,7 @@ class Volume:
             "volume_type": self.volume_type,
             "multiattach": self.multiattach,
             "encrypted": self.encrypted,
+            "project_id": self.project_id,
         }
 
 
@@ -99,6 +105,7 @@ class NewVolume:
     name: str = ""
     multiattach: bool = False
     encrypted: bool = False
+    project_id: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -107,12 +114,16 @@ class PoolVolume:
     """A volume of the built-in pool: the volume, its file, and whether the pool made that file.
 
     ``options`` are properties that each of its connections has: limits, discard, block sizes.
+    ``host`` is the one that has made it and ``created_at`` is when, as the records know by
+    themselves; those of older releases do not.
     """
 
     volume: Volume
     path: str
     owned: bool
     options: Mapping[str, Any] = field(default_factory=dict)
+    host: str | None = field(default=None, compare=False)
+    created_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,7 @@ class Repositories:
         self.operations = SqlOperations(database, host, clock)
         self.cancelling = SqlCancelling(database, host, self.operations)
         self.outbox = SqlOutbox(database, host, clock, self._told)
-        self.pool = SqlPoolRecords(database)
+        self.pool = SqlPoolRecords(database, host, clock)
 
     def for_call(self) -> RequestRepositories:
         """Return the repositories of one call."""

@@ -186,6 +186,8 @@ OPERATIONS = _table(
     Index("ix_operations_state", "host", "state", "instance_uuid"),
     Index("ix_operations_instance", "instance_uuid"),
     Index("ix_operations_device", "block_device_uuid"),
+    # What is being made is asked for across hosts, and is nobody's row yet.
+    Index("ix_operations_method", "method", "state"),
 )
 
 STEPS = _table(
@@ -251,6 +253,11 @@ POOL_VOLUMES = _table(
     _flag("owned"),
     # What its connections say beside the path: limits, block sizes, discard.
     Column("options", Json),
+    # NULL: an operator's, which no project sees.
+    Column("project_id", LABEL),
+    # Who made it, for it is that one's file.
+    Column("host", HOST),
+    Column("created_at", Utc),
     UniqueConstraint("path", name="uq_pool_volumes_path"),
 )
 

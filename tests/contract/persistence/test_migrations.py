@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tests.contract.persistence.scenes import (
     released,
 )
 from worker.errors import Conflict
-from worker.model.ids import new_uuid
+from worker.model.ids import VolumeId, new_uuid
 from worker.persistence import migrate
 from worker.persistence.database import Database
 from worker.persistence.engine import make_engine
@@ -307,8 +308,8 @@ def test_an_instance_of_before_there_were_rescues_is_in_none(
     empty_engine: Engine, releases: Releases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The release before goes on with the step that it does not know, which only expands."""
-    releases.forget("0009")
-    releases.forget("0008")
+    for revision in ("0010", "0009", "0008"):
+        releases.forget(revision)
     upgrade(empty_engine)
     assert (version(empty_engine), check(empty_engine)) == ("0007", None)
     before, meanwhile = new_uuid(), new_uuid()
@@ -323,6 +324,35 @@ def test_an_instance_of_before_there_were_rescues_is_in_none(
     instances = Repositories(Database(empty_engine), HOST, SteppedClock()).for_call().instances
     assert {one.uuid: one.rescue for one in instances.list()} == {before: None, meanwhile: None}
     assert instances.in_rescue() == ()
+
+
+OLD_VOLUME = """
+INSERT INTO pool_volumes (id, name, size, status, path) VALUES (:id, 'old', 512, 'available', :id)
+"""
+
+
+def test_a_volume_of_before_there_were_projects_is_an_operators(
+    empty_engine: Engine, releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is one that the release before makes meanwhile."""
+    releases.forget("0010")
+    upgrade(empty_engine)
+    before, meanwhile = VolumeId(new_uuid()), VolumeId(new_uuid())
+    write_volume(empty_engine, before)
+    monkeypatch.undo()
+    upgrade(empty_engine)
+    write_volume(empty_engine, meanwhile)
+    pool = Repositories(Database(empty_engine), HOST, SteppedClock()).pool
+    assert {one.volume.id for one in pool.volumes()} == {before, meanwhile}
+    for one in pool.volumes():
+        assert (one.volume.project_id, one.host, one.created_at) == (None, None, None)
+        pool.put_volume(replace(one, volume=replace(one.volume, name="kept")))
+    assert {(one.volume.name, one.host) for one in pool.volumes()} == {("kept", None)}
+
+
+def write_volume(engine: Engine, volume: VolumeId) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(OLD_VOLUME), {"id": volume})
 
 
 def write_instance(engine: Engine, uuid: str) -> None:

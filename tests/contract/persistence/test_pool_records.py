@@ -55,6 +55,22 @@ def test_a_volume_is_kept_changed_and_forgotten(pool: PoolRecords) -> None:
     assert pool.volume(volume.volume.id) is None
 
 
+def test_whose_a_volume_is_and_who_made_it_when_is_kept(pool: PoolRecords) -> None:
+    volume = a_volume(project_id="p-1")
+    pool.put_volume(volume)
+    made = pool.volume(volume.volume.id)
+    assert made is not None
+    assert (made.volume.project_id, made.host) == ("p-1", "host-1")
+    assert made.created_at is not None
+    pool.put_volume(replace(volume, volume=replace(volume.volume, name="n", project_id="p-2")))
+    pool.set_size(volume.volume.id, 9 << 40)
+    pool.set_status(volume.volume.id, VolumeStatus.ERROR, only_from=(VolumeStatus.AVAILABLE,))
+    kept = pool.volume(volume.volume.id)
+    assert kept is not None
+    assert (kept.volume.project_id, kept.volume.name) == ("p-2", "n")
+    assert (kept.host, kept.created_at) == (made.host, made.created_at)
+
+
 def test_two_volumes_do_not_share_a_file(pool: PoolRecords) -> None:
     volume = a_volume()
     pool.put_volume(volume)

@@ -13,7 +13,7 @@ from worker.model.volume import Attachment, AttachmentStatus, PoolVolume, Volume
 from worker.persistence.database import Database
 from worker.persistence.records.connection_json import connection_of, json_of
 from worker.persistence.schema import POOL_ATTACHMENTS, POOL_VOLUMES
-from worker.ports import PoolRecords
+from worker.ports import Clock, PoolRecords
 
 _IS_VOLUME = POOL_VOLUMES.c.id == bindparam("which")
 _OF_VOLUME = POOL_ATTACHMENTS.c.volume_id == bindparam("which")
@@ -45,10 +45,12 @@ _DROP_ATTACHMENT = delete(POOL_ATTACHMENTS).where(_IS_ATTACHMENT)
 
 
 class SqlPoolRecords(PoolRecords):
-    """``pool_volumes`` and ``pool_attachments``."""
+    """``pool_volumes`` and ``pool_attachments``; ``host`` is who makes volumes here."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, host: str, clock: Clock) -> None:
         self._database = database
+        self._host = host
+        self._clock = clock
 
     def volumes(self) -> tuple[PoolVolume, ...]:
         """Return every volume."""
@@ -64,9 +66,10 @@ class SqlPoolRecords(PoolRecords):
     def put_volume(self, volume: PoolVolume) -> None:
         """Add the volume, or keep it as given; raises VolumeTaken if another has its path."""
         values = _volume_values(volume)
+        origin = {"host": self._host, "created_at": self._clock.now()}
 
         def put(connection: SqlConnection) -> None:
-            _change_or_add(connection, _CHANGE_VOLUME, _ADD_VOLUME, values)
+            _change_or_add(connection, _CHANGE_VOLUME, _ADD_VOLUME, values, origin)
 
         try:
             self._database.write(put)
@@ -171,9 +174,10 @@ def _change_or_add(
     change: Update,
     add: Insert,
     values: dict[str, Any],
+    if_new: dict[str, Any] | None = None,
 ) -> None:
     if not connection.execute(change, values | {"which": values["id"]}).rowcount:
-        connection.execute(add, values)
+        connection.execute(add, values | (if_new or {}))
 
 
 def _volume_values(volume: PoolVolume) -> dict[str, Any]:
@@ -187,6 +191,7 @@ def _volume_values(volume: PoolVolume) -> dict[str, Any]:
         "encrypted": volume.volume.encrypted,
         "path": volume.path,
         "owned": volume.owned,
+        "project_id": volume.volume.project_id,
         "options": dict(volume.options) or None,
     }
 
@@ -200,8 +205,16 @@ def _pool_volume(row: Row[Any]) -> PoolVolume:
         volume_type=row.volume_type,
         multiattach=row.multiattach,
         encrypted=row.encrypted,
+        project_id=row.project_id,
     )
-    return PoolVolume(volume=volume, path=row.path, owned=row.owned, options=row.options or {})
+    return PoolVolume(
+        volume=volume,
+        path=row.path,
+        owned=row.owned,
+        options=row.options or {},
+        host=row.host,
+        created_at=row.created_at,
+    )
 
 
 def _attachment_values(attachment: Attachment) -> dict[str, Any]:

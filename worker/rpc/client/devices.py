@@ -197,6 +197,7 @@ class DeviceMethods(Sender):
         discard: bool = False,
         logical_block_size: int | None = None,
         physical_block_size: int | None = None,
+        project_id: str | None = None,
         **sending: Unpack[Sending],
     ) -> str:
         """Make a volume of ``size`` bytes in the pool, or take the file at ``path`` as one."""
@@ -213,6 +214,7 @@ class DeviceMethods(Sender):
             discard=discard,
             logical_block_size=logical_block_size,
             physical_block_size=physical_block_size,
+            project_id=project_id,
             **sending,
         )
 

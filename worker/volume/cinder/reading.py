@@ -11,6 +11,9 @@ Said = Mapping[str, Any]
 
 PROTOCOL = "driver_volume_type"
 
+OWNER = "os-vol-tenant-attr:tenant_id"
+"""The project of a volume, which Cinder tells whoever may see all."""
+
 _NOT_OF_THE_CONNECTION = frozenset({PROTOCOL, "attachment_id", "data"})
 """What Cinder mixes into the one level to which it has pressed a connection."""
 
@@ -35,6 +38,7 @@ def volume_of(said: Said) -> Volume:
         volume_type=said.get("volume_type"),
         multiattach=said.get("multiattach") is True,
         encrypted=said.get("encrypted") is True,
+        project_id=said.get(OWNER),
     )
 
 

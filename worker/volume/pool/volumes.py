@@ -115,6 +115,7 @@ class FilePool(PoolVolumes):
             wanted.name,
             wanted.multiattach,
             wanted.encrypted,
+            wanted.project_id,
             wanted.options,
         )
         if not (same_place and same):
@@ -193,9 +194,16 @@ def _volume(wanted: NewVolume, size: int) -> Volume:
         name=wanted.name,
         multiattach=wanted.multiattach,
         encrypted=wanted.encrypted,
+        project_id=wanted.project_id,
     )
 
 
 def _described(record: PoolVolume) -> tuple[object, ...]:
     volume = record.volume
-    return (volume.name, volume.multiattach, volume.encrypted, record.options)
+    return (
+        volume.name,
+        volume.multiattach,
+        volume.encrypted,
+        volume.project_id,
+        record.options,
+    )
