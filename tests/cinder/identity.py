@@ -49,10 +49,14 @@ USERS = {
 
 @dataclass
 class Identity:
-    """What the server knows and has heard; ``cinder`` is where the volume service is."""
+    """What the server knows and has heard; ``cinder`` is where the volume service is.
+
+    ``compute`` is where a Nova is, or who answers in its place; without it the one in here does.
+    """
 
     url: str = ""
     cinder: str = ""
+    compute: str = ""
     tokens: dict[str, Json] = field(default_factory=dict)
     servers: dict[tuple[str, str], str] = field(default_factory=dict)
     """By server and volume, the attachment that Nova says there is."""
@@ -119,7 +123,7 @@ class Identity:
     def _catalog(self, project: str) -> list[Json]:
         places = {
             "identity": self.auth_url,
-            "compute": f"{self.url}/compute/v2.1",
+            "compute": self.compute or f"{self.url}/compute/v2.1",
             "block-storage": f"{self.cinder}/v3/{project}",
         }
         return [
