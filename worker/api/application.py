@@ -11,7 +11,7 @@ import falcon
 
 from worker.api import faults, microversions
 from worker.api.asked import Answer, Asked, Refused, Version, Who
-from worker.api.front.body import Unchunked, checked_names, read_body
+from worker.api.front.body import checked_names, read_body
 from worker.api.front.paths import ProjectInPath, service_at
 from worker.api.front.records import Meter, Recorded, as_asked
 from worker.api.route import Route, Service
@@ -53,20 +53,13 @@ class Application:
         self._services = services
         self._front = front
         self._table = tuple(routes)
-        self._app: Any = falcon.App(
-            middleware=[
-                Recorded(front.meter),
-                ProjectInPath(self._table),
-                Unchunked(front.body_limit),
-            ]
-        )
+        self._app: Any = falcon.App(middleware=[Recorded(front.meter), ProjectInPath(self._table)])
         self._app.resp_options.default_media_type = "application/json"
         self._app.req_options.strip_url_path_trailing_slash = True
         self._app.req_options.keep_blank_qs_values = True
         self._app.req_options.auto_parse_qs_csv = False
         self._app.add_error_handler(Exception, self._unforeseen)
         self._app.add_error_handler(falcon.HTTPError, self._of_falcon)
-        self._app.add_error_handler(Refused, self._before_its_route)
         for path, here in _by_path(self._table).items():
             self._app.add_route(path, self._resource(here))
 
@@ -148,11 +141,6 @@ class Application:
         self, request: falcon.Request, response: falcon.Response, error: falcon.HTTPError, _: object
     ) -> None:
         _refuse(response, faults.of_http(error, request), service_at(request.path))
-
-    def _before_its_route(
-        self, request: falcon.Request, response: falcon.Response, error: Refused, _: object
-    ) -> None:
-        _refuse(response, error, service_at(request.path))
 
     def _unforeseen(
         self, request: falcon.Request, response: falcon.Response, error: Exception, _: object

@@ -25,33 +25,15 @@ def checked_names(path: Mapping[str, str]) -> Mapping[str, str]:
     return path
 
 
-class Unchunked:
-    """Reads a body that comes in chunks, of a length not said, before anything is answered.
-
-    What is left unread of it would be taken for the connection's next request.
-    """
-
-    def __init__(self, limit: int) -> None:
-        """``limit`` is in bytes."""
-        self._limit = limit
-
-    def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
-        """Keep the body for whoever reads it; raises Refused (400, 408, 413)."""
-        request.context["body"] = None
-        if request.env.get("wsgi.input_terminated"):
-            request.context["body"] = body = _read(request, self._limit + 1)
-            _check_length(len(body), self._limit)
-
-
 def read_body(request: falcon.Request, limit: int) -> bytes:
-    """Return the whole body, of at most ``limit`` bytes; raises Refused (400, 408, 413, 415).
+    """Return the whole body, of at most ``limit`` bytes; raises Refused (400, 408, 411, 413, 415).
 
     Its type must be said: a page in a browser can send anything but that to a server of the same
     machine, without asking first.
     """
-    body: bytes | None = request.context["body"]
-    if body is None:
-        body = _read_known(request, limit)
+    if request.env.get("wsgi.input_terminated"):
+        raise Refused(411, "the body has no length: say Content-Length, and send it unchunked")
+    body = _read_known(request, limit)
     _check_type(request.content_type, body)
     return body
 
