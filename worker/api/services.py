@@ -40,7 +40,8 @@ class Services:
 
     ``release`` gives a reservation back in the database, by a compare-and-swap from ``reserved``,
     and tells whether it did; its worker need not be there. ``pooled`` is whether the volumes are
-    those of the built-in pool, and not Cinder's.
+    those of the built-in pool, and not Cinder's. ``callers`` tells for whom a token stands; there
+    is none where Keystone has the tokens.
     """
 
     workers: Client
@@ -52,3 +53,4 @@ class Services:
     clock: Callable[[], datetime]
     limits: Limits
     pooled: bool = True
+    callers: Callable[[str], Who | None] | None = None

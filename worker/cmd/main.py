@@ -15,6 +15,7 @@ from worker.errors import WorkerError
 MODULES = {
     "serve": "serve",
     "api": "api",
+    "all-in-one": "all_in_one",
     "drain": "drain",
     "demo": "demo.command",
     "call": "bus",

@@ -14,15 +14,19 @@ Run = Callable[[argparse.Namespace], int]
 """A command: parsed arguments in, exit status out."""
 
 
-def shared() -> argparse.ArgumentParser:
-    """Return the parser of the options that every command has."""
-    parser = argparse.ArgumentParser(add_help=False)
+def shared(*, again: bool = False) -> argparse.ArgumentParser:
+    """Return the parser of the options that every command has.
+
+    ``again`` is for a command within one that has them too: what is not said does not count.
+    """
+    default = argparse.SUPPRESS if again else None
+    parser = argparse.ArgumentParser(add_help=False, argument_default=default)
     parser.add_argument(
         "--config-file",
         metavar="FILE",
         type=Path,
         action="append",
-        default=[],
+        default=argparse.SUPPRESS if again else [],
         help=f"read options from FILE; may be given again (default: {DEFAULT_FILE}, if there)",
     )
     parser.add_argument(
@@ -31,10 +35,16 @@ def shared() -> argparse.ArgumentParser:
     return parser
 
 
-def printing() -> argparse.ArgumentParser:
+def printing(*, again: bool = False) -> argparse.ArgumentParser:
     """Return the parser of the option of commands that print."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    default = argparse.SUPPRESS if again else None
+    parser = argparse.ArgumentParser(add_help=False, argument_default=default)
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS if again else False,
+        help="print JSON, for programs",
+    )
     return parser
 
 

@@ -6,10 +6,11 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from oslo_config import cfg
 from oslo_log import log
@@ -37,8 +38,30 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     add_command(commands, Subcommand("serve", "run the worker of this host", serve))
 
 
+class Service(Protocol):
+    """What is served: a worker, an API, or both."""
+
+    @property
+    def lost(self) -> threading.Event:
+        """Set when it has to end, whatever runs."""
+
+    def start(self) -> None:
+        """Serve; may wait for as long as it takes."""
+
+    def stop(self) -> None:
+        """Take no more, and let what runs end."""
+
+    def unfit(self) -> str | None:
+        """Return what only a start can mend; None while there is no such thing."""
+
+
 def serve(arguments: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT; what is not done by then is taken up at the next start.
+    """Serve until SIGTERM or SIGINT; what is not done by then is taken up at the next start."""
+    return run(arguments, wiring.Worker)
+
+
+def run(arguments: argparse.Namespace, make: Callable[[cfg.ConfigOpts], Service]) -> int:
+    """Serve what is made of the configuration until SIGTERM or SIGINT.
 
     SIGHUP reads the configuration again, and takes over what may change meanwhile.
     """
@@ -51,12 +74,12 @@ def serve(arguments: argparse.Namespace) -> int:
     log.setup(conf, "blockworker")
     # The watchdog ends with SIGABRT, whose traces of all threads say where they hang.
     faulthandler.enable()
-    worker = wiring.Worker(conf)
+    service = make(conf)
     try:
-        _serve(worker, notifier, signals, lambda: reload(conf, arguments))
+        _serve(service, notifier, signals, lambda: reload(conf, arguments))
     except KeyboardInterrupt:
         LOG.info("stopped before it served")
-    status = asking.FAILED if worker.lost.is_set() else asking.DONE
+    status = asking.FAILED if service.lost.is_set() else asking.DONE
     _end_at_once(status)
 
 
@@ -78,27 +101,27 @@ def reload(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
 
 
 def _serve(
-    worker: wiring.Worker, notifier: Notifier, signals: SimpleQueue[int], reload: Callable[[], None]
+    service: Service, notifier: Notifier, signals: SimpleQueue[int], reload: Callable[[], None]
 ) -> None:
     # A start may wait for the database for ever, so that it is interrupted and not just told.
     _on_stop(signal.default_int_handler)
     try:
-        worker.start()
+        service.start()
         _on_stop(lambda number, _: signals.put(number))
-        _until_stopped(worker, notifier, signals, reload)
+        _until_stopped(service, notifier, signals, reload)
     finally:
         notifier.stopping("letting running operations end; 'blockworker drain' shows them")
-        worker.stop()
+        service.stop()
 
 
 def _until_stopped(
-    worker: wiring.Worker, notifier: Notifier, signals: SimpleQueue[int], reload: Callable[[], None]
+    service: Service, notifier: Notifier, signals: SimpleQueue[int], reload: Callable[[], None]
 ) -> None:
-    watchdog = Watchdog(notifier, worker.unfit, SERVING)
+    watchdog = Watchdog(notifier, service.unfit, SERVING)
     notifier.ready(SERVING)
     watchdog.start()
     try:
-        while not worker.lost.is_set():
+        while not service.lost.is_set():
             match _next(signals):
                 case None:
                     continue

@@ -7,12 +7,15 @@ from oslo_config import cfg
 from oslo_log import _options as log_options
 from oslo_log import log
 
-from worker.conf import api, base, bus, cinder, database, health, hypervisor, image, volume
+from worker.conf import api, base, bus, cinder, database, health, hypervisor, image, policy, volume
 
-GROUPS = (api, base, bus, cinder, database, health, hypervisor, image, volume)
+GROUPS = (api, base, bus, cinder, database, health, hypervisor, image, policy, volume)
 
-OF_OTHERS = frozenset({"key_manager", "barbican", "barbican_service_user", "vault"})
-"""Groups that castellan reads: it is an extra, so what it knows cannot be asked."""
+OF_OTHERS = frozenset(
+    {"key_manager", "barbican", "barbican_service_user", "vault", "keystone_authtoken", "cache"}
+)
+"""Groups that castellan and keystonemiddleware read: they are extras, so what they know cannot be
+asked."""
 
 
 def list_opts() -> list[tuple[str | None, list[cfg.Opt]]]:

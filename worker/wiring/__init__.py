@@ -11,6 +11,10 @@ from worker.wiring.holder import holder
 from worker.wiring.places import socket_path
 
 if TYPE_CHECKING:
+    from worker.wiring.all_in_one import AllInOne
+    from worker.wiring.api import Api
+    from worker.wiring.api_front import check_api, token_file
+    from worker.wiring.clouds import clouds_yaml
     from worker.wiring.core import Core, onlooker, read
     from worker.wiring.images import check_images
     from worker.wiring.service import Worker
@@ -24,6 +28,11 @@ if TYPE_CHECKING:
     from worker.wiring.volumes import check_volumes
 else:
     _HOMES = {
+        "AllInOne": "all_in_one",
+        "Api": "api",
+        "check_api": "api_front",
+        "clouds_yaml": "clouds",
+        "token_file": "api_front",
         "Core": "core",
         "onlooker": "core",
         "read": "core",
@@ -47,16 +56,21 @@ else:
 
 __all__ = [
     "PRIVATE",
+    "AllInOne",
+    "Api",
     "Core",
     "Worker",
     "bus_settings",
+    "check_api",
     "check_database_url",
     "check_images",
     "check_volumes",
+    "clouds_yaml",
     "holder",
     "make_database",
     "onlooker",
     "read",
     "socket_path",
+    "token_file",
     "unsafe_bus",
 ]

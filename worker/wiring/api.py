@@ -1,56 +1,102 @@
 """The API tier on real adapters."""
 
+import logging
+import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from oslo_config import cfg
 
-from worker.api.application import Application, Door, Front
-from worker.api.front.open_door import OpenDoor
-from worker.api.front.policies import OsloPolicy
+from worker import __version__
+from worker.api.application import Application, Front
+from worker.api.front.enforcing import OsloPolicy
 from worker.api.front.server import WebServer
+from worker.api.own.health import workers_seen
+from worker.api.own.looks import Looks
+from worker.api.own.metrics import Metrics
 from worker.api.routes import ROUTES
 from worker.api.services import Limits, Services
+from worker.api.streams.streams import Streams
 from worker.errors import Invalid
 from worker.persistence.database import Database
-from worker.persistence.fleet import Fleet
+from worker.persistence.fleet import Fleet, FleetUpdates
 from worker.persistence.fleet.giving_back import GivingBack
 from worker.persistence.repositories import Repositories
+from worker.ports import Clock
 from worker.rpc.bus import BusSettings
 from worker.rpc.client import Client
+from worker.wiring.api_front import (
+    api_address,
+    api_tls,
+    api_url,
+    check_api,
+    make_callers,
+    make_door,
+)
 from worker.wiring.core import SystemClock
-from worker.wiring.settings import bus_settings, check_schema, host_and_port, make_database
+from worker.wiring.settings import bus_settings, make_database, wait_for_schema
 from worker.wiring.volumes import make_volume_service
+
+LOG = logging.getLogger(__name__)
 
 
 class Api:
     """The API as a service: its server, its client of the workers, its look at the database."""
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
-        """Nothing is opened yet."""
+    def __init__(self, conf: cfg.ConfigOpts, *, beside_worker: bool = False) -> None:
+        """Nothing is opened yet; ``beside_worker`` is whether a worker is in this process."""
         self._conf = conf
+        self._beside_worker = beside_worker
         self._stack = ExitStack()
         self.port = 0
+        self.lost = threading.Event()
+
+    def check(self) -> BusSettings:
+        """Return the bus; raises Invalid for what cannot be meant."""
+        settings = bus_settings(self._conf)
+        if settings.in_process and not self._beside_worker:
+            message = (
+                f"{settings.in_process}:// reaches no other process, so that an API of its own"
+                " would be alone with itself; run `blockworker all-in-one`, or set transport_url to"
+                " the broker of the workers"
+            )
+            raise Invalid(message)
+        check_api(self._conf)
+        return settings
 
     def start(self) -> None:
-        """Serve; raises Invalid for what cannot be meant, and DatabaseUnavailable."""
+        """Serve, once the database answers; raises Invalid for what cannot be meant."""
         with ExitStack() as stack:
-            settings = bus_settings(self._conf)
+            settings = self.check()
             database = make_database(self._conf)
-            check_schema(self._conf, database)
+            wait_for_schema(self._conf, database)
             services = make_services(self._conf, settings, database, stack)
-            application = Application(ROUTES, services, make_front(self._conf))
+            front = replace(make_front(self._conf), meter=services.metrics.meter)
             server = WebServer(
-                application,
-                host_and_port(self._conf.api.listen, "[api] listen"),
-                threads=self._conf.api.threads,
+                Application(ROUTES, services, front),
+                api_address(self._conf),
+                # A stream has its thread for as long as it lasts: it takes none from requests.
+                threads=self._conf.api.threads + services.streams.most,
+                tls=api_tls(self._conf),
+                patience=float(self._conf.graceful_timeout),
             )
             self.port = server.start()
             stack.callback(server.stop)
+            stack.callback(services.streams.stop)
             self._stack = stack.pop_all()
+        LOG.info("api serves: url=%s auth=%s", api_url(self._conf, self.port), self._conf.api.auth)
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Take no more requests, and let those under way end."""
+        LOG.info("api stops: graceful_timeout=%.1f", self._conf.graceful_timeout)
         self._stack.close()
+
+    def unfit(self) -> str | None:
+        """Return what only a start can mend: there is no such thing."""
+        return None
 
 
 def make_services(
@@ -67,26 +113,33 @@ def make_services(
     )
     stack.callback(client.close)
     volumes = make_volume_service(conf, Repositories(database, conf.host, clock), dict)
+    fleet = Fleet(database)
+    streams = Streams(client.updates, fleet, FleetUpdates(database), most=conf.api.streams)
+    stack.callback(streams.stop)
     return Services(
         workers=client,
-        fleet=Fleet(database),
+        fleet=fleet,
         release=GivingBack(database, clock).release,
         volumes=volumes.volumes,
         attachments=volumes.attachments,
         policy=OsloPolicy(conf),
         clock=clock.now,
         limits=Limits(page=conf.api.page_limit, accepting=conf.api.accepting),
+        streams=streams,
+        health=Looks(
+            {
+                "database": partial(_database_seen, fleet, clock),
+                "broker": partial(_broker_seen, client),
+            }
+        ),
+        metrics=Metrics(__version__, lambda: streams.open_streams),
         pooled=conf.volume.service != "cinder",
+        callers=make_callers(conf),
     )
 
 
 def make_front(conf: cfg.ConfigOpts) -> Front:
     """Return what stands before the requests."""
-    return Front(door=_door(conf), body_limit=conf.api.body_limit, public_url=conf.api.public_url)
-
-
-def _door(conf: cfg.ConfigOpts) -> Door:
-    if conf.api.auth == "none":
-        return OpenDoor()
-    message = f"[api] auth = {conf.api.auth} is not there yet"
-    raise Invalid(message)
+    return Front(
+        door=make_door(conf), body_limit=conf.api.body_limit, public_url=conf.api.public_url
+    )

@@ -10,7 +10,7 @@ from functools import partial
 from oslo_config import cfg
 
 from worker import __version__
-from worker.errors import DatabaseUnavailable, Unavailable, WorkerBusy
+from worker.errors import Unavailable, WorkerBusy
 from worker.health.metrics import Metrics
 from worker.persistence.database import Database
 from worker.persistence.lease import Lease
@@ -31,11 +31,11 @@ from worker.wiring.places import socket_path
 from worker.wiring.reservations import Reservations
 from worker.wiring.settings import (
     bus_settings,
-    check_schema,
     health_address,
     hypervisor_uri,
     make_database,
     state_path,
+    wait_for_schema,
 )
 from worker.wiring.volumes import name_what_is_lacking
 
@@ -121,7 +121,7 @@ class Worker:
         for unsafe in unsafe_settings(settings):
             LOG.warning("bus is unsafe: %s", unsafe)
         database = make_database(self._conf)
-        self._wait_for(database)
+        wait_for_schema(self._conf, database)
         self._hold_lease(database, stack)
         metrics = Metrics(__version__)
         watchers = (*self._watchers, lambda _operation: metrics.step)
@@ -188,17 +188,6 @@ class Worker:
         self.unended = not core.stop(self._stops.working())
         if self.unended:
             LOG.warning("operations left to the next start: host=%s", self._conf.host)
-
-    def _wait_for(self, database: Database) -> None:
-        pause = 1.0
-        while True:
-            try:
-                check_schema(self._conf, database)
-                return
-            except DatabaseUnavailable as error:
-                LOG.warning("database away: error=%s retry_in=%.0f", error, pause)
-                time.sleep(pause)
-                pause = min(30.0, pause * 2)
 
     def _hold_lease(self, database: Database, stack: ExitStack) -> None:
         lease = Lease(database, self._conf.host, owner(), state_path(self._conf), SystemClock())

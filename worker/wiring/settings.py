@@ -1,10 +1,12 @@
 """What the configuration says, as values of ours: places, database, bus, hypervisor."""
 
+import logging
+import time
 from pathlib import Path
 
 from oslo_config import cfg
 
-from worker.errors import Invalid
+from worker.errors import DatabaseUnavailable, Invalid
 from worker.model.ids import ImageId
 from worker.model.rescue.words import RescueSettings
 from worker.persistence import migrate
@@ -13,6 +15,8 @@ from worker.persistence.engine import make_engine
 from worker.rpc.bus import BusSettings, check_url
 from worker.rpc.safety import Unsafe, is_loopback, unsafe_on_broker, unsafe_settings
 from worker.virt.libvirtd.private import PrivateLibvirtd
+
+LOG = logging.getLogger(__name__)
 
 PRIVATE = "private"
 LAST_PORT = 65535
@@ -48,6 +52,19 @@ def check_schema(conf: cfg.ConfigOpts, database: Database) -> None:
     wrong = migrate.check(database.engine)
     if wrong is not None:
         raise Invalid(wrong)
+
+
+def wait_for_schema(conf: cfg.ConfigOpts, database: Database) -> None:
+    """Return once the database answers and has this release's schema; raises Invalid."""
+    pause = 1.0
+    while True:
+        try:
+            check_schema(conf, database)
+            return
+        except DatabaseUnavailable as error:
+            LOG.warning("database away: error=%s retry_in=%.0f", error, pause)
+            time.sleep(pause)
+            pause = min(30.0, pause * 2)
 
 
 def hypervisor_uri(conf: cfg.ConfigOpts) -> str:

@@ -1,0 +1,1 @@
+"""As much of Keystone as its clients ask for, where a token file takes its place."""
