@@ -1,6 +1,6 @@
 """The table of requests: a theme's are in its module, which is a line here."""
 
-from worker.api.compute import actions, attachments, discovery, flavors, servers
+from worker.api.compute import attachments, discovery
 from worker.api.identity import discovery as identity
 from worker.api.identity import tokens
 from worker.api.openapi import described
@@ -11,9 +11,6 @@ _THEMES: tuple[Route, ...] = (
     *identity.ROUTES,
     *tokens.ROUTES,
     *attachments.ROUTES,
-    *servers.ROUTES,
-    *actions.ROUTES,
-    *flavors.ROUTES,
 )
 
 ROUTES: tuple[Route, ...] = (*_THEMES, described(_THEMES))

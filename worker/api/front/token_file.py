@@ -55,8 +55,8 @@ def digest_of(token: str) -> str:
 
 
 def make_token() -> str:
-    """Return one that nobody can guess."""
-    return secrets.token_urlsafe(32)
+    """Return one that nobody can guess, and that begins with no dash."""
+    return f"bw_{secrets.token_urlsafe(32)}"
 
 
 class TokenFile:
@@ -80,7 +80,10 @@ class TokenFile:
         try:
             text = read_private(self.path)
         except OSError as error:
-            message = f"the token file {self.path} cannot be read ({error.strerror})"
+            message = (
+                f"the token file {self.path} cannot be read ({error.strerror}); the API makes it at"
+                " its first start, `blockworker api token add` too"
+            )
             raise Invalid(message) from error
         return parsed(text, self.path)
 

@@ -126,7 +126,7 @@ ROUTES = (
         does="Use a token of the API as Keystone's clients do",
         rule=None,
         service=Service.IDENTITY,
-        body=(From(AUTHENTICATE),),
+        body=(From(schema=AUTHENTICATE),),
         answers={201: TOKEN},
     ),
     Route(
