@@ -28,6 +28,7 @@ from worker.model.secret import SEALED, is_sealed
 from worker.model.update import Event, Phases, Update
 from worker.ports import OperationRecord, Ports, Seals
 from worker.steps import LOOKS
+from worker.undo import Undo
 
 LOG = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Kind:
     what is kept from others while one of this kind is stuck; one that is ``unblocked`` begins all
     the same. ``task`` says of the arguments what the instance's ``task_state`` is meanwhile. One
     that is ``unhurried`` takes as long as there is much to copy, and can be cancelled on its way.
+    ``refused`` gives back what a request brought along that may not begin; it may be called again.
     """
 
     request: type[Any]
@@ -64,6 +66,7 @@ class Kind:
     unblocked: bool = False
     task: Callable[[Mapping[str, Any]], TaskState] | None = None
     unhurried: bool = False
+    refused: Callable[[Any, Ports], None] | None = None
 
 
 def tell_nobody(_operation: Operation) -> None:
@@ -145,7 +148,9 @@ def _run(
 ) -> _Outcome:
     kind = kinds[operation.method]
     try:
-        _check_may_begin(operation, kinds, page)
+        with Undo(page.ports.progress) as undo:
+            undo.by(_give_back, operation, kind, page, patience)
+            _check_may_begin(operation, kinds, page)
         _say_task(operation, kind, page, begins=True)
         page.record.start(_begin(operation, kind.phases, page), page.deadline)
         device = _go(operation, kind, page, patience)
@@ -157,6 +162,13 @@ def _run(
     except Exception as error:  # noqa: BLE001 - whatever it was, the operation has its end
         return _Outcome(state=OperationState.FAILED, fault=_logged(operation, error))
     return _Outcome(state=OperationState.SUCCEEDED, device=device)
+
+
+def _give_back(operation: Operation, kind: Kind, page: Page, patience: Patience) -> None:
+    """Leave nothing of what came along with an operation that may not begin."""
+    if kind.refused is not None:
+        _count_death(operation, page, patience)
+        kind.refused(_request_again(operation, kind, page.ports.seals), page.ports)
 
 
 def _begin(operation: Operation, phases: Phases | None, page: Page) -> Update | None:

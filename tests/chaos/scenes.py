@@ -371,7 +371,7 @@ WITHOUT = {
     "resume_instance": "starts the guest as start_instance does; nobody can ask for it",
     "return_volume": "attaches as attach_volume does; nobody can ask for it",
     "sync_power_state": "reads the guest and changes a row of ours; nobody can ask for it",
-    "release_lapsed_reservation": "makes no outside call; nobody can ask for it",
+    "release_lapsed_reservation": "deletes as attach_volume does; nobody can ask for it",
     "heal_ghost": "nobody can ask for it; the soak that kills libvirtd has its ghosts",
 }
 """Operations on a guest that have no scene, and why."""

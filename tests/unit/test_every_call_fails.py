@@ -121,6 +121,12 @@ def reserved_and_forgotten() -> World:
     return world
 
 
+def reserved_with_an_attachment_and_forgotten() -> World:
+    world = reserved_with_an_attachment()
+    world.now += timedelta(days=1)
+    return world
+
+
 def detached_but_kept_by_qemu() -> World:
     world = attached()
     run(world, operation("detach_volume", number=7, **scenes.detach_arguments()))
@@ -308,6 +314,11 @@ SCENES = {
     "release a reservation that lapsed": Scene(
         start=reserved_and_forgotten,
         before=reserved_and_forgotten,
+        asked=operation("release_lapsed_reservation", **scenes.attach_arguments()),
+    ),
+    "release a reservation that lapsed, with its attachment": Scene(
+        start=reserved_with_an_attachment_and_forgotten,
+        before=reserved_with_an_attachment_and_forgotten,
         asked=operation("release_lapsed_reservation", **scenes.attach_arguments()),
     ),
     "heal a ghost": Scene(

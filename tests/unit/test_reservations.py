@@ -10,7 +10,7 @@ import pytest
 from tests import fakes
 from tests.fakes.world import World
 from tests.unit import scenes
-from tests.unit.scenes import DEVICE, INSTANCE, operation, run
+from tests.unit.scenes import DEVICE, INSTANCE, Refusing, operation, run
 from worker.model.block_device import DeviceStatus
 from worker.model.operation import Operation
 from worker.ports import Ports
@@ -62,6 +62,17 @@ def test_one_that_is_older_than_its_time_is_released_once(host: Host) -> None:
     assert run(host.world, host.submitted[0]).fault is None
     assert host.world.rows == {}
     assert host.world.events() == ["block_device.reserved", "block_device.released"]
+
+
+def test_one_that_could_not_be_released_is_asked_for_again(host: Host) -> None:
+    host.backlog_taken.set()
+    host.pass_time(TTL + 1)
+    host.reservations.look()
+    assert run(host.world, host.submitted[0], Refusing("attachments.find")).fault is not None
+    host.reservations.look()
+    assert host.asked() == LAPSED * 2
+    assert run(host.world, host.submitted[1]).fault is None
+    assert host.world.rows == {}
 
 
 def test_a_young_one_stays(host: Host) -> None:

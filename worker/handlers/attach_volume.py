@@ -17,6 +17,7 @@ from worker.handlers.parts.attachment_of import (
 )
 from worker.handlers.parts.config_drive import renew_after
 from worker.handlers.parts.find_device import check_place, take_back
+from worker.handlers.parts.give_back import give_back, or_given_back
 from worker.handlers.parts.in_rescue import keep_in_rescue
 from worker.handlers.parts.instance_here import changeable_instance
 from worker.handlers.parts.reach_volume import let_go
@@ -41,12 +42,9 @@ class AttachVolume:
 
 def attach_volume(request: AttachVolume, ports: Ports) -> BlockDevice:
     """Make the volume visible in the instance, or leave no trace, the reservation included."""
-    instance = changeable_instance(request.instance_uuid, ports)
-    device = _reserved(request, instance, ports)
+    instance, device = or_given_back(_begun, give_reservation_back, request, ports)
     if device.status is DeviceStatus.ATTACHED:
         return device
-    if device.status not in ATTACH_BEGUN:
-        device = ports.devices.move(device, DeviceStatus.ATTACHING)
     try:
         return _attach(request, instance, device, ports)
     except DatabaseUnavailable:
@@ -61,6 +59,19 @@ def attach_volume(request: AttachVolume, ports: Ports) -> BlockDevice:
         raise
 
 
+def give_reservation_back(request: AttachVolume, ports: Ports) -> None:
+    """Leave no trace of an attach that may not begin, the caller's attachment included."""
+    give_back(request.bdm_uuid, request.instance_uuid, request.attachment_id, ports)
+
+
+def _begun(request: AttachVolume, ports: Ports) -> tuple[Instance, BlockDevice]:
+    instance = changeable_instance(request.instance_uuid, ports)
+    device = _reserved(request, instance, ports)
+    if device.status not in (*ATTACH_BEGUN, DeviceStatus.ATTACHED):
+        device = ports.devices.move(device, DeviceStatus.ATTACHING)
+    return instance, device
+
+
 def _reserved(request: AttachVolume, instance: Instance, ports: Ports) -> BlockDevice:
     device = ports.devices.get(request.bdm_uuid)
     if device.local:
@@ -73,7 +84,7 @@ def _reserved(request: AttachVolume, instance: Instance, ports: Ports) -> BlockD
         message = f"block device {device.uuid} was released or removed; reserve anew"
         raise DeviceWrongState(message)
     if device.status is DeviceStatus.RESERVED and is_in_the_way(device, instance.rescue):
-        message = f"the rescue has the place of {device.device_name}; reserve anew, or unrescue"
+        message = f"the rescue has the place of {device.device_name}; reserve anew"
         raise AddressTaken(message)
     return device
 

@@ -13,7 +13,11 @@ from worker.handlers.abandon_operation import AbandonOperation, abandon_operatio
 from worker.handlers.adopt_instance import AdoptInstance, adopt_instance
 from worker.handlers.attach_host_device import AttachHostDevice, attach_host_device
 from worker.handlers.attach_interface import AttachInterface, attach_interface
-from worker.handlers.attach_volume import AttachVolume, attach_volume
+from worker.handlers.attach_volume import (
+    AttachVolume,
+    attach_volume,
+    give_reservation_back,
+)
 from worker.handlers.build_instance import BuildInstance, build_instance
 from worker.handlers.cancel_operation import CancelOperation, cancel_operation
 from worker.handlers.check_aliases import CheckAliases, check_aliases
@@ -157,7 +161,12 @@ _whole = partial(Kind, blocks=Scope.INSTANCE)
 """One that keeps the whole instance from others while it is stuck."""
 
 OPERATIONS: Mapping[str, Kind] = {
-    "attach_volume": Kind(request=AttachVolume, handler=attach_volume, phases=update.ATTACH_PHASES),
+    "attach_volume": Kind(
+        request=AttachVolume,
+        handler=attach_volume,
+        phases=update.ATTACH_PHASES,
+        refused=give_reservation_back,
+    ),
     "detach_volume": Kind(
         request=DetachVolume, handler=detach_volume, phases=update.DETACH_PHASES, pin=name_the_row
     ),

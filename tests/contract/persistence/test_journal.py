@@ -137,6 +137,19 @@ def test_a_step_is_durable_before_its_call_and_its_end_with_the_next_commit(
     assert (one.outcome, two.outcome) == (StepOutcome.DONE, StepOutcome.OPEN)
 
 
+def test_one_that_never_began_goes_on_counting_what_it_gave_back(
+    repositories: Repositories,
+) -> None:
+    operation, _ = repositories.operations.accept(an_operation())
+    page(repositories, operation).open_step("attachments.delete")
+    (again,) = repositories.operations.unfinished()
+    record = page(repositories, again)
+    assert record.count_attempt() == 1
+    assert record.open_step("attachments.get", look=True) == 2
+    steps = repositories.operations.get(operation.id).steps
+    assert [step.name for step in steps] == ["attachments.delete", "attachments.get"]
+
+
 def test_a_look_is_durable_when_what_follows_it_is(repositories: Repositories) -> None:
     operation, _ = repositories.operations.accept(an_operation())
     record = page(repositories, operation)

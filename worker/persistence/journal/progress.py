@@ -43,7 +43,8 @@ class SqlOperationRecord(OperationRecord):
         self._unit = unit
         self._operation = operation
         self._steps = {step.number: step for step in operation.steps}
-        self._never_ran = operation.started_at is None
+        # One that was refused may have steps all the same: those of what it gave back.
+        self._never_ran = operation.started_at is None and not operation.steps
         self._last_number: int | None = None
         self._unwritten: set[int] = set()
 
