@@ -1,11 +1,12 @@
 """What the requests are answered from: the workers, the shared database, the volume service."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from worker.api.asked import Who
+from worker.api.offers import Offers
 from worker.model.block_device import BlockDevice
 from worker.persistence.fleet import Fleet
 from worker.ports import Attachments, Volumes
@@ -54,3 +55,4 @@ class Services:
     limits: Limits
     pooled: bool = True
     callers: Callable[[str], Who | None] | None = None
+    offers: Offers = field(default_factory=Offers)

@@ -85,4 +85,11 @@ OPTIONS = [
         help="File of the flavors, TOML; without it a few small ones. docs/api.md says what is in"
         " it.",
     ),
+    cfg.StrOpt(
+        "network",
+        default="none",
+        help="What a server has that is asked for with networks = auto, as clients do by default:"
+        " none (no interface), user (QEMU's own network) or bridge:<name>, a bridge that every host"
+        " has.",
+    ),
 ]

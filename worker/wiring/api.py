@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
@@ -14,6 +15,7 @@ from worker import __version__
 from worker.api.application import Application, Front
 from worker.api.front.enforcing import OsloPolicy
 from worker.api.front.server import WebServer
+from worker.api.offers import Offers, read_flavors, read_network
 from worker.api.own.health import workers_seen
 from worker.api.own.looks import Looks
 from worker.api.own.metrics import Metrics
@@ -134,8 +136,17 @@ def make_services(
         ),
         metrics=Metrics(__version__, lambda: streams.open_streams),
         pooled=conf.volume.service != "cinder",
+        offers=make_offers(conf),
         callers=make_callers(conf),
     )
+
+
+def make_offers(conf: cfg.ConfigOpts) -> Offers:
+    """Return what servers can be made as; raises Invalid for a file that cannot be meant."""
+    network = read_network(conf.api.network)
+    if conf.api.flavors is None:
+        return Offers(network=network)
+    return Offers(flavors=read_flavors(Path(conf.api.flavors)), network=network)
 
 
 def make_front(conf: cfg.ConfigOpts) -> Front:

@@ -28,7 +28,7 @@ def _rule(name: str, check: str, description: str, *operations: str) -> Document
 
 _ATTACHMENTS = "/servers/{server_id}/os-volume_attachments"
 
-RULES = (
+RULES: tuple[DocumentedRuleDefault, ...] = (
     _rule(
         "identity:validate_token",
         "@",

@@ -4,6 +4,6 @@ Reads alone, each in a transaction of its own. What a caller may see is not deci
 """
 
 from worker.persistence.fleet.reading import Fleet
-from worker.persistence.fleet.seen import Host, Server, Told, Wanted
+from worker.persistence.fleet.seen import Doing, Host, Server, Told, Wanted
 
-__all__ = ["Fleet", "Host", "Server", "Told", "Wanted"]
+__all__ = ["Doing", "Fleet", "Host", "Server", "Told", "Wanted"]

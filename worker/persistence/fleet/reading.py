@@ -1,6 +1,6 @@
 """What is asked of the fleet's rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, text
@@ -8,9 +8,9 @@ from sqlalchemy import Connection as SqlConnection
 
 from worker.model.block_device import BlockDevice
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, VolumeId
-from worker.persistence.database import Database
 from worker.persistence.fleet.attached import AttachedVolume, attached_volumes
-from worker.persistence.fleet.seen import Host, Server, Told, Wanted
+from worker.persistence.fleet.builds import Builds
+from worker.persistence.fleet.seen import Doing, Host, Server, Told, Wanted
 from worker.persistence.journal.rows import operation_of, step_of
 from worker.persistence.prepared import Query
 from worker.persistence.records.block_device_row import device_of
@@ -57,11 +57,8 @@ _HOSTS = Query(
 )
 
 
-class Fleet:
+class Fleet(Builds):
     """Every host's rows; may be shared by threads."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def answers(self) -> None:
         """Return if the database answers; raises DatabaseUnavailable."""
@@ -85,6 +82,18 @@ class Fleet:
     def attached(self, instance: InstanceId) -> tuple[AttachedVolume, ...]:
         """Return the volumes of an instance as a list shows them, oldest first."""
         return attached_volumes(self._database, instance)
+
+    def devices_of(
+        self, instances: Collection[InstanceId]
+    ) -> Mapping[InstanceId, tuple[BlockDevice, ...]]:
+        """Return the live block devices of each, as ``devices`` does."""
+        table = BLOCK_DEVICES.c
+        query = select(BLOCK_DEVICES).where(table.instance_uuid.in_(instances), table.deleted == 0)
+        ordered = query.order_by(table.id)
+        found: dict[InstanceId, tuple[BlockDevice, ...]] = dict.fromkeys(instances, ())
+        for row in self._database.read(lambda each: each.execute(ordered).all()):
+            found[row.instance_uuid] += (device_of(row),)
+        return found
 
     def device(self, instance: InstanceId, volume: VolumeId) -> BlockDevice | None:
         """Return the live block device of a volume on an instance."""
@@ -145,8 +154,31 @@ def _filters(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
         yield table.host == wanted.host
     if wanted.states:
         yield table.vm_state.in_(wanted.states)
+    if wanted.doing:
+        yield or_(*map(_doing, wanted.doing))
     if wanted.name is not None:
-        yield table.name.contains(wanted.name, autoescape=True)
+        yield _named(table.name, wanted)
+
+
+def _doing(wanted: Doing) -> ColumnElement[bool]:
+    table = INSTANCES.c
+    found = table.vm_state == wanted.state
+    if wanted.tasks:
+        found = and_(found, table.task_state.in_(wanted.tasks))
+    if wanted.other_tasks:
+        others = or_(table.task_state.is_(None), table.task_state.not_in(wanted.other_tasks))
+        found = and_(found, others)
+    return found
+
+
+def _named(column: ColumnElement[str], wanted: Wanted) -> ColumnElement[bool]:
+    if wanted.begins and wanted.ends:
+        return column == wanted.name
+    if wanted.begins:
+        return column.startswith(wanted.name, autoescape=True)
+    if wanted.ends:
+        return column.endswith(wanted.name, autoescape=True)
+    return column.contains(wanted.name, autoescape=True)
 
 
 def _server(row: Any) -> Server:  # noqa: ANN401 - a row of the table

@@ -10,11 +10,21 @@ from worker.model.operation import Operation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Doing:
+    """A state, with one of ``tasks``, none for any, and none of ``other_tasks``."""
+
+    state: str
+    tasks: Sequence[str] = ()
+    other_tasks: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which live instances, newest first: of one project or, without one, of all.
 
     ``after`` is the last of the page before; an unknown one gives the first page. ``name`` is a
-    part of their names; ``states`` are words of ``VmState``, none for any.
+    part of their names, its beginning where ``begins``, its end where ``ends``; ``states`` are
+    words of ``VmState``, none for any; ``doing`` are what they may be at, none for anything.
     """
 
     project: str | None
@@ -23,6 +33,9 @@ class Wanted:
     host: str | None = None
     states: Sequence[str] = ()
     name: str | None = None
+    begins: bool = False
+    ends: bool = False
+    doing: Sequence[Doing] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,43 @@
+"""Actions on servers."""
+
+from worker.api.asked import Json
+
+_NOTHING: Json = {"type": ["null", "object", "string"]}
+
+_TYPES = ("HARD", "Hard", "hard", "SOFT", "Soft", "soft")
+
+_REBOOT: Json = {
+    "type": "object",
+    "properties": {"type": {"type": "string", "enum": list(_TYPES)}},
+    "required": ["type"],
+    "additionalProperties": False,
+}
+_RESCUE: Json = {
+    "type": ["object", "null"],
+    "properties": {
+        "adminPass": {"type": "string", "minLength": 1, "maxLength": 255},
+        "rescue_image_ref": {"type": "string", "format": "uuid", "pattern": "^[0-9a-fA-F-]{36}$"},
+    },
+    "additionalProperties": False,
+}
+
+ACTION: Json = {
+    "type": "object",
+    "properties": {
+        "os-start": _NOTHING,
+        "os-stop": _NOTHING,
+        "reboot": _REBOOT,
+        "rescue": _RESCUE,
+        "unrescue": _NOTHING,
+        "forceDelete": _NOTHING,
+    },
+    "minProperties": 1,
+    "maxProperties": 1,
+}
+"""Others are refused by name, so that the message can say which there are."""
+
+RESCUED: Json = {
+    "type": "object",
+    "properties": {"adminPass": {"type": "string"}},
+    "additionalProperties": False,
+}
