@@ -55,6 +55,7 @@ def check(arguments: argparse.Namespace) -> int:
     wiring.check_database_url(conf)
     wiring.check_images(conf)
     wiring.check_volumes(conf)
+    wiring.check_api(conf)
     unknown = all_options.unknown_options(conf_files)
     unsafe = wiring.unsafe_bus(settings, ask_broker=arguments.connect)
     if arguments.json:

@@ -12,6 +12,8 @@ from worker.wiring.api_front import api_url, token_file
 
 NAME = "blockworker"
 
+HEAD = "# By `blockworker api clouds`. If there is a token in it, nobody else is to read this file."
+
 VERSIONS = {"compute_api_version": "2.101", "volume_api_version": "3", "image_api_version": "2"}
 
 
@@ -28,7 +30,7 @@ def clouds_yaml(conf: cfg.ConfigOpts, token: str | None = None) -> str:
             cloud = _open(api_url(conf))
         case _:
             cloud = _by_token(api_url(conf), _line(conf, token), token)
-    return "\n".join(["# Has a token in it: nobody else is to read this file.", *_yaml(cloud), ""])
+    return "\n".join([HEAD, *_yaml(cloud), ""])
 
 
 def _open(url: str) -> dict[str, Any]:

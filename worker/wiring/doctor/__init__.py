@@ -27,6 +27,7 @@ CHECKS: Mapping[str, Callable[[Surroundings], Iterable[Finding]]] = {
     "lock path": host.lock_path,
     "state folder": host.state_folder,
     "images": services.images,
+    "api": services.api,
     "room": host.room,
 }
 """A new check is a function in ``services`` or ``host``, and a line here and in docs/doctor.md."""

@@ -14,6 +14,7 @@ from worker.model.operation import OperationState
 from worker.persistence import migrate
 from worker.rpc.local import LocalClient
 from worker.rpc.safety import Unsafe, unsafe_on_broker
+from worker.wiring.api_front import check_api
 from worker.wiring.doctor.surroundings import Surroundings
 from worker.wiring.images import check_images, make_images
 from worker.wiring.keys import make_keys
@@ -101,6 +102,18 @@ def images(here: Surroundings) -> Iterator[Finding]:
     with suppress(ImageNotFound):
         make_images(here.conf, tuple).show(NO_IMAGE)
     yield ok("Glance answers, and the folders of images can be used")
+
+
+def api(here: Surroundings) -> Iterator[Finding]:
+    """Look whether `blockworker api` and `all-in-one` would serve as they are configured."""
+    check_api(here.conf)
+    said = here.conf.api
+    yield ok(f"the API can be served at {said.listen}, callers are known by {said.auth}")
+    if said.auth == "none":
+        yield warning(
+            "whoever can reach the API is its administrator, each user of this machine too",
+            "set [api] auth to token or keystone",
+        )
 
 
 def _pool(here: Surroundings) -> Iterator[Finding]:
