@@ -105,7 +105,7 @@ def state(cinder: Cinder, share: Share, ceph: Ceph, tmp_path_factory: Any) -> Pa
 
 @pytest.fixture(scope="module")
 def rig(state: Path, libvirtd: str, share: Share, cinder: Cinder, ceph: Ceph) -> Iterator[Rig]:
-    given = {
+    given: dict[str, Any] = {
         "volume__service": "cinder",
         "volume__mount_path": str(share.mounts("worker")),
         "volume__rbd_keyring": str(ceph.keyring),
