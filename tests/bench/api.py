@@ -21,6 +21,7 @@ from tests.bench.figures import Figure, milliseconds, percentile, single
 from tests.bench.instant import INSTANCES
 from tests.bench.many_volumes import VOLUMES, write_server_with_volumes
 from tests.bench.worker import started, wait_until_it_serves, worker
+from tests.processes import blockworker
 from tests.services_rabbitmq import free_ports
 from worker import conf as options
 from worker import wiring
@@ -175,15 +176,19 @@ def _pair(client: Client, host: str, number: int) -> Pair:
 
 @contextmanager
 def _api(config: Path) -> Iterator[Callable[[], Caller]]:
-    """Run the API as a process; lend what opens a connection to it."""
+    """Run the API as a process; lend what opens a connection to it, with a token of its file."""
     (port,) = free_ports(1)
     own = config.with_name("api.conf")
-    own.write_text(f"[api]\nlisten = 127.0.0.1:{port}\nauth = none\n")
-    words = ("api", "--config-file", config, "--config-file", own)
-    with started("worker", *words, output=config.with_name("api.log")), ExitStack() as stack:
+    own.write_text(f"[api]\nlisten = 127.0.0.1:{port}\n")
+    words = ("--config-file", config, "--config-file", own)
+    made = blockworker("api", "token", "add", "bench", "--role", "admin", *words)
+    assert made.returncode == 0, made.stderr
+    token = made.stdout.strip()
+    output = config.with_name("api.log")
+    with started("worker", "api", *words, output=output), ExitStack() as stack:
 
         def open_caller() -> Caller:
-            caller = Caller(port=port)
+            caller = Caller(port=port, token=token)
             stack.callback(caller.close)
             return caller
 

@@ -21,7 +21,11 @@ class Caller:
     def __init__(self, port: int, token: str = "") -> None:
         """Nothing is opened yet."""
         self._connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-        self._headers = {"OpenStack-API-Version": "compute 2.101", "X-Auth-Token": token}
+        self._headers = {
+            "OpenStack-API-Version": "compute 2.101",
+            "X-Auth-Token": token,
+            "Content-Type": "application/json",
+        }
 
     def ask(self, method: str, path: str) -> Json:
         """Return the answer's body."""
