@@ -15,6 +15,8 @@ from sqlalchemy import update
 from tests import fakes
 from tests.bench.instant import OneAtATime
 from tests.bus_worker import fresh_name
+from tests.fakes.images import FakeImageListing
+from tests.fakes.volume_service import WorldPool
 from tests.fakes.world import FakeGuest, World
 from worker import conf as options
 from worker import wiring
@@ -25,6 +27,7 @@ from worker.api.services import Services
 from worker.model.ids import InstanceId, VolumeId, new_uuid
 from worker.model.volume import GIB, Volume, VolumeStatus
 from worker.persistence.database import Database
+from worker.persistence.fleet.pool import FleetPool
 from worker.persistence.schema import INSTANCES
 from worker.ports import Outside
 from worker.rpc.client import Client
@@ -57,7 +60,10 @@ class Response:
 
 @dataclass(kw_only=True)
 class ApiRig:
-    """An API, the worker behind it, and the world behind that."""
+    """An API, the worker behind it, and the world behind that.
+
+    While ``stalled`` is held the world answers no worker: what was accepted stays in the journal.
+    """
 
     conf: cfg.ConfigOpts
     world: World
@@ -66,6 +72,7 @@ class ApiRig:
     database: Database
     client: Client
     headers: dict[str, str] = field(default_factory=dict)
+    stalled: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def host(self) -> str:
@@ -109,7 +116,7 @@ class ApiRig:
         """Return a free volume."""
         volume = VolumeId(new_uuid())
         self.world.volumes[volume] = Volume(
-            id=volume, size=GIB, status=VolumeStatus.AVAILABLE, **wanted
+            id=volume, size=GIB, status=VolumeStatus.AVAILABLE, **({"project_id": PROJECT} | wanted)
         )
         return volume
 
@@ -126,7 +133,7 @@ def api_rig(
     **options_: Any,  # noqa: ANN401
 ) -> Iterator[ApiRig]:
     """Run a worker on a world that answers at once, and an API over it."""
-    world = World()
+    world, stalled = World(), threading.RLock()
     conf = options.load(
         state_path=str(state),
         host=f"host-{fresh_name()}",
@@ -134,13 +141,13 @@ def api_rig(
         hypervisor__uri=TEST_DRIVER,
         **({"api__auth": "none"} | options_),
     )
-    worker = wiring.Worker(conf, core=_core_on(world))
+    worker = wiring.Worker(conf, core=_core_on(world, stalled))
     settings = wiring.bus_settings(conf)
     with ExitStack() as stack:
         worker.start()
         stack.callback(worker.stop)
         database = wiring.make_database(conf)
-        services = _on(world, make_services(conf, settings, database, stack))
+        services = _on(world, make_services(conf, settings, database, stack), database)
         yield ApiRig(
             conf=conf,
             world=world,
@@ -148,10 +155,11 @@ def api_rig(
             application=Application(ROUTES, services, front or make_front(conf)),
             database=database,
             client=services.workers,
+            stalled=stalled,
         )
 
 
-def _core_on(world: World) -> type[Core]:
+def _core_on(world: World, lock: threading.RLock) -> type[Core]:
     class WorldCore(Core):
         """The core on that world."""
 
@@ -163,7 +171,7 @@ def _core_on(world: World) -> type[Core]:
             watchers: tuple[Watcher, ...] = (),
         ) -> None:
             super().__init__(conf, database, uri, watchers)
-            ports, lock = fakes.ports(world), threading.RLock()
+            ports = fakes.ports(world)
             locked: dict[str, Any] = {
                 name: OneAtATime(getattr(ports, name), lock) for name in OUTSIDE
             }
@@ -172,9 +180,15 @@ def _core_on(world: World) -> type[Core]:
     return WorldCore
 
 
-def _on(world: World, services: Services) -> Services:
+def _on(world: World, services: Services, database: Database) -> Services:
     ports = fakes.ports(world)
-    return replace(services, volumes=ports.volumes, attachments=ports.attachments)
+    return replace(
+        services,
+        volumes=ports.volumes,
+        attachments=ports.attachments,
+        pool=FleetPool(database, WorldPool(world)),
+        images=FakeImageListing(world),
+    )
 
 
 def _response(result: Result) -> Response:

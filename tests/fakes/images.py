@@ -14,7 +14,7 @@ from worker.model.ids import BlockDeviceId, ImageId, InstanceId
 from worker.model.image import GIB, Image, ImageFile
 from worker.model.source import DiskFormat, DiskOptions, FileSource, HostVolume
 from worker.model.specification import LocalDisk
-from worker.ports import ConfigDrives, Images, LocalDisks
+from worker.ports import ConfigDrives, ImageListing, Images, LocalDisks
 
 
 def disk_path(instance: InstanceId, disk: BlockDeviceId) -> str:
@@ -27,6 +27,21 @@ def copy_path(image: ImageId, cache: str = "/cache") -> str:
 
 def drive_path(instance: InstanceId, *, rescue: bool = False) -> str:
     return f"/config-rescue/{instance}" if rescue else f"/config/{instance}"
+
+
+class FakeImageListing(ImageListing):
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def images(self) -> tuple[Image, ...]:
+        if self.world.images_away:
+            message = "no images for now"
+            raise ImagesUnavailable(message)
+        found = self.world.images.values()
+        return tuple(sorted(found, key=lambda image: (image.name, image.id)))
+
+    def find(self, image: ImageId) -> Image:
+        return FakeImages(self.world).show(image)
 
 
 class FakeImages(Images):

@@ -27,10 +27,11 @@ from worker.model.volume import (
     AttachmentStatus,
     Encryption,
     NewVolume,
+    PoolVolume,
     Volume,
     VolumeStatus,
 )
-from worker.ports import Attachments, Connector, Keys, PoolVolumes, Volumes
+from worker.ports import Attachments, Connector, Keys, PoolReading, PoolVolumes, Volumes
 
 PASSWORD = "sesame-open-7391"
 
@@ -188,6 +189,9 @@ class FakePoolVolumes(PoolVolumes):
 
     def create(self, wanted: NewVolume) -> Volume:
         assert (wanted.size is None) != (wanted.path is None)
+        if (wanted.size or 0) > self.world.pool_room:
+            message = f"{wanted.size} bytes are more than the filesystem takes"
+            raise RequestMalformed(message)
         made = Volume(
             id=wanted.id,
             size=wanted.size or 1 << 20,
@@ -218,6 +222,24 @@ class FakePoolVolumes(PoolVolumes):
 
     def list(self) -> tuple[Volume, ...]:
         return tuple(self.world.volumes.values())
+
+
+class WorldPool(PoolReading):
+    """The volumes of a world as rows of the pool."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def volumes(self) -> tuple[PoolVolume, ...]:
+        return tuple(map(_row, self.world.volumes.copy().values()))
+
+    def volume(self, volume: VolumeId) -> PoolVolume | None:
+        found = self.world.volumes.get(volume)
+        return None if found is None else _row(found)
+
+
+def _row(volume: Volume) -> PoolVolume:
+    return PoolVolume(volume=volume, path=f"/dev/{volume.id}", owned=True)
 
 
 class FakeConnector(Connector):

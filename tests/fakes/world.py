@@ -119,6 +119,7 @@ class World:
     connected: set[VolumeId] = field(default_factory=set)
     sizes: dict[VolumeId, int] = field(default_factory=dict)
     unreachable: set[VolumeId] = field(default_factory=set)
+    pool_room: int = field(default=1 << 60, compare=False)
     secrets: dict[tuple[InstanceId, BlockDeviceId], set[SecretUse]] = field(default_factory=dict)
     guarded: set[VolumeId] = field(default_factory=set)
     leftovers: dict[tuple[str, str], Leftover] = field(default_factory=dict)

@@ -3,14 +3,23 @@
 from worker.api.compute import attachments, discovery
 from worker.api.identity import discovery as identity
 from worker.api.identity import tokens
+from worker.api.image import discovery as image_discovery
+from worker.api.image import images
 from worker.api.openapi import described
 from worker.api.route import Route
+from worker.api.volume import changing, volumes
+from worker.api.volume import discovery as volume_discovery
 
 _THEMES: tuple[Route, ...] = (
     *discovery.ROUTES,
     *identity.ROUTES,
     *tokens.ROUTES,
     *attachments.ROUTES,
+    *volume_discovery.ROUTES,
+    *volumes.ROUTES,
+    *changing.ROUTES,
+    *image_discovery.ROUTES,
+    *images.ROUTES,
 )
 
 ROUTES: tuple[Route, ...] = (*_THEMES, described(_THEMES))

@@ -9,7 +9,8 @@ from worker.api.asked import Who
 from worker.api.offers import Offers
 from worker.model.block_device import BlockDevice
 from worker.persistence.fleet import Fleet
-from worker.ports import Attachments, Volumes
+from worker.persistence.fleet.pool import FleetPool
+from worker.ports import Attachments, ImageListing, Volumes
 from worker.rpc.client import Client
 
 
@@ -42,7 +43,8 @@ class Services:
     ``release`` gives a reservation back in the database, by a compare-and-swap from ``reserved``,
     and tells whether it did; its worker need not be there. ``pooled`` is whether the volumes are
     those of the built-in pool, and not Cinder's. ``callers`` tells for whom a token stands; there
-    is none where Keystone has the tokens.
+    is none where Keystone has the tokens. ``pool`` and ``images`` are None where Cinder and Glance
+    have them; then ``cinder`` and ``glance`` say where those are, if that is known.
     """
 
     workers: Client
@@ -56,3 +58,7 @@ class Services:
     pooled: bool = True
     callers: Callable[[str], Who | None] | None = None
     offers: Offers = field(default_factory=Offers)
+    pool: FleetPool | None = None
+    cinder: str | None = None
+    images: ImageListing | None = None
+    glance: str | None = None

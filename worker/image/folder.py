@@ -21,6 +21,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -53,8 +54,8 @@ class FolderImages(ImageSource):
         """Return what the sidecar says, and the content's size."""
         said = self._said(image)
         with self._open(image) as file:
-            size = os.fstat(file.fileno()).st_size
-        return _image(image, said, size)
+            found = os.fstat(file.fileno())
+        return _image(image, said, found)
 
     def version(self, image: Image) -> str:
         """Return size and time of change."""
@@ -127,13 +128,14 @@ def _wrong(said: object) -> str | None:
     return None
 
 
-def _image(image: ImageId, said: Mapping[str, Any], size: int) -> Image:
+def _image(image: ImageId, said: Mapping[str, Any], found: os.stat_result) -> Image:
     algorithm = said.get("os_hash_algo")
     return Image(
         id=image,
         name=said.get("name", image),
         format=said["disk_format"],
-        size=size,
+        size=found.st_size,
+        changed_at=datetime.fromtimestamp(found.st_mtime, UTC),
         min_disk=said.get("min_disk", 0),
         min_memory=said.get("min_ram", 0),
         checksum=None if algorithm is None else (algorithm, said["os_hash_value"]),

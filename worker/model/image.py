@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from worker.model.ids import ImageId
 from worker.model.source import DiskFormat
@@ -15,7 +16,7 @@ class Image:
 
     ``format`` is the declared ``disk_format`` (``raw``, ``qcow2``, ``iso``, ``aki``, ``ari``);
     ``min_disk`` is in GiB and ``min_memory`` in MiB, 0 for no wish; ``checksum`` is
-    ``(algorithm, hex digest)``.
+    ``(algorithm, hex digest)``; ``changed_at`` is when its content was, where that is known.
     """
 
     id: ImageId
@@ -26,6 +27,7 @@ class Image:
     min_memory: int = 0
     checksum: tuple[str, str] | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
+    changed_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from worker.ports.hypervisor import (
     Machines,
     Power,
 )
-from worker.ports.images import ConfigDrives, Images, LocalDisks
+from worker.ports.images import ConfigDrives, ImageListing, Images, LocalDisks
 from worker.ports.journal import (
     Cancelling,
     OperationRecord,
@@ -40,6 +40,7 @@ from worker.ports.volumes import (
     Attachments,
     Connector,
     Keys,
+    PoolReading,
     PoolRecords,
     PoolVolumes,
     Sharing,
@@ -63,6 +64,7 @@ __all__ = [
     "GuestSecrets",
     "Guests",
     "HostFiles",
+    "ImageListing",
     "Images",
     "Instances",
     "Keys",
@@ -76,6 +78,7 @@ __all__ = [
     "Outside",
     "OwnOperations",
     "Peripherals",
+    "PoolReading",
     "PoolRecords",
     "PoolVolumes",
     "Ports",

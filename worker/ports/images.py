@@ -29,6 +29,18 @@ class Images(ABC):
         """Return this host's copy if there is a good one, and ask nobody; else None."""
 
 
+class ImageListing(ABC):
+    """The images there are, for whoever chooses one of them."""
+
+    @abstractmethod
+    def images(self) -> tuple[Image, ...]:
+        """Return every image that can be used, by name and id; raises ImagesUnavailable."""
+
+    @abstractmethod
+    def find(self, image: ImageId) -> Image:
+        """Return the image; raises ImageNotFound, ImageRefused, ImagesUnavailable."""
+
+
 class LocalDisks(ABC):
     """Disks that are files of this host."""
 

@@ -138,8 +138,8 @@ class Sharing(ABC):
         """Return those of the rows that have not let go since."""
 
 
-class PoolRecords(ABC):
-    """What the built-in pool remembers of its volumes and attachments; each call is durable."""
+class PoolReading(ABC):
+    """What the built-in pool remembers of its volumes, for whoever only looks."""
 
     @abstractmethod
     def volumes(self) -> tuple[PoolVolume, ...]:
@@ -148,6 +148,10 @@ class PoolRecords(ABC):
     @abstractmethod
     def volume(self, volume: VolumeId) -> PoolVolume | None:
         """Return one volume."""
+
+
+class PoolRecords(PoolReading):
+    """What the built-in pool remembers of its volumes and attachments; each call is durable."""
 
     @abstractmethod
     def put_volume(self, volume: PoolVolume) -> None:

@@ -40,6 +40,12 @@ from worker.wiring.api_front import (
 )
 from worker.wiring.core import SystemClock
 from worker.wiring.settings import bus_settings, make_database, wait_for_schema
+from worker.wiring.storage import (
+    make_image_listing,
+    make_pool,
+    where_cinder_is,
+    where_glance_is,
+)
 from worker.wiring.volumes import make_volume_service
 
 LOG = logging.getLogger(__name__)
@@ -114,7 +120,8 @@ def make_services(
         reservation_tries=2,
     )
     stack.callback(client.close)
-    volumes = make_volume_service(conf, Repositories(database, conf.host, clock), dict)
+    repositories = Repositories(database, conf.host, clock)
+    volumes = make_volume_service(conf, repositories, dict)
     fleet = Fleet(database)
     streams = Streams(client.updates, fleet, FleetUpdates(database), most=conf.api.streams)
     stack.callback(streams.stop)
@@ -138,6 +145,10 @@ def make_services(
         pooled=conf.volume.service != "cinder",
         offers=make_offers(conf),
         callers=make_callers(conf),
+        pool=make_pool(conf, database, repositories.pool),
+        cinder=where_cinder_is(conf),
+        images=make_image_listing(conf),
+        glance=where_glance_is(conf),
     )
 
 

@@ -52,6 +52,15 @@ def instances_path(conf: cfg.ConfigOpts) -> Path:
     return _folder(conf, conf.image.instances_path, "instances")
 
 
+def images_folder(conf: cfg.ConfigOpts) -> Path:
+    """Return the folder of images."""
+    folder = _images_path(conf)
+    if conf.image.folder is None:
+        # One that was configured may be a mount that is missing; this one may be empty.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
 def images_of(instances: Iterable[Instance]) -> frozenset[ImageId]:
     """Return the images that any of the instances was built of."""
     return frozenset(image for instance in instances for image in _built_of(instance))
@@ -72,11 +81,7 @@ def check_images(conf: cfg.ConfigOpts) -> None:
 
 def _source(conf: cfg.ConfigOpts) -> ImageSource:
     if conf.image.service == "folder":
-        folder = _images_path(conf)
-        if conf.image.folder is None:
-            # One that was configured may be a mount that is missing; this one may be empty.
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return FolderImages(folder)
+        return FolderImages(images_folder(conf))
     _check_glance(conf)
     # By name: openstacksdk takes two seconds to load, and is not needed otherwise.
     glance = import_module("worker.image.glance")

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from worker.api.asked import Asked, Refused
+from worker.api.compute.access import owned
 from worker.api.services import Services
+from worker.api.volume.pooled import may_have
 from worker.errors import VolumeNotFound
 from worker.model.ids import VolumeId
-from worker.model.volume import VolumeStatus
+from worker.model.volume import Volume, VolumeStatus
 
 
 def check_volumes(volumes: Sequence[str], asked: Asked, services: Services) -> None:
@@ -18,15 +20,23 @@ def check_volumes(volumes: Sequence[str], asked: Asked, services: Services) -> N
         _check(VolumeId(volume), asked, services)
 
 
-def _check(volume: VolumeId, _asked: Asked, services: Services) -> None:
-    try:
-        found = services.volumes.show(volume)
-    except VolumeNotFound as error:
-        message = f"Block Device Mapping is Invalid: failed to get volume {volume}."
-        raise Refused(400, message) from error
+def _check(volume: VolumeId, asked: Asked, services: Services) -> None:
+    found = _found(volume, asked, services)
     shared = found.multiattach and found.status is VolumeStatus.IN_USE
     if found.status is not VolumeStatus.AVAILABLE and not shared:
         message = (
             f"Invalid volume: status of volume {volume} is {found.status}, and available is needed"
         )
         raise Refused(400, message)
+
+
+def _found(volume: VolumeId, asked: Asked, services: Services) -> Volume:
+    """Whose it is says the volume service; what nobody has claimed is an administrator's."""
+    message = f"Block Device Mapping is Invalid: failed to get volume {volume}."
+    try:
+        found = services.volumes.show(volume)
+    except VolumeNotFound as error:
+        raise Refused(400, message) from error
+    if not asked.who.is_admin and not owned(asked, found.project_id):
+        raise Refused(400, message)
+    return found

@@ -3,6 +3,7 @@
 from oslo_policy.policy import DocumentedRuleDefault, Operation, RuleDefault
 
 from worker.api.front.server_rules import REQUESTED_DESTINATION, SERVER_RULES
+from worker.api.front.storage_rules import STORAGE_RULES
 
 ADMIN = "rule:context_is_admin"
 READER = "rule:project_reader_or_admin"
@@ -70,6 +71,8 @@ RULES += (
     ),
     _rule(REQUESTED_DESTINATION[0], ADMIN, *REQUESTED_DESTINATION[1:]),
 )
+
+RULES += tuple(_rule(name, _WHO[who], *described) for name, who, *described in STORAGE_RULES)
 
 
 def list_rules() -> list[RuleDefault]:

@@ -1,0 +1,1 @@
+"""What is answered as Glance would, of the folder of images: its paths and words."""
