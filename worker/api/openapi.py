@@ -7,7 +7,7 @@ from typing import Any
 
 from worker import __version__
 from worker.api import microversions
-from worker.api.asked import Answer, Asked, Json, Version
+from worker.api.asked import Answer, Asked, Json, Refused, Version
 from worker.api.openapi_parts import COMPONENTS, SERVICES, TOKEN, fault_statuses, said_headers
 from worker.api.route import From, Route, Service, latest
 from worker.api.services import Services
@@ -72,14 +72,16 @@ _QUERY: Json = {
 
 
 def _show(table: Sequence[Route], asked: Asked, _services: Services) -> Answer:
-    versions = {
-        service: microversions.negotiated(
-            service,
-            {microversions.HEADER.lower(): f"{service} {asked.query.get(service, ['latest'])[0]}"},
-        )
-        for service in microversions.RANGES
-    }
+    versions = {service: _said(service, asked) for service in microversions.RANGES}
     return Answer(body=document((*table, described(table)), versions))
+
+
+def _said(service: Service, asked: Asked) -> Version:
+    wanted = f"{service} {asked.query.get(service, ['latest'])[0]}"
+    try:
+        return microversions.negotiated(service, {microversions.HEADER.lower(): wanted})
+    except Refused as refused:
+        raise Refused(400, refused.message) from refused
 
 
 def _info(versions: Versions) -> Json:

@@ -28,10 +28,12 @@ def fault_statuses(route: Route) -> list[int]:
     """Return the faults that a request can end with, but for those that its answers name."""
     parts = (
         (_ALWAYS, True),
-        (_KNOWN_CALLERS, route.rule is not None),
+        (_KNOWN_CALLERS, route.rule is not None or route.service is Service.IDENTITY),
         (_VERSIONED, route.service in microversions.RANGES),
         (_NAMED, "{" in route.path or route.since > 0 or route.until is not None),
         (_CHANGING, route.method != "GET"),
+        # A body names things as well as a path does.
+        (_NAMED, bool(route.body)),
         (_WITH_BODY, bool(route.body)),
     )
     return sorted({each for some, there in parts if there for each in some} - set(route.answers))

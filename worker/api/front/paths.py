@@ -37,7 +37,7 @@ class ProjectInPath:
     def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
         """Strike the project from the path, and keep it to be compared with the caller's."""
         request.context["project"] = None
-        parts = request.path[1:].split("/")
+        parts = request.path.lstrip("/").split("/")
         if len(parts) < len(("root", "project", "resource")):
             return
         root, project, resource, *_ = parts

@@ -1,0 +1,146 @@
+"""Every request as the OpenAPI document has it, asked with what schemathesis makes of it.
+
+No answer is a failure of ours, and each is as the document says. The ids of a server, of its volume
+and of the rest that there is are put in, or nearly all would be 404.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, note, seed, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi import checks as described
+
+from tests.api_rig import ApiRig
+from worker.api.asked import Version
+from worker.api.front.open_door import PROJECT
+from worker.api.microversions import HEADER, LEGACY, RANGES
+from worker.api.openapi import document
+from worker.api.route import Route, Service
+from worker.api.routes import ROUTES
+
+SEED = int(os.environ.get("BLOCKWORKER_SEED", "8"))
+"""Fixed, so that a red CI can be repeated; another finds other things."""
+
+EXAMPLES = 16
+LONG = 200
+
+OLD = {Service.COMPUTE: Version(2, 60), Service.VOLUME: Version(3, 0)}
+NEW = {service: newest for service, (_, newest) in RANGES.items()}
+
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    described.status_code_conformance,
+    described.content_type_conformance,
+    described.response_headers_conformance,
+    described.response_schema_conformance,
+]
+
+STREAM = "text/event-stream"
+
+
+@dataclass(frozen=True, kw_only=True)
+class There:
+    """What the API has, by the names under which requests speak of it."""
+
+    names: Mapping[str, list[str]]
+
+    def put_into(self, value: Any, draw: Any) -> Any:  # noqa: ANN401 - JSON
+        """Return the value, with real ids where some are spoken of; not always."""
+        if isinstance(value, dict):
+            return {name: self._one(name, each, draw) for name, each in value.items()}
+        if isinstance(value, list):
+            return [self.put_into(each, draw) for each in value]
+        return value
+
+    def _one(self, name: str, value: Any, draw: Any) -> Any:  # noqa: ANN401 - JSON
+        known = self.names.get(name)
+        if known and isinstance(value, str) and draw(st.integers(0, 3)):
+            return draw(st.sampled_from(known))
+        return self.put_into(value, draw)
+
+
+@pytest.fixture
+def there(api: ApiRig) -> There:
+    """A server with a volume, and a volume that is free; each test has its own to destroy."""
+    server, volume, free = api.server(), api.volume(), api.volume()
+    wanted = {"volumeAttachment": {"volumeId": volume}}
+    path = f"/v2.1/servers/{server}/os-volume_attachments"
+    attached = api.ask("POST", path, wanted)
+    operation = attached.headers["X-Blockworker-Operation"]
+    api.end_of(attached)
+    volumes: list[str] = [volume, free]
+    names: dict[str, list[str]] = {
+        "server_id": [server],
+        "server_uuid": [server],
+        "volume_id": volumes,
+        "volumeId": volumes,
+        "uuid": volumes,
+        "tag": [volume],
+        "operation_id": [operation],
+        "request_id": [f"req-{operation}", attached.headers["X-Openstack-Request-Id"]],
+        "flavorRef": ["1", "m1.small"],
+        "flavor_id": ["1"],
+        "project_id": [PROJECT],
+    }
+    return There(names=names)
+
+
+def ask_all(
+    api: ApiRig, there: There, route: Route, versions: Mapping[Service, Version], examples: int
+) -> None:
+    schema = schemathesis.openapi.from_dict(document(ROUTES, versions))
+    schema.app = api.application
+    operation = schema[route.path][route.method]
+    good, bad = (operation.as_strategy(generation_mode=mode) for mode in GenerationMode)
+    spoken = versions.get(route.service)
+    headers = {HEADER: f"{route.service} {spoken}", LEGACY: str(spoken)} if spoken else {}
+
+    @seed(SEED)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def ask(data: st.DataObject) -> None:
+        note(f"BLOCKWORKER_SEED={SEED}")
+        case = data.draw(good | good | bad)
+        case.path_parameters = there.put_into(case.path_parameters, data.draw)
+        case.body = there.put_into(case.body, data.draw)
+        answer = case.call(headers=headers | api.headers)
+        case.validate_response(answer, checks=CHECKS)
+
+    ask()
+
+
+ASKED = [
+    pytest.param(route, id=f"{route.method} {route.path} since {route.since}")
+    for route in ROUTES
+    if route.media != STREAM
+]
+
+
+@pytest.mark.parametrize("versions", [NEW, OLD], ids=["new", "old"])
+@pytest.mark.parametrize("route", ASKED)
+def test_every_answer_is_as_described(
+    api: ApiRig, there: There, route: Route, versions: Mapping[Service, Version]
+) -> None:
+    ask_all(api, there, route, versions, EXAMPLES)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("versions", [NEW, OLD], ids=["new", "old"])
+@pytest.mark.parametrize("route", ASKED)
+def test_every_answer_is_as_described_for_long(
+    api: ApiRig, there: There, route: Route, versions: Mapping[Service, Version]
+) -> None:
+    ask_all(api, there, route, versions, LONG)
