@@ -34,6 +34,7 @@ def test_it_tells_programs_what_it_shows_people(state: Path) -> None:
     assert scsi["guest"]["serial"] == scsi["serial"]
     assert set(virtio["views"].values()) == {None}
     assert scsi["views"]["live"] == scsi["views"]["persistent"] == "sda"
+    assert scsi["views"]["http"] == "/dev/sda"
     assert told["updates"][-1] == "instance.volume_detach.end"
     assert running_under(state) == []
 
@@ -58,6 +59,7 @@ def test_what_is_kept_can_be_gone_on_with_and_ended(state: Path) -> None:
     done = blockworker("demo", "--keep", "--state-path", state)
     assert done.returncode == 0, done.stderr
     assert "blockworker serve --config-file" in done.stdout
+    assert "blockworker all-in-one --config-file" in done.stdout
     served = Served(state=state, config=state / "blockworker.conf")
     served.start()
     (instance,) = served.told("instance", "list")

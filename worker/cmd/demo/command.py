@@ -109,6 +109,8 @@ The guest {GUEST} still runs. To go on with it:
   blockworker serve --config-file {file} &
   blockworker instance list --config-file {file}
   blockworker volume create more --size 64M --config-file {file}
+or, with the API beside it:
+  blockworker all-in-one --config-file {file}
 To end it:
   blockworker demo --clean --state-path {state}"""
     )

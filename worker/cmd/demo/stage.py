@@ -36,10 +36,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Everything that the story needs; ``conf`` is that of the running worker."""
+    """Everything that the story needs; ``conf`` is that of the running worker.
+
+    At ``port`` an API answers anybody on this machine.
+    """
 
     conf: cfg.ConfigOpts
     uri: str
+    port: int
     guest: InstanceId
     console: GuestConsole
 
@@ -69,7 +73,10 @@ def set_up(state: Path, say: Say, *, keep: bool) -> Iterator[Stage]:
         worker = wiring.Worker(conf)
         worker.start()
         stack.callback(worker.stop)
-        yield Stage(conf=conf, uri=uri, guest=uuid, console=console)
+        api = wiring.Api(conf, beside_worker=True)
+        api.start()
+        stack.callback(api.stop)
+        yield Stage(conf=conf, uri=uri, port=api.port, guest=uuid, console=console)
 
 
 def clear(state: Path) -> None:
@@ -94,7 +101,8 @@ def configuration_file(state: Path) -> Path:
 def _configuration(state: Path) -> cfg.ConfigOpts:
     file = configuration_file(state)
     file.write_text(CONFIGURATION.format(state=state))
-    return options.load([file])
+    # Not in the file: whoever goes on with it is asked for a token, at the usual port.
+    return options.load([file], api__listen="127.0.0.1:0", api__auth="none")
 
 
 def _start(uri: str, xml: str) -> None:

@@ -1,7 +1,10 @@
 """What the demo does, as an API tier would: over the bus, to a real guest, believing nothing."""
 
+import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ VIRTIO_SERIAL = 20
 
 PATIENCE = 60.0
 
-VIEWS = ("row", "live", "persistent", "attachment")
+VIEWS = ("row", "live", "persistent", "attachment", "http")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,6 +147,7 @@ class Story:
             row["uuid"]: row["status"]
             for row in client.call(HOST, "list_block_devices", instance_uuid=self._stage.guest)
         }
+        over_http = self._over_http()
         seen = self._stage.console.fresh(PATIENCE)
         with wiring.onlooker(self._stage.conf, self._stage.uri) as core:
             guest = core.outside.guests.describe(self._stage.guest)
@@ -154,11 +158,23 @@ class Story:
                     "live": _target(guest.live, shown),
                     "persistent": _target(guest.persistent, shown),
                     "attachment": None if held is None else held.status.value,
+                    "http": over_http.get(shown.volume),
                 }
         stayed = self.devices[1]
         again = [report for report in seen.values() if _is(report, stayed)]
         stayed.kept_name = again == [stayed.guest]
         self._say(f"{stayed.row['device_name']} has kept its name: {stayed.kept_name}")
+
+    def _over_http(self) -> dict[str, str]:
+        """Ask as a client of Nova's would; return the name of each volume's device."""
+        path = "/v2.1/servers/{}/os-volume_attachments"
+        asked = HTTPConnection("127.0.0.1", self._stage.port, timeout=PATIENCE)
+        with closing(asked):
+            asked.request("GET", path.format(self._stage.guest))
+            told = json.load(asked.getresponse())["volumeAttachments"]
+        names = ", ".join(row["device"] for row in told)
+        self._say(f"over HTTP, GET {path.format('…')} answers: {names}")
+        return {row["volumeId"]: row["device"] for row in told}
 
     def _as_promised(self) -> bool:
         gone, stayed = self.devices
@@ -171,6 +187,7 @@ class Story:
                 "live": target,
                 "persistent": target,
                 "attachment": "attached",
+                "http": stayed.row["device_name"],
             }
             and stayed.kept_name is True
         )
