@@ -1,5 +1,6 @@
 """The door of Keystone: keystonemiddleware asks it whose a token is. Loaded if it is configured."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -12,6 +13,8 @@ from oslo_config import cfg
 from worker.api.asked import Refused, Who
 from worker.api.faults import AWAY, RETRY_AFTER
 from worker.errors import Invalid
+
+LOG = logging.getLogger(__name__)
 
 GROUP = "keystone_authtoken"
 
@@ -47,13 +50,23 @@ class KeystoneDoor:
         for name in ("REQUEST_METHOD", "PATH_INFO"):
             asked[name] = environ.get(name, "")
         setup_testing_defaults(asked)
-        said: list[Any] = []
-        answer = self._middleware(asked, lambda status, headers, *_: said.extend((status, headers)))
-        _close(answer)
-        status, headers = said
+        status, headers = self._asked(asked)
         if not status.startswith("200"):
             raise _refused(int(status[:3]), dict(headers))
         return _who(asked["worker.identity"])
+
+    def _asked(self, environ: dict[str, Any]) -> list[Any]:
+        said: list[Any] = []
+        try:
+            answer = self._middleware(
+                environ, lambda status, headers, *_: said.extend((status, headers))
+            )
+        except ClientException as error:
+            # What the middleware does not foresee: no endpoint, or its own account refused.
+            LOG.error("keystone not asked: error=%s", " ".join(str(error).split()))  # noqa: TRY400 - the line says all
+            raise _refused(AWAY, {}) from error
+        _close(answer)
+        return said
 
 
 def _note(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
