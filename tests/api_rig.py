@@ -152,7 +152,11 @@ def api_rig(
             conf=conf,
             world=world,
             services=services,
-            application=Application(ROUTES, services, front or make_front(conf)),
+            application=Application(
+                ROUTES,
+                services,
+                front or replace(make_front(conf), meter=services.metrics.meter),
+            ),
             database=database,
             client=services.workers,
             stalled=stalled,

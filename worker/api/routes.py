@@ -1,11 +1,12 @@
 """The table of requests: a theme's are in its module, which is a line here."""
 
-from worker.api.compute import attachments, discovery
+from worker.api.compute import attachments, discovery, instance_actions
 from worker.api.identity import discovery as identity
 from worker.api.identity import tokens
 from worker.api.image import discovery as image_discovery
 from worker.api.image import images
 from worker.api.openapi import described
+from worker.api.own import health, metrics, operations, updates
 from worker.api.route import Route
 from worker.api.volume import changing, volumes
 from worker.api.volume import discovery as volume_discovery
@@ -15,6 +16,11 @@ _THEMES: tuple[Route, ...] = (
     *identity.ROUTES,
     *tokens.ROUTES,
     *attachments.ROUTES,
+    *instance_actions.ROUTES,
+    *operations.ROUTES,
+    *updates.ROUTES,
+    *health.ROUTES,
+    *metrics.ROUTES,
     *volume_discovery.ROUTES,
     *volumes.ROUTES,
     *changing.ROUTES,

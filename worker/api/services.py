@@ -7,6 +7,8 @@ from typing import Protocol
 
 from worker.api.asked import Who
 from worker.api.offers import Offers
+from worker.api.own.looks import Looks
+from worker.api.streams.streams import Streams
 from worker.model.block_device import BlockDevice
 from worker.persistence.fleet import Fleet
 from worker.persistence.fleet.pool import FleetPool
@@ -22,6 +24,16 @@ class Policy(Protocol):
 
     def allows(self, rule: str, who: Who, target: Mapping[str, str | None]) -> bool:
         """Tell whether the rule lets them."""
+
+
+class Figures(Protocol):
+    """What is counted of requests."""
+
+    def meter(self, method: str, path: str, status: int, seconds: float) -> None:
+        """Count one."""
+
+    def text(self, workers: float) -> bytes:
+        """Return all of it as Prometheus reads it; ``workers`` are those seen now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +67,9 @@ class Services:
     policy: Policy
     clock: Callable[[], datetime]
     limits: Limits
+    streams: Streams
+    health: Looks
+    metrics: Figures
     pooled: bool = True
     callers: Callable[[str], Who | None] | None = None
     offers: Offers = field(default_factory=Offers)

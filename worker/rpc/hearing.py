@@ -22,6 +22,10 @@ Hear = Callable[[dict[str, Any]], None]
 
 
 class _Source(Protocol):
+    bindings: int
+
+    @property
+    def connected(self) -> bool: ...
     def start(self) -> None: ...
     def stop(self) -> object: ...
 
@@ -62,6 +66,16 @@ class Hearing(Iterator[dict[str, Any]]):
         """Return the next update, however long it takes."""
         return self._heard.get()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there, as far as is known."""
+        return self._source.connected
+
+    @property
+    def bindings(self) -> int:
+        """How often it began to hear: one more than there were outages, each with a hole."""
+        return self._source.bindings
+
     def wait(self, seconds: float) -> dict[str, Any] | None:
         """Return the next update, or None if there is none in that time."""
         try:
@@ -78,6 +92,11 @@ class _Listening:
         self._hear = hear
         self._bound = bound
         self._link = Link("hearing", settings, self._listen)
+        self.bindings = 0
+
+    @property
+    def connected(self) -> bool:
+        return self._link.connected
 
     def start(self) -> None:
         self._link.start()
@@ -91,6 +110,7 @@ class _Listening:
         consumer = Consumer(channel, [queue], on_message=self._read, no_ack=True, accept=None)
         consumer.consume()
         self._link.settled()
+        self.bindings += 1
         self._bound.set()
         while not self._link.stopping.is_set():
             drain(connection, LOOK)
@@ -107,8 +127,10 @@ class _Notified:
     """Hears through oslo.messaging, for the one bus that kombu does not speak."""
 
     filter_rule = None
+    connected = True
 
     def __init__(self, settings: BusSettings, hear: Hear, bound: threading.Event) -> None:
+        self.bindings = 1
         self._hear = hear
         self._bound = bound
         conf = messaging_conf(settings.url, quorum=settings.replicated)

@@ -160,6 +160,15 @@ def make_offers(conf: cfg.ConfigOpts) -> Offers:
     return Offers(flavors=read_flavors(Path(conf.api.flavors)), network=network)
 
 
+def _database_seen(fleet: Fleet, clock: Clock) -> Mapping[str, Any]:
+    return {"workers": len(workers_seen(fleet, clock.now()))}
+
+
+def _broker_seen(client: Client) -> Mapping[str, Any]:
+    client.reach_broker()
+    return {}
+
+
 def make_front(conf: cfg.ConfigOpts) -> Front:
     """Return what stands before the requests."""
     return Front(

@@ -2,6 +2,7 @@
 
 from oslo_policy.policy import DocumentedRuleDefault, Operation, RuleDefault
 
+from worker.api.front.own_rules import OWN_RULES
 from worker.api.front.server_rules import REQUESTED_DESTINATION, SERVER_RULES
 from worker.api.front.storage_rules import STORAGE_RULES
 
@@ -73,6 +74,8 @@ RULES += (
 )
 
 RULES += tuple(_rule(name, _WHO[who], *described) for name, who, *described in STORAGE_RULES)
+
+RULES += tuple(_rule(name, _WHO[who], *described) for name, who, *described in OWN_RULES)
 
 
 def list_rules() -> list[RuleDefault]:

@@ -8,6 +8,7 @@ from typing import Any
 from cheroot.wsgi import Server
 
 from worker.api.front.connection import Connection
+from worker.api.front.leaving import LeavingGateway
 from worker.api.front.tls import LateAdapter
 from worker.errors import Invalid
 
@@ -90,6 +91,7 @@ class _Server(Server):
             timeout=IDLE,
             request_queue_size=BACKLOG,
         )
+        self.gateway = LeavingGateway
 
     def process_conn(self, conn: Connection) -> None:
         """Have a thread answer, unless nothing was asked yet: cheroot would let it wait."""

@@ -4,6 +4,29 @@ Reads alone, each in a transaction of its own. What a caller may see is not deci
 """
 
 from worker.persistence.fleet.reading import Fleet
-from worker.persistence.fleet.seen import Doing, Host, Server, Told, Wanted
+from worker.persistence.fleet.seen import (
+    Doing,
+    FleetUpdate,
+    Host,
+    Key,
+    Mark,
+    Server,
+    Told,
+    Wanted,
+    WantedOperations,
+)
+from worker.persistence.fleet.updates import FleetUpdates
 
-__all__ = ["Doing", "Fleet", "Host", "Server", "Told", "Wanted"]
+__all__ = [
+    "Doing",
+    "Fleet",
+    "FleetUpdate",
+    "FleetUpdates",
+    "Host",
+    "Key",
+    "Mark",
+    "Server",
+    "Told",
+    "Wanted",
+    "WantedOperations",
+]

@@ -10,7 +10,8 @@ from worker.model.block_device import BlockDevice
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, VolumeId
 from worker.persistence.fleet.attached import AttachedVolume, attached_volumes
 from worker.persistence.fleet.builds import Builds
-from worker.persistence.fleet.seen import Doing, Host, Server, Told, Wanted
+from worker.persistence.fleet.operations import page_of
+from worker.persistence.fleet.seen import Doing, Host, Server, Told, Wanted, WantedOperations
 from worker.persistence.journal.rows import operation_of, step_of
 from worker.persistence.prepared import Query
 from worker.persistence.records.block_device_row import device_of
@@ -79,10 +80,6 @@ class Fleet(Builds):
         rows = self._database.read(lambda each: _DEVICES.all(each, instance=instance))
         return tuple(map(device_of, rows))
 
-    def attached(self, instance: InstanceId) -> tuple[AttachedVolume, ...]:
-        """Return the volumes of an instance as a list shows them, oldest first."""
-        return attached_volumes(self._database, instance)
-
     def devices_of(
         self, instances: Collection[InstanceId]
     ) -> Mapping[InstanceId, tuple[BlockDevice, ...]]:
@@ -94,6 +91,10 @@ class Fleet(Builds):
         for row in self._database.read(lambda each: each.execute(ordered).all()):
             found[row.instance_uuid] += (device_of(row),)
         return found
+
+    def attached(self, instance: InstanceId) -> tuple[AttachedVolume, ...]:
+        """Return the volumes of an instance as a list shows them, oldest first."""
+        return attached_volumes(self._database, instance)
 
     def device(self, instance: InstanceId, volume: VolumeId) -> BlockDevice | None:
         """Return the live block device of a volume on an instance."""
@@ -122,6 +123,11 @@ class Fleet(Builds):
         rows = self._database.read(
             lambda each: _OPERATIONS.all(each, instance=instance, most=limit)
         )
+        return tuple(Told(host=row.host, operation=operation_of(row)) for row in rows)
+
+    def listed(self, wanted: WantedOperations) -> tuple[Told, ...]:
+        """Return a page of operations without their steps, newest first."""
+        rows = self._database.read(lambda connection: page_of(connection, wanted))
         return tuple(Told(host=row.host, operation=operation_of(row)) for row in rows)
 
     def hosts(self) -> tuple[Host, ...]:

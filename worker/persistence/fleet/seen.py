@@ -1,10 +1,11 @@
 """What the fleet's rows say, as values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, NamedTuple
 
-from worker.model.ids import InstanceId
+from worker.model.ids import InstanceId, OperationId
 from worker.model.instance import Instance
 from worker.model.operation import Operation
 
@@ -63,3 +64,42 @@ class Host:
     name: str
     until: datetime
     instances: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedOperations:
+    """Which operations, newest first: on instances of one project or, without one, all.
+
+    ``after`` is the last of the page before; with an unknown one there are none.
+    """
+
+    project: str | None
+    limit: int
+    instance: InstanceId | None = None
+    state: str | None = None
+    after: OperationId | None = None
+
+
+class Key(NamedTuple):
+    """Whose numbers those of an update are; ``instance`` is empty where there is none."""
+
+    host: str
+    instance: str
+
+
+class Mark(NamedTuple):
+    """A place in the table of updates: an id and its time; no time when nothing was there."""
+
+    id: int
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetUpdate:
+    """An update as it is told; one that was heard on the bus has no ``mark``."""
+
+    key: Key
+    sequence: int
+    event: str
+    payload: Mapping[str, Any]
+    mark: Mark | None = None

@@ -3,10 +3,11 @@
 import time
 from typing import Unpack
 
-from worker.errors import OperationNotFound, WorkerError, WorkerUnreachable
+from worker.errors import BrokerUnavailable, OperationNotFound, WorkerError, WorkerUnreachable
 from worker.model.operation import OperationState
 from worker.rpc.client.sender import Json, Sender, Sending, listed, mapping
 from worker.rpc.hearing import Hearing
+from worker.rpc.link import BROKER_ERRORS, opened
 
 
 class OperationMethods(Sender):
@@ -32,6 +33,16 @@ class OperationMethods(Sender):
     def updates(self) -> Hearing:
         """Return what hears the updates of all hosts, from ``with`` on."""
         return Hearing(self._settings)
+
+    def reach_broker(self) -> None:
+        """Return if the broker takes a new connection; raises BrokerUnavailable."""
+        if self._settings.in_process is not None:
+            return
+        try:
+            with opened(self._settings, "look"):
+                return
+        except BROKER_ERRORS as error:
+            raise BrokerUnavailable("the message broker does not answer") from error
 
     def ping(self, host: str) -> Json:
         """Return the worker's host and time."""
