@@ -145,7 +145,7 @@ def test_networks_may_be_left_out_before_237(api: ApiRig) -> None:
     ("server", "word"),
     [
         ({"flavorRef": "no"}, "m1.tiny"),
-        ({"imageRef": "no"}, "UUID"),
+        ({"imageRef": "no id"}, "list of images"),
         ({"imageRef": ""}, "boot_index 0"),
         ({"min_count": 2}, "min_count"),
         ({"max_count": "2"}, "max_count"),

@@ -14,8 +14,9 @@ from worker.api.offers import Flavor
 from worker.api.services import Services
 from worker.errors import BrokerUnavailable, NoAnswer
 from worker.handlers.build_instance import BuildInstance
+from worker.image.files import is_plain
 from worker.model.build.checks import check_wanted
-from worker.model.ids import InstanceId, OperationId, is_uuid, new_uuid
+from worker.model.ids import InstanceId, OperationId, new_uuid
 from worker.rpc.reading import request_from
 
 
@@ -133,8 +134,9 @@ def _flavor(wanted: str | int, services: Services) -> Flavor:
 
 def _image(server: Json) -> str | None:
     image = str(server.get("imageRef", "")).rsplit("/", 1)[-1]
-    if image and not is_uuid(image):
-        raise Refused(400, f"imageRef {image} is no id of an image: a UUID is meant")
+    # A folder's images have the names of their files.
+    if image and not is_plain(image):
+        raise Refused(400, f"imageRef {image} is no id of an image: ask for the list of images")
     return image or None
 
 

@@ -16,7 +16,8 @@ _RESCUE: Json = {
     "type": ["object", "null"],
     "properties": {
         "adminPass": {"type": "string", "minLength": 1, "maxLength": 255},
-        "rescue_image_ref": {"type": "string", "format": "uuid", "pattern": "^[0-9a-fA-F-]{36}$"},
+        # A UUID, or the name of a file where the images are a folder.
+        "rescue_image_ref": {"type": "string", "pattern": "^[0-9A-Za-z][0-9A-Za-z._-]{0,199}$"},
     },
     "additionalProperties": False,
 }

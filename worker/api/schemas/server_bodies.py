@@ -45,7 +45,7 @@ _DISK: Json = {
     "source_type": {"type": "string", "enum": ["volume", "image", "snapshot", "blank"]},
     "uuid": {"type": ["string", "null"], "maxLength": 255, "pattern": "^[a-zA-Z0-9._-]*$"},
     "volume_id": _ID,
-    "image_id": _ID,
+    "image_id": {"type": "string", "pattern": "^[0-9A-Za-z][0-9A-Za-z._-]{0,199}$"},
     "snapshot_id": _ID,
     "destination_type": {"type": "string", "enum": ["local", "volume"]},
     "guest_format": {"type": ["string", "null"], "maxLength": 255},
