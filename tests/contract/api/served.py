@@ -182,3 +182,9 @@ class Unsteady:
             self.dropped += 1
             return None
         return heard
+
+
+def asking(rig: ApiRig, who: Who) -> ApiRig:
+    """Return the rig as somebody else sees it."""
+    front = replace(make_front(rig.conf), door=DoorOf(who))
+    return replace(rig, application=Application(ROUTES, rig.services, front))
