@@ -184,6 +184,7 @@ def test_what_would_be_lost_is_refused(api: ApiRig, server: Json, word: str) -> 
         ({"source_type": "snapshot", "uuid": "x"}, "volume service"),
         ({"source_type": "blank", "destination_type": "volume"}, "volume service"),
         ({"source_type": "image", "uuid": "x", "destination_type": "volume"}, "volume service"),
+        ({"source_type": "image", "uuid": new_uuid()}, "Can not find requested image"),
         ({"source_type": "blank"}, "volume_size"),
         ({"source_type": "blank", "volume_size": 1, "boot_index": 0}, "boot_index 0"),
         ({"source_type": "blank", "volume_size": 1, "device_type": "lun"}, "device_type"),

@@ -202,7 +202,7 @@ def test_a_server_is_deleted_by_force(api: ApiRig) -> None:
         {"reboot": {}},
         {"reboot": {"type": "WARM"}},
         {"reboot": None},
-        {"rescue": {"rescue_image_ref": "no uuid"}},
+        {"rescue": {"rescue_image_ref": "no/id"}},
         {"rescue": {"colour": "red"}},
     ],
 )

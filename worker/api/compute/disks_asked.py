@@ -31,6 +31,12 @@ def disks_of(server: Json, image: str | None, flavor: Flavor) -> Json:
     return arguments | _of_flavor(disks, flavor)
 
 
+def images_of(arguments: Json) -> list[str]:
+    """Return the images that the disks are made of."""
+    disks = [disk["image_id"] for disk in arguments["block_devices"] if "image_id" in disk]
+    return [image for image in (arguments["image_ref"], *disks) if image is not None]
+
+
 def volumes_of(arguments: Json) -> list[str]:
     """Return the volumes among the disks."""
     return [disk["volume_id"] for disk in arguments["block_devices"] if "volume_id" in disk]

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from worker.api.asked import Asked, Refused
 from worker.api.compute.access import owned
 from worker.api.services import Services
-from worker.api.volume.pooled import may_have
 from worker.errors import VolumeNotFound
 from worker.model.ids import VolumeId
 from worker.model.volume import Volume, VolumeStatus
