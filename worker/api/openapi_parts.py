@@ -57,6 +57,8 @@ def _header(description: str, *, always: bool, **schema: str) -> Json:
     }
 
 
+_UUID = "[0-9a-f-]{36}"
+
 _HEADERS: Json = {
     "X-Openstack-Request-Id": _header(
         "Names the request in the logs of API and worker.", always=True, pattern="^req-"
@@ -64,7 +66,9 @@ _HEADERS: Json = {
     microversions.HEADER: _header("The microversion that has answered.", always=True),
     "Vary": _header("The microversion changes the answer.", always=True),
     "X-Blockworker-Operation": _header(
-        "The operation that was begun; GET /operations/{id} shows it.", always=False, format="uuid"
+        "The operation that was begun, or several; GET /operations/{id} shows it.",
+        always=False,
+        pattern=f"^{_UUID}(, *{_UUID})*$",
     ),
     "X-Blockworker-Code": _header("The error's code, see docs/errors.md.", always=False),
     "Retry-After": _header("Seconds after which it is worth to ask again.", always=True),
