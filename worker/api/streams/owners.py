@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from worker.model.ids import InstanceId
-from worker.persistence.fleet import Fleet
+from worker.persistence.fleet import Server
 
 KEPT = 30.0
 """Seconds after which it is asked anew: an instance may be given to another project."""
@@ -12,10 +13,17 @@ KEPT = 30.0
 MOST = 10_000
 
 
+class Servers(Protocol):
+    """Instances, as the fleet has them."""
+
+    def server(self, instance: InstanceId, /) -> Server | None:
+        """Return one, one that is gone too."""
+
+
 class Owners:
     """The projects of instances, deleted ones too; may be shared by threads."""
 
-    def __init__(self, fleet: Fleet, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, fleet: Servers, clock: Callable[[], float] = time.monotonic) -> None:
         self._fleet = fleet
         self._clock = clock
         self._known: dict[str, tuple[str, float]] = {}
