@@ -31,6 +31,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     api.set_defaults(run=serve_api)
     inner = api.add_subparsers(metavar="COMMAND")
     _add(inner, Subcommand("clouds", "print a clouds.yaml for the API", clouds, _clouds_options))
+    _add(inner, Subcommand("openapi", "print the OpenAPI document of all requests", openapi))
     tokens = inner.add_parser(
         "token",
         help="add, list and remove tokens",
@@ -82,6 +83,12 @@ def clouds(arguments: argparse.Namespace) -> int:
     """Print a clouds.yaml with which `openstack --os-cloud blockworker` asks this API."""
     given = sys.stdin.readline().strip() if arguments.token_stdin else None
     print(wiring.clouds_yaml(options.read(arguments), given), end="")
+    return asking.DONE
+
+
+def openapi(_arguments: argparse.Namespace) -> int:
+    """Print the OpenAPI document that the API serves at /openapi.json."""
+    print_json(wiring.openapi())
     return asking.DONE
 
 

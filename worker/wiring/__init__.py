@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from worker.wiring.api_front import check_api, token_file
     from worker.wiring.clouds import clouds_yaml
     from worker.wiring.core import Core, onlooker, read
+    from worker.wiring.described import openapi
     from worker.wiring.images import check_images
     from worker.wiring.service import Worker
     from worker.wiring.settings import (
@@ -36,6 +37,7 @@ else:
         "Core": "core",
         "onlooker": "core",
         "read": "core",
+        "openapi": "described",
         "Worker": "service",
         "PRIVATE": "settings",
         "bus_settings": "settings",
@@ -69,6 +71,7 @@ __all__ = [
     "holder",
     "make_database",
     "onlooker",
+    "openapi",
     "read",
     "socket_path",
     "token_file",

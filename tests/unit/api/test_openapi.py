@@ -16,6 +16,7 @@ from worker.api.openapi import NEWEST, described, document
 from worker.api.route import From, Route, Service
 from worker.api.routes import ROUTES
 from worker.api.services import Services
+from worker.cmd.main import main
 
 OLDEST = {service: oldest for service, (oldest, _) in RANGES.items()}
 
@@ -127,3 +128,8 @@ def test_a_status_that_answers_name_is_theirs() -> None:
 
 def test_it_describes_itself() -> None:
     assert described(()).path in document([described(())])["paths"]
+
+
+def test_the_command_prints_what_is_served(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["api", "openapi"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(document(ROUTES)))
