@@ -1,15 +1,18 @@
 """Updates as server-sent events, through the web server, over a real bus and database."""
 
+import http.client
 import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
-from tests.api_rig import ApiRig
+from tests.api_rig import ApiRig, api_rig
 from tests.contract.api.served import Event, Listener, Served, Unsteady, member_of, served
 from worker.model.ids import InstanceId, VolumeId, new_uuid
+from worker.wiring.api import Api
 
 OTHER = "11111111-0000-4000-8000-000000000001"
 
@@ -236,6 +239,21 @@ class TestPlaces:
                 assert again.response.status == 200
             for each in listeners[1:]:
                 each.close()
+
+    def test_so_it_is_with_the_service_as_it_is_configured(self, tmp_path: Path) -> None:
+        few = {"api__listen": "127.0.0.1:0", "api__threads": 2, "api__streams": 3}
+        with api_rig(tmp_path, **few) as rig:  # type: ignore[arg-type]
+            service = Api(rig.conf, beside_worker=True)
+            service.start()
+            try:
+                listeners = [Listener(service.port, "/updates", {}) for _ in range(3)]
+                asked = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+                asked.request("GET", "/operations")
+                assert asked.getresponse().status == 200
+                reserve(rig, rig.server())
+                assert [take(each, 1)[0].number for each in listeners] == [1, 1, 1]
+            finally:
+                service.stop()
 
     def test_who_goes_away_gives_the_place_back_at_the_next_heartbeat(self, api: ApiRig) -> None:
         with served(api, streams=1, heartbeat=0.2) as site:
