@@ -402,6 +402,19 @@ def test_a_run_after_a_death_on_the_way_back_takes_the_disk_back_before_it_plugs
     assert again.index("disks.unplug") < again.index("disks.attach")
 
 
+def test_a_run_that_cannot_take_the_disk_back_leaves_no_attachment(world: World) -> None:
+    """Until it has taken the disk back it has not looked at the attachment of the run before."""
+    complete = steps_of_an_attach().index("attachments.complete")
+    with pytest.raises(Crash):
+        run(world, asked(), Trouble(at=complete), Trouble(at=complete, error=Crash))
+    world.crash()
+
+    ended = run(world, asked(), Trouble(at=0))
+
+    assert ended.state is OperationState.FAILED
+    assert (world.rows, world.attachments) == ({}, {})
+
+
 def test_an_attachment_that_an_earlier_run_completed_is_past_the_commit_point(
     world: World,
 ) -> None:

@@ -95,12 +95,12 @@ def _attach(
     with Undo(ports.progress) as undo:
         undo.earlier("connector.connect", let_go, device, ports)
         undo.earlier("disks.attach", take_back, device, ports)
+        undo.by(delete_attachment, device, request.attachment_id, ports)
         unplugged = ports.progress.reached("disks.unplug")
         if unplugged and not ports.progress.past_commit_point:
             # An earlier run was on its way back: the guest may yet let go of what it still has.
             take_back(device, ports)
 
-        undo.by(delete_attachment, device, request.attachment_id, ports)
         attachment = attachment_of(device, request.attachment_id, ports)
         if _completed_before(attachment, ports):
             undo.commit_point()
