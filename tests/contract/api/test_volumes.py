@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.api_rig import ApiRig, Json, Response
+from tests.contract.api.server_scenes import wanted as server_wanted
 from tests.contract.api.test_attachments import attachments
 from worker.api.application import Application, Front
 from worker.api.asked import Who
@@ -331,6 +332,19 @@ def test_another_projects_volume_cannot_be_attached(api: ApiRig) -> None:
     assert api.world.volumes[foreign].status is VolumeStatus.AVAILABLE
     mine = {"volumeAttachment": {"volumeId": api.volume()}}
     assert owner.end_of(owner.ask("POST", attachments(server), mine))["state"] == "succeeded"
+
+
+def test_no_server_is_built_with_another_projects_volume(api: ApiRig) -> None:
+    """As one that is nowhere, in the words that Nova has for that."""
+    foreign, nowhere = api.volume(project_id=OTHERS.project_id), new_uuid()
+    for volume in (foreign, nowhere):
+        disk = {"source_type": "volume", "uuid": volume, "boot_index": 0}
+        body = server_wanted(api, imageRef="", block_device_mapping_v2=[disk])
+        answer = asking_as(api, OWNER).ask("POST", "/v2.1/servers", body)
+        assert answer.status == 400
+        assert answer.message == (
+            f"Block Device Mapping is Invalid: failed to get volume {volume}."
+        )
 
 
 def test_lists_come_in_pages_newest_first(api: ApiRig) -> None:

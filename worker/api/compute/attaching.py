@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from worker.api.asked import Asked, Json
 from worker.api.services import Services
-from worker.api.volume.pooled import check_owned
+from worker.api.volume.pooled import owned_volume
 from worker.errors import NoAnswer, VolumeAlreadyAttached, WorkerError
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, VolumeId, new_uuid
@@ -43,7 +43,7 @@ def attach(asked: Asked, instance: Instance, wanted: Wanted, services: Services)
     Raises what reservation, volume service and worker say; then nothing is reserved any more, and
     the request may be repeated.
     """
-    check_owned(asked, wanted.volume, services)
+    owned_volume(asked, wanted.volume, services)
     _check_not_there(instance, wanted.volume, services)
     bdm, operation = BlockDeviceId(new_uuid()), OperationId(new_uuid())
     try:

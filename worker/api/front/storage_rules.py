@@ -8,7 +8,7 @@ STORAGE_RULES = (
     ("volume:get", "reader", "Show a volume", f"GET {_ONE}"),
     ("volume:create", "member", "Make a volume", f"POST {_VOLUMES}"),
     ("volume:delete", "member", "Delete a volume", f"DELETE {_ONE}"),
-    ("volume:extend", "member", "Make a volume larger", f"POST {_ONE}/action (os-extend)"),
+    ("volume:extend", "member", "Make a volume larger", f"POST {_ONE}/action"),
     ("get_images", "reader", "List images", "GET /v2/images"),
     ("get_image", "reader", "Show an image", "GET /v2/images/{image_id}"),
 )

@@ -7,6 +7,7 @@ from worker.api.compute.access import owned
 from worker.api.services import Services
 from worker.errors import VolumeNotFound
 from worker.model.ids import VolumeId, is_uuid
+from worker.model.volume import Volume
 from worker.persistence.fleet.pool import FleetPool, Pooled
 
 
@@ -49,20 +50,20 @@ def volume_of(asked: Asked, services: Services) -> Pooled:
     return found
 
 
-def check_owned(asked: Asked, volume: VolumeId, services: Services) -> None:
-    """Raise VolumeNotFound unless the caller may attach that volume, of the pool or of Cinder.
+def owned_volume(asked: Asked, volume: VolumeId, services: Services) -> Volume:
+    """Return a volume that the caller may attach, of the pool or of Cinder.
 
     Whose it is says the volume service, for the worker's account may see them all. Where it does
-    not say, the volume is an administrator's: what nobody has claimed is nobody else's.
+    not say, the volume is an administrator's: what nobody has claimed is nobody else's. Raises
+    VolumeNotFound, in the same words for what is another's and for what is not there.
     """
-    if asked.who.is_admin:
-        return
     try:
-        project = services.volumes.show(volume).project_id
+        found = services.volumes.show(volume)
     except VolumeNotFound as error:
         raise not_found(volume) from error
-    if not may_have(asked, project):
+    if not may_have(asked, found.project_id):
         raise not_found(volume)
+    return found
 
 
 def may_have(asked: Asked, project: str | None) -> bool:
