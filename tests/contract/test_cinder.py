@@ -112,6 +112,22 @@ def test_whose_a_volume_is_is_known_where_cinder_says_it(cinder: Cinder) -> None
     assert service.volumes.show(ONE).project_id == PROJECT
 
 
+@pytest.mark.parametrize("said", ["starting", "migrating", "completing", f"target:{ONE}"])
+def test_a_volume_that_cinder_moves_is_known_as_such(cinder: Cinder, said: str) -> None:
+    service = service_of(by_keystone(cinder))
+    cinder.state.volume(ONE)["migration_status"] = said
+    assert service.volumes.show(ONE).migrating
+
+
+@pytest.mark.parametrize("said", [None, "none", "error", "success"])
+def test_a_volume_that_was_moved_or_never_is_like_any_other(
+    cinder: Cinder, said: str | None
+) -> None:
+    service = service_of(by_keystone(cinder))
+    cinder.state.volume(ONE)["migration_status"] = said
+    assert not service.volumes.show(ONE).migrating
+
+
 def test_a_token_that_is_not_taken_any_more_is_renewed_once(cinder: Cinder) -> None:
     service = service_of(by_keystone(cinder))
     service.volumes.show(ONE)

@@ -51,6 +51,7 @@ class Volume:
     """A volume; ``size`` is in bytes.
 
     ``project_id`` says whose it is: None for an operator's, and where the service does not say.
+    ``migrating`` is whether the service is moving it to another backend, or another one into it.
     """
 
     id: VolumeId
@@ -61,6 +62,7 @@ class Volume:
     multiattach: bool = False
     encrypted: bool = False
     project_id: str | None = None
+    migrating: bool = False
 
     @property
     def size_gib(self) -> int:

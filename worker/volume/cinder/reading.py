@@ -25,6 +25,9 @@ _AS = {
 }
 """What an attachment's ``status`` stands for; any other says that nothing was exported yet."""
 
+_MOVED = ("starting", "migrating", "completing", "target:")
+"""How the ``migration_status`` begins of a volume that is moved, and of the one that it becomes."""
+
 _STATUSES = {status.value: status for status in VolumeStatus}
 
 
@@ -39,6 +42,7 @@ def volume_of(said: Said) -> Volume:
         multiattach=said.get("multiattach") is True,
         encrypted=said.get("encrypted") is True,
         project_id=said.get(OWNER),
+        migrating=_is_moved(said.get("migration_status") or ""),
     )
 
 
@@ -74,6 +78,10 @@ def connection_in(info: Said, *, multiattach: bool) -> Connection:
     if multiattach:
         properties["multiattach"] = True
     return Connection(protocol=str(info[PROTOCOL]), properties=properties)
+
+
+def _is_moved(word: str) -> bool:
+    return word.startswith(_MOVED)
 
 
 def _volume_status(word: str) -> VolumeStatus:
