@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -67,8 +68,13 @@ class Listener(Iterator[Event]):
         return Event(name=fields["event"], id=fields.get("id", ""), data=data)
 
     def updates(self) -> Iterator[Event]:
-        """Yield what is no comment."""
-        return (event for event in self if event.name)
+        """Yield what is no comment; comments alone are none for long."""
+        latest = time.monotonic() + PATIENCE
+        for event in self:
+            assert time.monotonic() < latest, "no update came"
+            if event.name:
+                yield event
+                latest = time.monotonic() + PATIENCE
 
     def comments(self) -> Iterator[str]:
         """Yield what is no update."""
