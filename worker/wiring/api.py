@@ -89,7 +89,7 @@ class Api:
                 # A stream has its thread for as long as it lasts: it takes none from requests.
                 threads=self._conf.api.threads + services.streams.most,
                 tls=api_tls(self._conf),
-                patience=float(self._conf.graceful_timeout),
+                patience=self._patience(),
             )
             self.port = server.start()
             stack.callback(server.stop)
@@ -99,8 +99,13 @@ class Api:
 
     def stop(self) -> None:
         """Take no more requests, and let those under way end."""
-        LOG.info("api stops: graceful_timeout=%.1f", self._conf.graceful_timeout)
+        LOG.info("api stops: patience=%.1f", self._patience())
         self._stack.close()
+
+    def _patience(self) -> float:
+        """Return the seconds of a stop that are for requests; operations need the most of them."""
+        grace = float(self._conf.graceful_timeout)
+        return grace / 8 if self._beside_worker else grace
 
     def unfit(self) -> str | None:
         """Return what only a start can mend: there is no such thing."""
