@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from tests.api_rig import ApiRig, Json
 from tests.contract.api.callers import READER, asking_as
-from tests.contract.api.server_scenes import SERVERS, a_server, act, image, shown
+from tests.contract.api.server_scenes import SERVERS, a_server, act, image, not_answered, shown
 from worker.model.ids import InstanceId, new_uuid
 from worker.model.instance import TaskState, VmState
 from worker.persistence.schema import INSTANCES, OPERATIONS
@@ -224,3 +224,28 @@ def test_readers_act_on_nothing(
     api: ApiRig, action: str, value: Json | None, _states: set[VmState]
 ) -> None:
     assert act(asking_as(api, READER), a_server(api), action, value).status == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/action", {"os-stop": None}),
+        ("POST", "/action", {"reboot": {"type": "HARD"}}),
+        ("DELETE", "", None),
+    ],
+)
+def test_an_answer_that_got_lost_is_looked_for_in_the_journal(
+    api: ApiRig, method: str, path: str, body: Json | None
+) -> None:
+    server = a_server(api)
+    rig, _ = not_answered(api, deaf=False)
+    answer = rig.ask(method, f"{SERVERS}/{server}{path}", body)
+    assert answer.status in {202, 204}
+    assert api.end_of(answer)["state"] == "succeeded"
+
+
+def test_what_is_in_no_journal_is_not_said_to_be(api: ApiRig) -> None:
+    server = a_server(api)
+    rig, _ = not_answered(api, deaf=True)
+    answer = rig.ask("POST", f"{SERVERS}/{server}/action", {"os-stop": None})
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")

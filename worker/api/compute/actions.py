@@ -3,18 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
 
 from worker.api.asked import Answer, Asked, Refused
 from worker.api.compute.attachments import OPERATION
+from worker.api.compute.beginning import begun
 from worker.api.compute.rescuing import rescued
 from worker.api.compute.servers import destroyed
-from worker.api.compute.standing import Standing, standing_of
+from worker.api.compute.standing import standing_of
 from worker.api.compute.taken_from import check_takes
 from worker.api.route import From, Route
 from worker.api.schemas import actions as schemas
 from worker.api.services import Services
-from worker.model.ids import new_uuid
+from worker.model.ids import OperationId
 
 _PREFIX = "os_compute_api:"
 
@@ -41,14 +41,15 @@ def start(asked: Asked, services: Services) -> Answer:
     """Start a server that is off."""
     standing = standing_of(asked, services)
     check_takes("start", standing.instance)
-    return _begun(standing, asked, services, "start_instance")
+    return _accepted(begun(standing.instance, "start_instance", asked, services))
 
 
 def stop(asked: Asked, services: Services) -> Answer:
     """Have a server off; its guest is asked first."""
     standing = standing_of(asked, services)
     check_takes("stop", standing.instance)
-    return _begun(standing, asked, services, "stop_instance", clean_shutdown=True)
+    stopping = begun(standing.instance, "stop_instance", asked, services, clean_shutdown=True)
+    return _accepted(stopping)
 
 
 def reboot(asked: Asked, services: Services) -> Answer:
@@ -56,46 +57,31 @@ def reboot(asked: Asked, services: Services) -> Answer:
     standing = standing_of(asked, services)
     hard = asked.body["reboot"]["type"].upper() == "HARD"
     check_takes("reboot_hard" if hard else "reboot", standing.instance)
-    return _begun(standing, asked, services, "reboot_instance", hard=hard)
+    return _accepted(begun(standing.instance, "reboot_instance", asked, services, hard=hard))
 
 
 def rescue(asked: Asked, services: Services) -> Answer:
     """Boot a server from a rescue image."""
     standing = standing_of(asked, services)
     check_takes("rescue", standing.instance)
-    begun = rescued(standing, asked, services)
-    body = {} if begun.password is None else {"adminPass": begun.password}
-    return Answer(body=body, headers={OPERATION: begun.operation})
+    accepted = rescued(standing, asked, services)
+    body = {} if accepted.password is None else {"adminPass": accepted.password}
+    return Answer(body=body, headers={OPERATION: accepted.operation})
 
 
 def unrescue(asked: Asked, services: Services) -> Answer:
     """Have a server be what it was before its rescue."""
     standing = standing_of(asked, services)
     check_takes("unrescue", standing.instance)
-    return _begun(standing, asked, services, "unrescue_instance")
+    return _accepted(begun(standing.instance, "unrescue_instance", asked, services))
 
 
 def force_delete(asked: Asked, services: Services) -> Answer:
     """Delete a server, as DELETE does: there is no softer way here."""
-    return Answer(status=202, headers={OPERATION: destroyed(asked, services)})
+    return _accepted(destroyed(asked, services))
 
 
-def _begun(
-    standing: Standing,
-    asked: Asked,
-    services: Services,
-    method: str,
-    **arguments: Any,  # noqa: ANN401 - plain JSON
-) -> Answer:
-    operation = new_uuid()
-    services.workers.call(
-        standing.instance.host,
-        method,
-        request_id=asked.request_id,
-        operation_id=operation,
-        instance_uuid=standing.instance.uuid,
-        **arguments,
-    )
+def _accepted(operation: OperationId) -> Answer:
     return Answer(status=202, headers={OPERATION: operation})
 
 

@@ -5,11 +5,12 @@ import string
 from dataclasses import dataclass
 
 from worker.api.asked import Asked, Refused
+from worker.api.compute.beginning import begun
 from worker.api.compute.server_view import volume_backed
 from worker.api.compute.standing import Standing
 from worker.api.services import Services
 from worker.errors import ImageNotFound, NotRescuable, RequestMalformed
-from worker.model.ids import OperationId, new_uuid
+from worker.model.ids import OperationId
 from worker.model.secret import check_secret
 
 FROM_VOLUME = 87
@@ -35,13 +36,11 @@ def rescued(standing: Standing, asked: Asked, services: Services) -> Rescued:
     password = _password(standing, body.get("adminPass"))
     image = body.get("rescue_image_ref")
     _check_plan(standing, image, services)
-    operation = OperationId(new_uuid())
-    services.workers.call(
-        instance.host,
+    operation = begun(
+        instance,
         "rescue_instance",
-        request_id=asked.request_id,
-        operation_id=operation,
-        instance_uuid=instance.uuid,
+        asked,
+        services,
         rescue_image_ref=image,
         rescue_password=password,
         clean_shutdown=True,

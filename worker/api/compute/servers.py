@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from worker.api.asked import Answer, Asked, Json, Refused
 from worker.api.compute import creating
 from worker.api.compute.attachments import OPERATION
+from worker.api.compute.beginning import begun
 from worker.api.compute.listing import Page, next_link, page_of
 from worker.api.compute.server_view import Sight, brief, detailed, links, unlisted
 from worker.api.compute.server_words import hostname_of
@@ -16,7 +17,7 @@ from worker.api.schemas import servers as schemas
 from worker.api.services import Services
 from worker.errors import InstanceWrongState
 from worker.model.block_device import BlockDevice
-from worker.model.ids import InstanceId, new_uuid
+from worker.model.ids import InstanceId, OperationId
 from worker.model.instance import TaskState
 
 _RULE = "os_compute_api:servers:"
@@ -45,14 +46,14 @@ def show(asked: Asked, services: Services) -> Answer:
 
 def create(asked: Asked, services: Services) -> Answer:
     """Have a server built."""
-    begun = creating.create(asked, services)
+    accepted = creating.create(asked, services)
     server: Json = {
-        "id": begun.instance,
-        "links": links(asked, "servers", begun.instance),
+        "id": accepted.instance,
+        "links": links(asked, "servers", accepted.instance),
         "OS-DCF:diskConfig": "MANUAL",
         "security_groups": asked.body["server"].get("security_groups") or [{"name": "default"}],
     }
-    headers = {OPERATION: begun.operation, "Location": server["links"][0]["href"]}
+    headers = {OPERATION: accepted.operation, "Location": server["links"][0]["href"]}
     return Answer(status=202, body={"server": server}, headers=headers)
 
 
@@ -73,21 +74,13 @@ def delete(asked: Asked, services: Services) -> Answer:
     return Answer(status=204, headers={OPERATION: destroyed(asked, services)})
 
 
-def destroyed(asked: Asked, services: Services) -> str:
+def destroyed(asked: Asked, services: Services) -> OperationId:
     """Have the server's worker begin its end; return the operation."""
     instance = standing_of(asked, services).instance
     if instance.task_state == TaskState.RELEASED:
         message = f"server {instance.uuid} was released to another host; forget it there instead"
         raise InstanceWrongState(message)
-    operation = new_uuid()
-    services.workers.call(
-        instance.host,
-        "destroy_instance",
-        request_id=asked.request_id,
-        operation_id=operation,
-        instance_uuid=instance.uuid,
-    )
-    return operation
+    return begun(instance, "destroy_instance", asked, services)
 
 
 def _whole(standing: Standing, asked: Asked, services: Services) -> Json:

@@ -1,0 +1,37 @@
+"""Have a worker begin an operation on a server."""
+
+from typing import Any
+
+from worker.api.asked import Asked
+from worker.api.services import Services
+from worker.errors import BrokerUnavailable, NoAnswer
+from worker.model.ids import OperationId, new_uuid
+from worker.model.instance import Instance
+
+
+def begun(
+    instance: Instance,
+    method: str,
+    asked: Asked,
+    services: Services,
+    **arguments: Any,  # noqa: ANN401 - plain JSON
+) -> OperationId:
+    """Return the operation, which is in the journal of the server's worker.
+
+    An answer that does not come is looked for there. Raises NoAnswer and BrokerUnavailable for what
+    is not there, and may come yet: it is what was asked for, and may be asked for again.
+    """
+    operation = OperationId(new_uuid())
+    try:
+        services.workers.call(
+            instance.host,
+            method,
+            request_id=asked.request_id,
+            operation_id=operation,
+            instance_uuid=instance.uuid,
+            **arguments,
+        )
+    except (NoAnswer, BrokerUnavailable):
+        if services.fleet.operation(operation) is None:
+            raise
+    return operation
