@@ -245,3 +245,7 @@ def test_options_says_what_a_path_takes(api: ApiRig) -> None:
     assert found.status_code == 200
     assert found.headers["Allow"] == "GET, POST"
     assert found.headers["X-Openstack-Request-Id"]
+
+
+def test_a_method_that_is_not_taken_is_told_those_that_are(api: ApiRig) -> None:
+    assert api.ask("PATCH", ATTACH).headers["Allow"] == "GET, POST"
