@@ -1,6 +1,14 @@
 """The table of requests: a theme's are in its module, which is a line here."""
 
-from worker.api.compute import attachments, discovery, instance_actions
+from worker.api.compute import (
+    actions,
+    attachments,
+    discovery,
+    external_events,
+    flavors,
+    instance_actions,
+    servers,
+)
 from worker.api.identity import discovery as identity
 from worker.api.identity import tokens
 from worker.api.image import discovery as image_discovery
@@ -16,6 +24,10 @@ _THEMES: tuple[Route, ...] = (
     *identity.ROUTES,
     *tokens.ROUTES,
     *attachments.ROUTES,
+    *external_events.ROUTES,
+    *servers.ROUTES,
+    *actions.ROUTES,
+    *flavors.ROUTES,
     *instance_actions.ROUTES,
     *operations.ROUTES,
     *updates.ROUTES,

@@ -1,96 +1,105 @@
 """``os-volume_attachments``: the volumes of a server."""
 
 from worker.api.asked import Answer, Asked, Json, Refused
-from worker.api.compute import attaching
+from worker.api.compute import attaching, swapping
 from worker.api.compute.access import server_of
+from worker.api.compute.attached import OPERATION, attached, check_may_leave, is_there, shown
+from worker.api.compute.taken_from import check_takes
 from worker.api.route import From, Route
 from worker.api.schemas import attachments as schemas
 from worker.api.services import Services
-from worker.model.block_device import BlockDevice
+from worker.api.volume.pooled import owned_volume
 from worker.model.ids import VolumeId, new_uuid
-from worker.persistence.fleet import Server
-from worker.persistence.fleet.attached import AttachedVolume
+from worker.model.volume import Volume
 
-OPERATION = "X-Blockworker-Operation"
-"""The header that names the operation which a request has begun."""
+__all__ = ["OPERATION", "ROUTES"]
 
 
 def index(asked: Asked, services: Services) -> Answer:
     """List the volumes of a server."""
     server = server_of(asked, services)
-    rows = services.fleet.attached(server.instance.uuid)
-    return Answer(body={"volumeAttachments": [_shown(row, asked) for row in rows]})
+    rows = [row for row in services.fleet.devices(server.instance.uuid) if is_there(row)]
+    most = services.limits.page
+    first = _number(asked, "offset", 0)
+    limit = min(_number(asked, "limit", 0) or most, most)
+    page = rows[first : first + limit]
+    return Answer(body={"volumeAttachments": [shown(row, asked) for row in page]})
+
+
+def _number(asked: Asked, name: str, otherwise: int) -> int:
+    return int(asked.query.get(name, [str(otherwise)])[-1])
 
 
 def show(asked: Asked, services: Services) -> Answer:
     """Show one volume of a server."""
-    row = _row_of(server_of(asked, services), asked, services)
-    return Answer(body={"volumeAttachment": _shown(row, asked)})
+    row = attached(server_of(asked, services).instance.uuid, asked, services)
+    return Answer(body={"volumeAttachment": shown(row, asked)})
 
 
 def create(asked: Asked, services: Services) -> Answer:
     """Attach a volume."""
-    server = server_of(asked, services)
+    instance = server_of(asked, services).instance
+    check_takes("attach_volume", instance)
     body = asked.body["volumeAttachment"]
+    volume = _volume(asked, services)
     wanted = attaching.Wanted(
-        volume=VolumeId(body["volumeId"]),
+        volume=volume.id,
         device=body.get("device"),
         tag=body.get("tag"),
-        multiattach=asked.at_least(60),
-        delete_on_termination=body.get("delete_on_termination", False),
+        multiattach=volume.multiattach,
+        delete_on_termination=swapping.is_true(body.get("delete_on_termination", False)),
     )
-    accepted = attaching.attach(asked, server.instance, wanted, services)
+    accepted = attaching.attach(asked, instance, wanted, services)
     headers = {OPERATION: accepted.operation}
     if asked.at_least(101):
         return Answer(status=202, headers=headers)
-    row = services.fleet.row(accepted.row["uuid"])
-    if row is None:
-        raise Refused(404, f"volume {wanted.volume} is not attached any more")
-    return Answer(body={"volumeAttachment": _shown(row, asked)}, headers=headers)
+    return Answer(body={"volumeAttachment": _reserved(accepted.row, asked)}, headers=headers)
+
+
+def _volume(asked: Asked, services: Services) -> Volume:
+    """Return the volume, if its caller may have it: the volume service is asked as the worker."""
+    wanted = VolumeId(asked.body["volumeAttachment"]["volumeId"].lower())
+    volume = owned_volume(asked, wanted, services)
+    if volume.multiattach and not asked.at_least(60):
+        message = "Multiattach volumes are only supported starting with compute API version 2.60."
+        raise Refused(400, message)
+    return volume
+
+
+def _reserved(row: Json, asked: Asked) -> Json:
+    """Return the row as it was reserved; ``id`` is in it at whatever microversion, as in Nova."""
+    volume = row["volume_id"]
+    told: Json = {"id": volume, "serverId": row["instance_uuid"], "volumeId": volume}
+    told["device"] = row["device_name"]
+    if asked.at_least(70):
+        told["tag"] = row["tag"]
+    if asked.at_least(79):
+        told["delete_on_termination"] = row["delete_on_termination"]
+    return told
 
 
 def delete(asked: Asked, services: Services) -> Answer:
     """Detach a volume."""
-    server = server_of(asked, services)
-    row = _row_of(server, asked, services)
+    instance = server_of(asked, services).instance
+    row = services.fleet.device(instance.uuid, VolumeId(asked.path["volume_id"]))
+    row = attached(instance.uuid, asked, services) if row is None else row
+    check_may_leave(row)
+    check_takes("detach_volume", instance)
     operation = new_uuid()
     services.workers.call(
-        server.instance.host,
+        instance.host,
         "detach_volume",
         request_id=asked.request_id,
         operation_id=operation,
-        instance_uuid=server.instance.uuid,
+        instance_uuid=instance.uuid,
         volume_id=row.volume,
         bdm_uuid=row.uuid,
     )
     return Answer(status=202, headers={OPERATION: operation})
 
 
-def _row_of(server: Server, asked: Asked, services: Services) -> BlockDevice:
-    volume = VolumeId(asked.path["volume_id"])
-    row = services.fleet.device(server.instance.uuid, volume)
-    if row is None:
-        message = f"volume_id not found: {volume} is not attached to {server.instance.uuid}"
-        raise Refused(404, message)
-    return row
-
-
-def _shown(row: BlockDevice | AttachedVolume, asked: Asked) -> Json:
-    shown: Json = {"serverId": row.instance, "volumeId": row.volume, "device": row.device_name}
-    if not asked.at_least(89):
-        shown["id"] = row.volume
-    if asked.at_least(70):
-        shown["tag"] = row.tag
-    if asked.at_least(79):
-        shown["delete_on_termination"] = row.delete_on_termination
-    if asked.at_least(89):
-        shown |= {"attachment_id": row.attachment, "bdm_uuid": row.uuid}
-    return shown
-
-
 _ONE = "/v2.1/servers/{server_id}/os-volume_attachments/{volume_id}"
 _ALL = "/v2.1/servers/{server_id}/os-volume_attachments"
-_RULE = "os_compute_api:os-volumes-attachments:"
 
 ROUTES = (
     Route(
@@ -98,7 +107,8 @@ ROUTES = (
         path=_ALL,
         act=index,
         does="List the volumes of a server",
-        rule=_RULE + "index",
+        rule="os_compute_api:os-volumes-attachments:index",
+        query=(From(schema=schemas.INDEX, minor=1), From(schema=schemas.INDEX_275, minor=75)),
         answers={200: schemas.LISTED},
     ),
     Route(
@@ -106,7 +116,7 @@ ROUTES = (
         path=_ALL,
         act=create,
         does="Attach a volume to a server",
-        rule=_RULE + "create",
+        rule="os_compute_api:os-volumes-attachments:create",
         body=(
             From(schema=schemas.CREATE, minor=1),
             From(schema=schemas.CREATE_249, minor=49),
@@ -119,15 +129,35 @@ ROUTES = (
         path=_ONE,
         act=show,
         does="Show a volume of a server",
-        rule=_RULE + "show",
+        rule="os_compute_api:os-volumes-attachments:show",
         answers={200: schemas.ONE},
+    ),
+    Route(
+        method="PUT",
+        path=_ONE,
+        act=swapping.swap,
+        does="Put another volume in the place of one of a server's",
+        rule=swapping.RULE,
+        until=84,
+        body=(From(schema=schemas.SWAP, minor=1),),
+        answers={202: None},
+    ),
+    Route(
+        method="PUT",
+        path=_ONE,
+        act=swapping.update,
+        does="Change what is said of a volume of a server, or put another in its place",
+        rule="os_compute_api:os-volumes-attachments:update",
+        since=85,
+        body=(From(schema=schemas.UPDATE_285, minor=85),),
+        answers={202: None},
     ),
     Route(
         method="DELETE",
         path=_ONE,
         act=delete,
         does="Detach a volume from a server",
-        rule=_RULE + "delete",
+        rule="os_compute_api:os-volumes-attachments:delete",
         answers={202: None},
     ),
 )

@@ -17,6 +17,9 @@ _STATES: Mapping[str, frozenset[VmState]] = MappingProxyType(
         "reboot_hard": frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.ERROR}),
         "rescue": frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.ERROR}),
         "unrescue": frozenset({VmState.RESCUED}),
+        "attach_volume": frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED}),
+        "detach_volume": frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED}),
+        "swap_volume": frozenset({VmState.ACTIVE, VmState.PAUSED}),
     }
 )
 _TASKS: Mapping[str, frozenset[TaskState | None]] = MappingProxyType({"reboot_hard": _REBOOTS})

@@ -61,6 +61,24 @@ RULES: tuple[DocumentedRuleDefault, ...] = (
         "Detach a volume",
         f"DELETE {_ATTACHMENTS}/{{volume_id}}",
     ),
+    _rule(
+        "os_compute_api:os-volumes-attachments:update",
+        MEMBER,
+        "Change what is said of a volume of a server (since 2.85)",
+        f"PUT {_ATTACHMENTS}/{{volume_id}}",
+    ),
+    _rule(
+        "os_compute_api:os-volumes-attachments:swap",
+        ADMIN_OR_SERVICE,
+        "Put another volume in the place of an attached one; Cinder asks for that",
+        f"PUT {_ATTACHMENTS}/{{volume_id}}",
+    ),
+    _rule(
+        "os_compute_api:os-server-external-events:create",
+        ADMIN_OR_SERVICE,
+        "Tell that something of a server has changed: that a volume was extended",
+        "POST /os-server-external-events",
+    ),
 )
 
 _WHO = {"reader": READER, "member": MEMBER, "admin": ADMIN}
@@ -73,12 +91,10 @@ RULES += (
     _rule(REQUESTED_DESTINATION[0], ADMIN, *REQUESTED_DESTINATION[1:]),
 )
 
-RULES += tuple(_rule(name, _WHO[who], *described) for name, who, *described in STORAGE_RULES)
-
 RULES += tuple(_rule(name, _WHO[who], *described) for name, who, *described in OWN_RULES)
+RULES += tuple(_rule(name, _WHO[who], *described) for name, who, *described in STORAGE_RULES)
 
 
 def list_rules() -> list[RuleDefault]:
     """Return every rule, as oslo.policy's sample generator wants them."""
     return [*BASE, *RULES]
-

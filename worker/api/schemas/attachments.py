@@ -4,18 +4,25 @@ from worker.api.asked import Json
 
 UUID: Json = {"type": "string", "format": "uuid", "pattern": "^[0-9a-fA-F-]{36}$"}
 
+_DEVICE: Json = {
+    "type": ["string", "null"],
+    "pattern": "^/dev/x{0,1}[a-z]{0,1}d{0,1}[a-z]+[0-9]*$",
+    "maxLength": 255,
+}
+_TAG: Json = {"type": "string", "minLength": 1, "maxLength": 60, "pattern": "^[^,/]*$"}
 
-def _attaching(**more: Json) -> Json:
-    fields = {
-        "volumeId": UUID,
-        "device": {"type": ["string", "null"], "pattern": "^/dev/[a-z]+$", "maxLength": 32},
-    }
+TRUE = ("true", "True", "TRUE", "1", "on", "On", "ON", "yes", "Yes", "YES", "y")
+_FALSE = ("false", "False", "FALSE", "0", "off", "Off", "OFF", "no", "No", "NO", "n")
+_BOOLEAN: Json = {"type": ["boolean", "string"], "enum": [True, False, *TRUE, *_FALSE]}
+
+
+def _wrapped(fields: Json) -> Json:
     return {
         "type": "object",
         "properties": {
             "volumeAttachment": {
                 "type": "object",
-                "properties": fields | more,
+                "properties": fields,
                 "required": ["volumeId"],
                 "additionalProperties": False,
             }
@@ -25,11 +32,28 @@ def _attaching(**more: Json) -> Json:
     }
 
 
-_TAG: Json = {"type": "string", "minLength": 1, "maxLength": 60, "pattern": "^[^,/]*$"}
+_CREATE: Json = {"volumeId": UUID, "device": _DEVICE}
 
-CREATE = _attaching()
-CREATE_249 = _attaching(tag=_TAG)
-CREATE_279 = _attaching(tag=_TAG, delete_on_termination={"type": "boolean"})
+CREATE = _wrapped(_CREATE)
+CREATE_249 = _wrapped(_CREATE | {"tag": _TAG})
+CREATE_279 = _wrapped(_CREATE | {"tag": _TAG, "delete_on_termination": _BOOLEAN})
+
+SWAP = _wrapped({"volumeId": UUID})
+UPDATE_285 = _wrapped(
+    {
+        "volumeId": UUID,
+        "device": _DEVICE,
+        "tag": {"type": ["string", "null"], "maxLength": 60},
+        "delete_on_termination": _BOOLEAN,
+        "serverId": UUID,
+        "id": UUID,
+    }
+)
+
+_NUMBERS: Json = {"type": "array", "items": {"type": "string", "pattern": "^[0-9]{1,9}$"}}
+
+INDEX: Json = {"type": "object", "properties": {"limit": _NUMBERS, "offset": _NUMBERS}}
+INDEX_275: Json = INDEX | {"additionalProperties": False}
 
 _SHOWN: Json = {
     "type": "object",

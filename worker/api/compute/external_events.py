@@ -1,0 +1,93 @@
+"""``os-server-external-events``: Cinder tells that a volume was extended."""
+
+import logging
+
+from worker.api import faults
+from worker.api.asked import Answer, Asked, Json, Refused
+from worker.api.compute.attached import OPERATION
+from worker.api.route import From, Route
+from worker.api.schemas import external_events as schemas
+from worker.api.services import Services
+from worker.errors import DatabaseUnavailable, WorkerError, told
+from worker.model.ids import InstanceId, VolumeId, new_uuid
+
+LOG = logging.getLogger(__name__)
+
+EXTENDED = "volume-extended"
+
+DONE, ALL_DONE, SOME_FAILED = 200, 200, 207
+NO_SUCH, NO_TAG, NOT_OURS = 404, 400, 422
+
+
+def create(asked: Asked, services: Services) -> Answer:
+    """Take events, each for itself: its ``code`` says what became of it.
+
+    Where no server of any is known, nothing of it can be said. Raises Refused (404).
+    """
+    begun: list[str] = []
+    events = [_taken(event, asked, services, begun) for event in asked.body["events"]]
+    codes = {event["code"] for event in events}
+    if codes == {NO_SUCH}:
+        raise Refused(NO_SUCH, "No instances found for any event")
+    return Answer(
+        status=ALL_DONE if codes == {DONE} else SOME_FAILED,
+        body={"events": events},
+        headers={OPERATION: ",".join(begun)} if begun else {},
+    )
+
+
+def _taken(event: Json, asked: Asked, services: Services, begun: list[str]) -> Json:
+    """Return the event with its code; an operation that it has begun is added."""
+    try:
+        code = _code(event, asked, services, begun)
+    except DatabaseUnavailable:
+        raise
+    except WorkerError as error:
+        code = faults.refused(error).status
+        LOG.warning("event not taken: server=%s why=%s", event["server_uuid"], told(error))
+    status = "completed" if code == DONE else "failed"
+    return event | {"status": status, "code": code}
+
+
+def _code(event: Json, asked: Asked, services: Services, begun: list[str]) -> int:
+    server = services.fleet.server(InstanceId(event["server_uuid"].lower()))
+    if server is None or server.deleted_at is not None:
+        return NO_SUCH
+    if event["name"] != EXTENDED:
+        return NOT_OURS
+    if "tag" not in event:
+        return NO_TAG
+    row = services.fleet.device(server.instance.uuid, VolumeId(event["tag"].lower()))
+    if row is None:
+        return NO_SUCH
+    operation = new_uuid()
+    services.workers.call(
+        server.instance.host,
+        "extend_volume",
+        request_id=asked.request_id,
+        operation_id=operation,
+        instance_uuid=server.instance.uuid,
+        bdm_uuid=row.uuid,
+        new_size=services.volumes.show(row.its_volume).size,
+    )
+    begun.append(operation)
+    return DONE
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/v2.1/os-server-external-events",
+        act=create,
+        does="Tell that something of servers has changed: that a volume was extended",
+        rule="os_compute_api:os-server-external-events:create",
+        body=(
+            From(schema=schemas.CREATE, minor=1),
+            From(schema=schemas.CREATE_251, minor=51),
+            From(schema=schemas.CREATE_276, minor=76),
+            From(schema=schemas.CREATE_282, minor=82),
+            From(schema=schemas.CREATE_293, minor=93),
+        ),
+        answers={200: schemas.TOLD, 207: schemas.TOLD},
+    ),
+)

@@ -1,0 +1,147 @@
+"""``PUT os-volume_attachments``: another volume in the place of one, and what is said of it."""
+
+from worker.api.asked import Answer, Asked, Json, Refused
+from worker.api.compute.access import server_of
+from worker.api.compute.attached import OPERATION, attached
+from worker.api.compute.taken_from import check_takes
+from worker.api.schemas.attachments import TRUE
+from worker.api.services import Services
+from worker.api.volume.pooled import may_have
+from worker.errors import InstanceNotFound, VolumeNotFound
+from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.ids import InstanceId, OperationId, VolumeId, is_uuid, new_uuid
+from worker.model.instance import Instance
+from worker.model.volume import Volume, VolumeStatus
+
+RULE = "os_compute_api:os-volumes-attachments:swap"
+
+_FREE = (VolumeStatus.AVAILABLE, VolumeStatus.RESERVED)
+
+
+def is_true(said: bool | str) -> bool:  # noqa: FBT001 - as it stands in a body
+    """Tell what Nova takes for true; a schema has let nothing else through."""
+    return said is True or said in TRUE
+
+
+def swap(asked: Asked, services: Services) -> Answer:
+    """Put another volume in the place of one, which is all that there was before 2.85.
+
+    Whosever server it is: the rule is for Cinder, which asks for volumes of all projects.
+    """
+    instance = _any_server(asked, services)
+    row = attached(instance.uuid, asked, services)
+    return _accepted([_swap(instance, row, asked, services)])
+
+
+def update(asked: Asked, services: Services) -> Answer:
+    """Change what is said of a volume of a server, then put another in its place, if one is named.
+
+    What cannot be changed must be as it is, so that an answer's text can be sent back.
+    """
+    instance = server_of(asked, services).instance
+    body = asked.body["volumeAttachment"]
+    row = attached(instance.uuid, asked, services)
+    other = body["volumeId"].lower() != row.volume
+    if other:
+        services.policy.check(RULE, asked.who, {})
+    _check_same(body, row)
+    begun = _update(instance, row, asked, services)
+    if other:
+        begun.append(_swap(instance, row, asked, services))
+    return _accepted(begun)
+
+
+def _any_server(asked: Asked, services: Services) -> Instance:
+    wanted = asked.path["server_id"]
+    found = services.fleet.server(InstanceId(wanted)) if is_uuid(wanted) else None
+    if found is None or found.deleted_at is not None:
+        raise InstanceNotFound(f"Instance {wanted} could not be found.")
+    services.policy.check(RULE, asked.who, {})
+    return found.instance
+
+
+def _accepted(begun: list[OperationId]) -> Answer:
+    return Answer(status=202, headers={OPERATION: ",".join(begun)} if begun else {})
+
+
+def _check_same(body: Json, row: BlockDevice) -> None:
+    kept = {
+        "id": row.volume,
+        "serverId": row.instance,
+        "device": row.device_name,
+        "tag": row.tag,
+    }
+    for name, value in kept.items():
+        if name in body and body[name] != value:
+            raise Refused(400, f"The {name} property is not mutable; it is {value!r}")
+
+
+def _update(
+    instance: Instance, row: BlockDevice, asked: Asked, services: Services
+) -> list[OperationId]:
+    said = asked.body["volumeAttachment"].get("delete_on_termination")
+    if said is None or is_true(said) is row.delete_on_termination:
+        return []
+    return [
+        _call(
+            "update_block_device",
+            instance,
+            row,
+            asked,
+            services,
+            delete_on_termination=is_true(said),
+        )
+    ]
+
+
+def _swap(instance: Instance, row: BlockDevice, asked: Asked, services: Services) -> OperationId:
+    """Begin it; the worker makes the attachment itself, so there is nothing to give back."""
+    check_takes("swap_volume", instance)
+    if row.status is not DeviceStatus.ATTACHED:
+        raise Refused(409, f"volume {row.volume} is {row.status}; only an attached one is swapped")
+    wanted = VolumeId(asked.body["volumeAttachment"]["volumeId"].lower())
+    try:
+        new = services.volumes.show(wanted)
+    except VolumeNotFound as error:
+        raise Refused(400, f"Volume {wanted} could not be found.") from error
+    if not (_is_service(asked) or may_have(asked, new.project_id)):
+        raise Refused(400, f"Volume {wanted} could not be found.")
+    _check_fits(new, services.volumes.show(row.its_volume))
+    return _call("swap_volume", instance, row, asked, services, new_volume_id=wanted)
+
+
+def _is_service(asked: Asked) -> bool:
+    """Tell whether another service asks, Cinder say, which moves volumes of all projects."""
+    return "service" in asked.who.roles
+
+
+def _check_fits(new: Volume, old: Volume) -> None:
+    if old.multiattach or new.multiattach:
+        raise Refused(400, "Swapping multi-attach volumes is not supported.")
+    if new.status not in _FREE:
+        message = f"Invalid volume: volume {new.id} is {new.status}; it must be free to swap"
+        raise Refused(400, message)
+    if new.size < old.size:
+        message = f"Invalid volume: volume {new.id} must be as large as {old.id}, or larger"
+        raise Refused(400, message)
+
+
+def _call(
+    method: str,
+    instance: Instance,
+    row: BlockDevice,
+    asked: Asked,
+    services: Services,
+    **arguments: str | bool,
+) -> OperationId:
+    operation = OperationId(new_uuid())
+    services.workers.call(
+        instance.host,
+        method,
+        request_id=asked.request_id,
+        operation_id=operation,
+        instance_uuid=instance.uuid,
+        bdm_uuid=row.uuid,
+        **arguments,
+    )
+    return operation
