@@ -77,9 +77,9 @@ class Cloud:
     token: str | None = None
 
     def openstack(self, *words: str, compute: str = "2.1") -> Any:  # noqa: ANN401
-        """Run the `openstack` command; return what it says to programs, None if nothing."""
+        """Run the `openstack` command; return what it says, read if it was to be JSON."""
         said = self.run("openstack", "--os-compute-api-version", compute, *words)
-        return json.loads(said) if said.strip() else None
+        return json.loads(said) if "json" in words else said
 
     def asked(self, *words: str, compute: str = "2.1") -> Any:  # noqa: ANN401
         """Run a command of `openstack` that prints; return what it prints as JSON."""

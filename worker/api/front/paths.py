@@ -9,6 +9,9 @@ from worker.api.route import Route, Service
 
 _PROJECT = re.compile(r"[0-9A-Za-z._-]{1,255}")
 
+# novaclient asks for images below the endpoint that it has, be it of images or its only one.
+_IMAGES_BELOW = re.compile(r"/v2(?:\.1)?(/v2/images(?:/[^/]+)?)")
+
 _ROOTS = {"v2.1": Service.COMPUTE, "v3": Service.VOLUME, "v2": Service.IMAGE}
 
 
@@ -37,6 +40,9 @@ class ProjectInPath:
     def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
         """Strike the project from the path, and keep it to be compared with the caller's."""
         request.context["project"] = None
+        if images := _IMAGES_BELOW.fullmatch(request.path):
+            request.path = images[1]
+            return
         parts = request.path.lstrip("/").split("/")
         if len(parts) < len(("root", "project", "resource")):
             return
