@@ -6,7 +6,8 @@ where the catalogue says that compute is.
 """
 
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from keystoneauth1.exceptions import Conflict, NotFound
 
 from tests import guests
 from tests.ceph import Ceph
-from tests.cinder.backends import NFS, add_ceph, add_nfs
-from tests.cinder.caller import Caller
+from tests.cinder.backends import CEPH, NFS, add_ceph, add_nfs
+from tests.cinder.caller import GIB, Caller
 from tests.cinder.identity import PASSWORD, Identity
 from tests.cinder.service import Cinder
 from tests.cinder.service import running as running_cinder
 from tests.cinder.share import Share, nfs_share
 from tests.guests import Guest
-from tests.rig import Json, Rig, running
+from tests.rig import SOON, Json, Rig, running
 from worker import conf as options
 from worker.cmd.demo.guest_image import GuestImage
 from worker.wiring.api import Api
@@ -181,6 +182,24 @@ def alice_at_nova(nova: Identity) -> Compute:
     return Compute(nova, "alice")
 
 
+def test_a_guest_sees_that_its_volume_was_extended_in_cinder(
+    rig: Rig, guest: Guest, alice: Caller, alice_at_nova: Compute
+) -> None:
+    volume = alice.create_volume(kind=CEPH)
+    alice_at_nova.attach(guest.uuid, volume)
+    seen = guest.console.wait_for(lambda disks: "vda" in disks, 30)["vda"]
+    assert (seen.serial, seen.size) == (volume[:20], GIB)
+    alice.wait_for(volume, "in-use")
+
+    alice.act(volume, "os-extend", new_size=2)
+    guest.console.wait_for(lambda disks: disks["vda"].size == 2 * GIB, 60)
+    rig.wait_for_event("instance.volume_extend.end")
+
+    alice_at_nova.ask("DELETE", f"/servers/{guest.uuid}/os-volume_attachments/{volume}")
+    guest.wait_for_no_disk("vda")
+    alice.wait_for(volume, "available")
+
+
 def test_a_user_may_delete_no_attachment_that_a_server_has(
     guest: Guest, alice: Caller, alice_at_nova: Compute, cinder: Cinder
 ) -> None:
@@ -210,3 +229,35 @@ def test_a_user_may_delete_an_attachment_that_no_server_has(
         alice_at_nova.ask("GET", f"/servers/{guest.uuid}/os-volume_attachments/{volume}")
     alice.ask("DELETE", f"/attachments/{made}")
     alice.wait_for(volume, "available")
+
+
+def test_a_volume_that_is_attached_is_not_migrated_and_stays_what_it_was(
+    guest: Guest, alice: Caller, alice_at_nova: Compute, cinder: Cinder
+) -> None:
+    """Cinder asks to swap it, is refused, and takes away what it had made."""
+    volume, root = alice.create_volume(kind=NFS), cinder.caller("root")
+    alice_at_nova.attach(guest.uuid, volume)
+    guest.wait_for_disk("vda")
+    alice.wait_for(volume, "in-use")
+    before = all_volumes(root)
+
+    root.act(volume, "os-retype", new_type=CEPH, migration_policy="on-demand")
+    wait_until(lambda: root.volume(volume)["migration_status"] == "error")
+    now = root.wait_for(volume, "in-use")
+    assert now["volume_type"] == NFS
+    wait_until(lambda: all_volumes(root) == before)
+
+    alice_at_nova.ask("DELETE", f"/servers/{guest.uuid}/os-volume_attachments/{volume}")
+    guest.wait_for_no_disk("vda")
+    alice.wait_for(volume, "available")
+
+
+def all_volumes(root: Caller) -> set[str]:
+    return {volume["id"] for volume in root.get("/volumes?all_tenants=1")["volumes"]}
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + SOON
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)

@@ -4,6 +4,7 @@ from worker.api.asked import Asked, Json, Refused
 from worker.api.services import Services
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import InstanceId, VolumeId
+from worker.persistence.fleet.attached import AttachedVolume
 
 OPERATION = "X-Blockworker-Operation"
 """The header that names the operation which a request has begun; several with commas between."""
@@ -11,12 +12,12 @@ OPERATION = "X-Blockworker-Operation"
 _HALF_MADE = (DeviceStatus.RESERVED, DeviceStatus.ATTACHING)
 
 
-def is_there(row: BlockDevice) -> bool:
+def is_there(row: BlockDevice | AttachedVolume) -> bool:
     """Tell whether a row is a volume's that is told of.
 
     One is not before it has its attachment: whoever was told of it would take it for one without.
     """
-    return not row.local and (row.attachment is not None or row.status not in _HALF_MADE)
+    return row.volume is not None and (row.attachment is not None or row.status not in _HALF_MADE)
 
 
 def attached(instance: InstanceId, asked: Asked, services: Services) -> BlockDevice:
@@ -40,7 +41,7 @@ def check_may_leave(row: BlockDevice) -> None:
         raise Refused(400, message)
 
 
-def shown(row: BlockDevice, asked: Asked) -> Json:
+def shown(row: BlockDevice | AttachedVolume, asked: Asked) -> Json:
     """Return it as the caller's microversion has it."""
     told: Json = {} if asked.at_least(89) else {"id": row.volume}
     told |= {"serverId": row.instance, "volumeId": row.volume, "device": row.device_name}

@@ -18,7 +18,7 @@ __all__ = ["OPERATION", "ROUTES"]
 def index(asked: Asked, services: Services) -> Answer:
     """List the volumes of a server."""
     server = server_of(asked, services)
-    rows = [row for row in services.fleet.devices(server.instance.uuid) if is_there(row)]
+    rows = [row for row in services.fleet.attached(server.instance.uuid) if is_there(row)]
     most = services.limits.page
     first = _number(asked, "offset", 0)
     limit = min(_number(asked, "limit", 0) or most, most)

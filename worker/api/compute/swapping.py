@@ -118,6 +118,10 @@ def _is_service(asked: Asked) -> bool:
 def _check_fits(new: Volume, old: Volume) -> None:
     if old.multiattach or new.multiattach:
         raise Refused(400, "Swapping multi-attach volumes is not supported.")
+    if old.migrating or new.migrating:
+        # Cinder would wait for ever to be told that it is done, and keeps the volume till then.
+        message = f"volume {old.id} cannot be migrated while it is attached; detach it first"
+        raise Refused(409, message)
     if new.status not in _FREE:
         message = f"Invalid volume: volume {new.id} is {new.status}; it must be free to swap"
         raise Refused(400, message)
