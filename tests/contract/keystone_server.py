@@ -17,13 +17,14 @@ OWN = "the-token-of-the-middleware-itself"
 @dataclass(kw_only=True)
 class Keystone:
     """Its address, whom it knows, and what it was asked; ``broken`` answers 500, without
-    ``account`` the API itself is refused."""
+    ``account`` the API itself is refused, one that is not ``listed`` is in no catalogue."""
 
     port: int
     tokens: dict[str, Json] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     broken: bool = False
     account: bool = True
+    listed: bool = True
 
     @property
     def url(self) -> str:
@@ -103,6 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
             status = 500 if keystone.broken else 401
             self._answer(status, {"error": {"code": status, "message": "no", "title": "?"}})
         else:
+            if not keystone.listed:
+                body["token"]["catalog"] = []
             self._answer(201, body, OWN)
 
     def _validate(self, keystone: Keystone) -> None:

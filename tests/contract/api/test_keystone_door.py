@@ -108,11 +108,12 @@ def test_tokens_are_keystones_and_not_ours(guarded: ApiRig, keystone: Keystone) 
     assert guarded.ask("GET", "/identity/v3/auth/tokens", headers=headers).status == 404
 
 
-def test_an_account_of_ours_that_keystone_refuses_is_no_callers_fault(
-    guarded: ApiRig, keystone: Keystone, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("wrong", ["account", "listed"])
+def test_what_is_wrong_between_us_and_keystone_is_no_callers_fault(
+    guarded: ApiRig, keystone: Keystone, caplog: pytest.LogCaptureFixture, wrong: str
 ) -> None:
     keystone.know("members", **MEMBER)
-    keystone.account = False
+    setattr(keystone, wrong, False)
     path = LIST.format(guarded.server())
     assert guarded.ask("GET", path, headers={"X-Auth-Token": "members"}).status == 503
     assert "secret of the api" not in caplog.text
