@@ -248,4 +248,4 @@ def test_options_says_what_a_path_takes(api: ApiRig) -> None:
 
 
 def test_a_method_that_is_not_taken_is_told_those_that_are(api: ApiRig) -> None:
-    assert api.ask("PATCH", ATTACH).headers["Allow"] == "GET, POST"
+    assert api.ask("PATCH", ATTACH).headers["Allow"] == "GET, POST, OPTIONS"
