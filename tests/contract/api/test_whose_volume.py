@@ -1,0 +1,30 @@
+"""Whose a volume is that is to take another one's place."""
+
+from tests.api_rig import ApiRig, Json
+from tests.contract.api.test_attachments import attachments
+from tests.contract.api.test_volumes import OTHERS, with_services
+from worker.model.ids import new_uuid
+
+
+def test_no_volume_of_another_project_is_swapped_in(api: ApiRig) -> None:
+    """An operator may let owners of servers swap; that does not give them others' volumes."""
+
+    class Generous:
+        def check(self, *_: object) -> None:
+            return
+
+        def allows(self, *_: object) -> bool:
+            return True
+
+    server, volume = api.server(), api.volume()
+    body = {"volumeAttachment": {"volumeId": volume}}
+    assert api.end_of(api.ask("POST", attachments(server), body))["state"] == "succeeded"
+    owner = with_services(api, policy=Generous())
+    foreign, nowhere = api.volume(project_id=OTHERS.project_id), new_uuid()
+    for other in (foreign, nowhere):
+        wanted: Json = {"volumeAttachment": {"volumeId": other}}
+        answer = owner.ask("PUT", attachments(server, volume), wanted, version="2.84")
+        assert answer.status == 400
+        assert answer.message == f"Volume {other} could not be found."
+    body = {"volumeAttachment": {"volumeId": api.volume()}}
+    assert owner.ask("PUT", attachments(server, volume), body, version="2.84").status == 202
