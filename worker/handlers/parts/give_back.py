@@ -18,7 +18,7 @@ from worker.errors import (
 )
 from worker.handlers.parts.attachment_of import checked
 from worker.handlers.parts.instance_here import instance_here
-from worker.model.block_device import BlockDevice, DeviceStatus
+from worker.model.block_device import BlockDevice
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
 from worker.model.update import Event, Update
 from worker.model.volume import Attachment, AttachmentStatus
@@ -65,8 +65,6 @@ def give_back(
 
 def released(device: BlockDevice, ports: Ports) -> bool:
     """Remove the row and tell it, at once, if it is still only reserved; return whether it was."""
-    if device.status is not DeviceStatus.RESERVED:
-        return False
     told = Update(event=Event.RELEASED, instance=device.instance, block_device=device)
     try:
         ports.devices.release(device, told)
