@@ -1,5 +1,6 @@
 """What stands before the functions: the way of a request through the application."""
 
+import io
 import json
 import logging
 from collections.abc import Mapping
@@ -62,6 +63,7 @@ class Site:
             Route(**some, path="/v3/volumes", service=Service.VOLUME),
             Route(**some, path="/v2/images/{image_id}", service=Service.IMAGE),
             Route(**{**some, "act": self.fail}, path="/v2.1/fail/{how}"),
+            Route(**{**some, "method": "POST"}, path="/v2.1/servers", body=(From(schema={}),)),
             Route(**{**some, "rule": None}, path="/v2.1"),
         ]
 
@@ -233,3 +235,32 @@ def test_links_are_to_where_the_client_has_asked(site: Site) -> None:
     site.ask("/v2.1", headers={"Host": "cloud.example:8774"})
     assert site.asked[0].base == "http://cloud.example:8774"
     assert json.dumps(site.asked[0].path) == "{}"
+
+
+class Line(io.BytesIO):
+    """A body that does not come."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def read(self, _size: int | None = -1, /) -> bytes:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("environ", "status", "words"),
+    [
+        ({"wsgi.input": Line(TimeoutError("timed out"))}, 408, "did not come whole in time"),
+        ({"wsgi.input": Line(ConnectionResetError())}, 400, "could not be read whole"),
+        ({"wsgi.input_terminated": True}, 411, "say Content-Length"),
+    ],
+)
+def test_a_body_that_does_not_come_is_told(
+    site: Site, environ: dict[str, Any], status: int, words: str
+) -> None:
+    found = site.ask("/v2.1/servers", method="POST", body="{}", extras=environ)
+    assert found.status_code == status
+    ((_, fault),) = found.json.items()
+    assert words in fault["message"]
+    assert not site.asked
