@@ -21,12 +21,22 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """One host's worker, and its APIs: one that asks for a token and one that does not."""
+    """One host's worker, and its APIs: one that asks for a token and one that does not.
+
+    ``compute`` is the SDK's, for what is asked often: a command costs a second.
+    """
 
     builder: Builder
     images: Path
     closed: Cloud
     open: Cloud
+    compute: Any
+
+    def status(self, server: str) -> str:
+        return str(self.compute.get_server(server).status)
+
+    def volumes(self, server: str) -> list[str]:
+        return [each.volume_id for each in self.compute.volume_attachments(server)]
 
     def guest(self, server: str) -> Patient:
         """Return a server as its host sees it."""

@@ -38,7 +38,8 @@ def site(libvirtd: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
             "open": cloud(f"http://127.0.0.1:{opened.port}", folder / "open"),
         }
         entered = {name: stack.enter_context(each) for name, each in clouds.items()}
-        yield Site(builder=builder, images=images, **entered)
+        connection = stack.enter_context(entered["open"].sdk())
+        yield Site(builder=builder, images=images, compute=connection.compute, **entered)
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +48,9 @@ def server(site: Site) -> str:
     (flavor, *_) = sorted(site.closed.asked("flavor", "list"), key=lambda each: each["RAM"])
     words = ("--flavor", flavor["Name"], "--image", "root", "--nic", "none", "patient")
     made: Json = site.closed.asked("server", "create", *words, compute=NEWER)
-    until(lambda: status(site.closed, made["id"]), "ACTIVE")
+    until(lambda: site.status(made["id"]), "ACTIVE")
     assert set(site.serials(made["id"], OWN, 1)) == {"vda"}
     return str(made["id"])
-
-
-def status(clients: Cloud, server: str) -> str:
-    return str(clients.asked("server", "show", server)["status"])
-
-
-def volumes(clients: Cloud, server: str) -> list[str]:
-    found = clients.asked("server", "volume", "list", server, compute=NEWER)
-    return [each["Volume ID"] for each in found]
 
 
 def new_volume(clients: Cloud, name: str) -> str:
@@ -78,15 +70,19 @@ def test_a_volume_comes_and_goes_by_the_openstack_command(site: Site, server: st
     assert (listed["Volume ID"], listed["Device"]) == (volume, "/dev/vdb")
     assert listed["Attachment ID"]
     assert [each["id"] for each in shown_volumes(openstack, server)] == [volume]
-    (seen,) = openstack.asked("volume", "list")
-    assert (seen["Name"], seen["Status"]) == ("data", "in-use")
+    (seen,) = named(openstack, "data")
+    assert (seen["ID"], seen["Status"]) == (volume, "in-use")
     assert [each["server_id"] for each in seen["Attached to"]] == [server]
 
     openstack.openstack("server", "remove", "volume", "patient", "data")
-    until(lambda: volumes(openstack, server), [])
+    until(lambda: site.volumes(server), [])
     assert set(site.serials(server, OWN, 1)) == {"vda"}
     openstack.openstack("volume", "delete", "data")
-    until(lambda: openstack.asked("volume", "list"), [])
+    until(lambda: named(openstack, "data"), [])
+
+
+def named(clients: Cloud, name: str) -> list[Json]:
+    return [each for each in clients.asked("volume", "list") if each["Name"] == name]
 
 
 def shown_volumes(clients: Cloud, server: str) -> list[Json]:
@@ -145,17 +141,20 @@ def test_a_rescue_boots_the_image_and_its_end_brings_the_same_disks(
     guest.forget_what_was_said()
     openstack.openstack("server", "rescue", "--image", "virtio-disk", "patient")
     seen = site.serials(server, RESCUE, 3)
-    assert (status(openstack, server), seen["vdb"]) == ("RESCUE", volume[:SEEN])
+    assert (site.status(server), seen["vdb"]) == ("RESCUE", volume[:SEEN])
 
     guest.forget_what_was_said()
     openstack.openstack("server", "unrescue", "patient")
     assert site.serials(server, OWN, 2)["vdb"] == volume[:SEEN]
-    until(lambda: status(openstack, server), "ACTIVE")
+    until(lambda: site.status(server), "ACTIVE")
     assert guest.disks() == before
 
+    openstack.openstack("server", "remove", "volume", server, volume)
+    until(lambda: site.volumes(server), [])
     actions = openstack.asked("server", "event", "list", server)
-    assert [each["Action"] for each in actions][:3] == ["unrescue", "rescue", "attach_volume"]
-    shown = openstack.asked("server", "event", "show", server, actions[1]["Request ID"])
+    told = [each["Action"] for each in actions][:4]
+    assert told == ["detach_volume", "unrescue", "rescue", "attach_volume"]
+    shown = openstack.asked("server", "event", "show", server, actions[2]["Request ID"])
     assert [event["result"] for event in shown["events"]] == ["Success"] * len(shown["events"])
 
 
@@ -164,14 +163,14 @@ def test_a_server_stops_starts_reboots_and_goes(site: Site) -> None:
     flavor = min(openstack.asked("flavor", "list"), key=lambda each: int(each["RAM"]))
     words = ("--flavor", flavor["ID"], "--image", "root", "--nic", "none", "brief")
     server = str(openstack.asked("server", "create", *words, compute=NEWER)["id"])
-    until(lambda: status(openstack, server), "ACTIVE")
+    until(lambda: site.status(server), "ACTIVE")
     openstack.openstack("server", "stop", "brief")
-    until(lambda: status(openstack, server), "SHUTOFF")
+    until(lambda: site.status(server), "SHUTOFF")
     assert processes_of(server) == []
     openstack.openstack("server", "start", "brief")
-    until(lambda: status(openstack, server), "ACTIVE")
+    until(lambda: site.status(server), "ACTIVE")
     openstack.openstack("server", "reboot", "--hard", "brief")
-    until(lambda: status(openstack, server), "ACTIVE")
+    until(lambda: site.status(server), "ACTIVE")
     openstack.openstack("server", "delete", "--wait", "brief")
     assert [each["Name"] for each in openstack.asked("server", "list")].count("brief") == 0
     assert processes_of(server) == []
