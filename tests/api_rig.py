@@ -137,9 +137,8 @@ def api_rig(
     conf = options.load(
         state_path=str(state),
         host=f"host-{fresh_name()}",
-        transport_url="kombu+memory://localhost/",
         hypervisor__uri=TEST_DRIVER,
-        **({"api__auth": "none"} | options_),
+        **({"api__auth": "none", "transport_url": "kombu+memory://localhost/"} | options_),
     )
     worker = wiring.Worker(conf, core=_core_on(world, stalled))
     settings = wiring.bus_settings(conf)
