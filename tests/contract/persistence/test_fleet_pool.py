@@ -18,11 +18,12 @@ from tests.contract.persistence.test_pool_records import a_volume
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import OperationId, VolumeId, new_uuid
 from worker.model.operation import OperationState, lane_of
-from worker.model.volume import GIB, VolumeStatus
+from worker.model.volume import GIB, PoolVolume, VolumeStatus
 from worker.persistence.database import Database
 from worker.persistence.fleet.pool import FleetPool, Pooled
 from worker.persistence.repositories import Repositories
 from worker.persistence.schema import OPERATIONS
+from worker.ports import PoolReading
 
 ONE = VolumeId(new_uuid())
 
@@ -180,3 +181,24 @@ def test_a_volume_keeps_its_age_when_it_is_changed(
     clock.at += timedelta(hours=1)
     repositories.pool.put_volume(replace(volume, owned=False))
     assert found(pool).created_at == START
+
+
+def test_a_volume_that_is_made_while_it_is_looked_for_is_found(
+    database: Database, repositories: Repositories
+) -> None:
+    operation = ask(repositories, "create_volume", OperationState.RUNNING, size=GIB)
+
+    class MadeMeanwhile(PoolReading):
+        """Its volume comes just after it was looked for."""
+
+        def volumes(self) -> tuple[PoolVolume, ...]:
+            return ()
+
+        def volume(self, volume: VolumeId) -> PoolVolume | None:
+            seen = repositories.pool.volume(volume)
+            repositories.pool.put_volume(a_volume(id=ONE))
+            end(repositories, operation, OperationState.SUCCEEDED)
+            return seen
+
+    assert FleetPool(database, MadeMeanwhile()).find(ONE) is not None
+    assert found(FleetPool(database, repositories.pool)).volume.status is VolumeStatus.AVAILABLE

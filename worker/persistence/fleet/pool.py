@@ -94,13 +94,14 @@ class FleetPool:
 
     def find(self, volume: VolumeId) -> Pooled | None:
         """Return the volume, one that is being made too, or whose making has failed."""
-        record = self._records.volume(volume)
-        if record is not None:
-            seen = Pooled(volume=record.volume, host=record.host, created_at=record.created_at)
-            return self._as_it_is_used(seen, self._busy())
         lane = {"lane": lane_of({"volume_id": volume})}
+        # The journal first: what is made in between is then found as it was, and not missed.
         row = self._database.read(lambda each: each.execute(_UNMADE_ONE, lane).first())
-        return None if row is None else _unmade(row)
+        record = self._records.volume(volume)
+        if record is None:
+            return None if row is None else _unmade(row)
+        seen = Pooled(volume=record.volume, host=record.host, created_at=record.created_at)
+        return self._as_it_is_used(seen, self._busy())
 
     def volumes(self) -> tuple[Pooled, ...]:
         """Return every volume, newest first."""
