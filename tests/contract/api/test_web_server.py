@@ -199,7 +199,8 @@ def test_plain_http_where_tls_is_spoken_gets_nothing(certificate: tuple[Path, Pa
         assert get(port, trusting(certificate))[0] == 200
 
 
-def test_clients_that_say_nothing_keep_nobody_out() -> None:
+def test_clients_that_say_nothing_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "ARRIVING", 1000.0)
     with serving() as port:
         silent = [connected(port) for _ in range(MANY)]
         assert get(port)[0] == 200
