@@ -14,7 +14,9 @@ from worker.api.services import Services
 
 Versions = Mapping[Service, Version]
 
-NEWEST: Versions = {service: newest for service, (_, newest) in microversions.RANGES.items()}
+NEWEST: dict[Service, Version] = {
+    service: newest for service, (_, newest) in microversions.RANGES.items()
+}
 
 
 def document(routes: Iterable[Route], versions: Versions = NEWEST) -> Json:

@@ -1,13 +1,18 @@
 """Versions, as keystoneauth finds them: what every client of OpenStack begins with."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 from keystoneauth1 import adapter, discover, exceptions, noauth, session
 
 from tests.api_rig import ApiRig
+from worker.api.asked import Version
 from worker.api.front.open_door import PROJECT
 from worker.api.front.server import WebServer
+from worker.api.openapi import NEWEST, document
+from worker.api.route import Service
+from worker.api.routes import ROUTES
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +61,15 @@ def test_what_no_version_answers_is_not_acceptable(url: str) -> None:
     compute = adapter.Adapter(session.Session(auth=auth), service_type="compute")
     with pytest.raises(exceptions.NotAcceptable):
         compute.get("/v2.1/servers", microversion="2.200")
+
+
+def test_the_document_that_is_served_is_that_of_all_requests(api: ApiRig) -> None:
+    served = api.ask("GET", "/openapi.json").body
+    assert served == json.loads(json.dumps(document(ROUTES)))
+
+
+def test_a_document_of_another_microversion_can_be_had(api: ApiRig) -> None:
+    served = api.ask("GET", "/openapi.json", query="compute=2.60").body
+    then = document(ROUTES, NEWEST | {Service.COMPUTE: Version(2, 60)})
+    assert served == json.loads(json.dumps(then))
+    assert api.ask("GET", "/openapi.json", query="compute=2.999").status == 400
