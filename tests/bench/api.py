@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.bench import crowd
@@ -20,6 +19,7 @@ from tests.bench.cycles import Ends, timed
 from tests.bench.figures import Figure, milliseconds, percentile, single
 from tests.bench.instant import INSTANCES
 from tests.bench.many_volumes import VOLUMES, write_server_with_volumes
+from tests.bench.ways import Direct, OverHttp, Pair
 from tests.bench.worker import started, wait_until_it_serves, worker
 from tests.processes import blockworker
 from tests.services_rabbitmq import free_ports
@@ -27,7 +27,6 @@ from worker import conf as options
 from worker import wiring
 from worker.model.ids import InstanceId, VolumeId, new_uuid
 from worker.persistence.repositories import Repositories
-from worker.ports import Attachments
 from worker.rpc.bus import BusSettings
 from worker.rpc.client import Client
 from worker.wiring.core import SystemClock
@@ -42,18 +41,6 @@ ATTACH = "instance.volume_attach.end"
 DETACH = "instance.volume_detach.end"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """A server, and the volume that is attached to it and detached."""
-
-    server: InstanceId
-    volume: VolumeId
-
-    @property
-    def url(self) -> str:
-        return f"/v2.1/servers/{self.server}/os-volume_attachments"
-
-
 @dataclass(kw_only=True)
 class Times:
     """Seconds that each request took until it was answered."""
@@ -66,61 +53,6 @@ class Times:
     def rate(self) -> float:
         """Cycles of both in a second."""
         return len(self.detach) / self.elapsed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Direct:
-    """Asks the worker itself, and the pool, as the API would."""
-
-    client: Client
-    host: str
-    attachments: Attachments
-
-    def attach(self, pair: Pair) -> str:
-        """Return the operation once it is in the journal."""
-        bdm, operation = new_uuid(), new_uuid()
-        self.client.reserve_block_device_name(
-            self.host, instance_uuid=pair.server, volume_id=pair.volume, bdm_uuid=bdm
-        )
-        attachment = self.attachments.create(pair.volume, pair.server)
-        self.client.call(
-            self.host,
-            "attach_volume",
-            operation_id=operation,
-            expires_at=(datetime.now(UTC) + timedelta(seconds=60)).isoformat(),
-            instance_uuid=pair.server,
-            bdm_uuid=bdm,
-            attachment_id=attachment.id,
-        )
-        return operation
-
-    def detach(self, pair: Pair) -> str:
-        """Return the operation once it is in the journal."""
-        operation = new_uuid()
-        self.client.call(
-            self.host,
-            "detach_volume",
-            operation_id=operation,
-            instance_uuid=pair.server,
-            volume_id=pair.volume,
-        )
-        return operation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverHttp:
-    """Asks the API."""
-
-    caller: Caller
-
-    def attach(self, pair: Pair) -> str:
-        """Return the operation once the request is answered."""
-        wanted = {"volumeAttachment": {"volumeId": pair.volume}}
-        return self.caller.operation("POST", pair.url, wanted)
-
-    def detach(self, pair: Pair) -> str:
-        """Return the operation once the request is answered."""
-        return self.caller.operation("DELETE", f"{pair.url}/{pair.volume}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
