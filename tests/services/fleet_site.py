@@ -71,20 +71,21 @@ class ApiProcess:
 class Site:
     """Two hosts, each with a server whose guest runs, and the API with its clients.
 
-    ``compute`` is the SDK's, for what is asked often: a command costs a second.
+    ``compute`` and ``storage`` are the SDK's, for what is asked often: a command costs a second.
     """
 
     workers: dict[str, Served]
     api: ApiProcess
     clients: Cloud
     compute: Any
+    storage: Any
     folder: Path
     servers: dict[str, Guest]
 
     def volume(self) -> str:
         """Make a volume; return its id."""
         made = self.clients.asked("volume", "create", "--size", "1", f"data-{new_uuid()[:8]}")
-        until(lambda: self.clients.asked("volume", "show", made["id"])["status"], "available")
+        until(lambda: self.storage.get_volume(made["id"]).status, "available")
         return str(made["id"])
 
     def status(self, server: str) -> str:

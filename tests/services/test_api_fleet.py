@@ -66,6 +66,7 @@ def site(
             api=api,
             clients=clients,
             compute=connection.compute,
+            storage=connection.block_storage,
             folder=folder,
             servers=servers,
         )
