@@ -12,7 +12,7 @@ from worker.api.streams.streams import Streams
 from worker.model.block_device import BlockDevice
 from worker.persistence.fleet import Fleet
 from worker.persistence.fleet.pool import FleetPool
-from worker.ports import Attachments, ImageListing, Volumes
+from worker.ports import Attachments, ImageListing, ProjectImages, Volumes
 from worker.rpc.client import Client
 
 
@@ -53,10 +53,10 @@ class Services:
     """What a request may use; shared by all threads.
 
     ``release`` gives a reservation back in the database, by a compare-and-swap from ``reserved``,
-    and tells whether it did; its worker need not be there. ``pooled`` is whether the volumes are
-    those of the built-in pool, and not Cinder's. ``callers`` tells for whom a token stands; there
-    is none where Keystone has the tokens. ``pool`` and ``images`` are None where Cinder and Glance
-    have them; then ``cinder`` and ``glance`` say where those are, if that is known.
+    and tells whether it did; its worker need not be there. ``callers`` tells for whom a token
+    stands; there is none where Keystone has the tokens. ``pool`` and ``images`` are None where
+    Cinder and Glance have them; then ``cinder`` and ``glance`` say where those are, if that is
+    known.
     """
 
     workers: Client
@@ -70,7 +70,6 @@ class Services:
     streams: Streams
     health: Looks
     metrics: Figures
-    pooled: bool = True
     callers: Callable[[str], Who | None] | None = None
     offers: Offers = field(default_factory=Offers)
     pool: FleetPool | None = None

@@ -16,7 +16,6 @@ from worker.api.application import Application, Front
 from worker.api.front.enforcing import OsloPolicy
 from worker.api.front.server import WebServer
 from worker.api.offers import Offers, read_flavors, read_network
-from worker.api.own.health import workers_seen
 from worker.api.own.looks import Looks
 from worker.api.own.metrics import Metrics
 from worker.api.routes import ROUTES
@@ -39,6 +38,7 @@ from worker.wiring.api_front import (
     make_door,
 )
 from worker.wiring.core import SystemClock
+from worker.wiring.images import make_project_images
 from worker.wiring.settings import bus_settings, make_database, wait_for_schema
 from worker.wiring.storage import (
     make_image_listing,
@@ -140,20 +140,15 @@ def make_services(
         clock=clock.now,
         limits=Limits(page=conf.api.page_limit, accepting=conf.api.accepting),
         streams=streams,
-        health=Looks(
-            {
-                "database": partial(_database_seen, fleet, clock),
-                "broker": partial(_broker_seen, client),
-            }
-        ),
+        health=_make_looks(fleet, clock, client),
         metrics=Metrics(__version__, lambda: streams.open_streams),
-        pooled=conf.volume.service != "cinder",
         offers=make_offers(conf),
         callers=make_callers(conf),
         pool=make_pool(conf, database, repositories.pool),
         cinder=where_cinder_is(conf),
         images=make_image_listing(conf),
         glance=where_glance_is(conf),
+        project_images=make_project_images(conf),
     )
 
 
@@ -165,8 +160,17 @@ def make_offers(conf: cfg.ConfigOpts) -> Offers:
     return Offers(flavors=read_flavors(Path(conf.api.flavors)), network=network)
 
 
+def _make_looks(fleet: Fleet, clock: Clock, client: Client) -> Looks:
+    return Looks(
+        {
+            "database": partial(_database_seen, fleet, clock),
+            "broker": partial(_broker_seen, client),
+        }
+    )
+
+
 def _database_seen(fleet: Fleet, clock: Clock) -> Mapping[str, Any]:
-    return {"workers": len(workers_seen(fleet, clock.now()))}
+    return {"workers": len(fleet.living(clock.now()))}
 
 
 def _broker_seen(client: Client) -> Mapping[str, Any]:

@@ -19,21 +19,21 @@ def host_for(server: Json, asked: Asked, services: Services) -> str:
     there, 403 for who may not name one, 503 where no worker lives.
     """
     named = _named(server, asked, services)
-    alive = [host for host in services.fleet.hosts() if host.until > services.clock()]
+    living = services.fleet.living(services.clock())
     if named is not None:
-        if all(host.name != named for host in alive):
+        if all(host.name != named for host in living):
             message = f"Compute host {named} could not be found, or no worker lives there"
             raise Refused(400, message)
         return named
-    if not alive:
+    if not living:
         message = "No valid host was found: no worker lives; start one, then ask again"
         raise Refused(503, message, {"Retry-After": "5"})
-    return _least_busy(alive, services)
+    return _least_busy(living, services)
 
 
-def _least_busy(alive: Sequence[Host], services: Services) -> str:
+def _least_busy(living: Sequence[Host], services: Services) -> str:
     coming = Counter(told.host for told in services.fleet.builds())
-    least = min(alive, key=lambda host: (host.instances + coming[host.name], host.name))
+    least = min(living, key=lambda host: (host.instances + coming[host.name], host.name))
     return least.name
 
 

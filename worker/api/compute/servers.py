@@ -1,6 +1,6 @@
 """Servers: listed, shown, made and taken away."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from worker.api.asked import Answer, Asked, Json, Refused
 from worker.api.compute import creating
@@ -94,7 +94,7 @@ def _sights(page: Page, asked: Asked, services: Services) -> Sequence[Sight]:
     """Return what the caller may see of each."""
     devices = _devices(page, services)
     extended = _may(_EXTENDED, asked, services)
-    up = _hosts_up(asked, services)
+    living = _living(asked, services)
     return [
         Sight(
             server=each.server,
@@ -102,7 +102,7 @@ def _sights(page: Page, asked: Asked, services: Services) -> Sequence[Sight]:
             devices=devices.get(each.instance.uuid, ()),
             fault=fault_of(each, services),
             extended=extended,
-            host_up=None if up is None else up.get(each.instance.host, False),
+            host_up=None if living is None else each.instance.host in living,
             launched=not each.rowless,
         )
         for each in page.standings
@@ -122,12 +122,11 @@ def _flavor(standing: Standing, devices: Sequence[BlockDevice], services: Servic
     return services.offers.flavor_of(made_as, root or 0)
 
 
-def _hosts_up(asked: Asked, services: Services) -> Mapping[str, bool] | None:
-    """Return which hosts have a worker that lives; None for who may not know."""
+def _living(asked: Asked, services: Services) -> Collection[str] | None:
+    """Return the hosts whose worker lives; None for who may not know."""
     if not asked.at_least(16) or not _may(_HOST_STATUS, asked, services):
         return None
-    now = services.clock()
-    return {host.name: host.until > now for host in services.fleet.hosts()}
+    return {host.name for host in services.fleet.living(services.clock())}
 
 
 def _may(rule: str, asked: Asked, services: Services) -> bool:

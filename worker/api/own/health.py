@@ -1,12 +1,9 @@
 """``/healthcheck``: whether this API can answer; nobody needs a token for it."""
 
-from datetime import datetime
-
 from worker.api.asked import Answer, Asked, Json
 from worker.api.route import From, Route, Service
 from worker.api.schemas import health as schemas
 from worker.api.services import Services
-from worker.persistence.fleet import Fleet, Host
 
 NOBODY = "no worker is seen; operations are refused until one is started"
 
@@ -37,14 +34,9 @@ def workers(_asked: Asked, services: Services) -> Answer:
     """List the workers that are there, with how many instances each has."""
     seen = [
         {"host": each.name, "until": each.until.isoformat(), "instances": each.instances}
-        for each in workers_seen(services.fleet, services.clock())
+        for each in services.fleet.living(services.clock())
     ]
     return Answer(body={"workers": seen})
-
-
-def workers_seen(fleet: Fleet, now: datetime) -> list[Host]:
-    """Return the hosts whose worker has renewed its lease; raises DatabaseUnavailable."""
-    return [each for each in fleet.hosts() if each.until > now]
 
 
 ROUTES = (

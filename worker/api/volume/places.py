@@ -18,13 +18,13 @@ def host_for(zone: str | None, asked: Asked, services: Services) -> str:
     name, _, host = (zone or ZONE).partition(":")
     if name != ZONE:
         raise Refused(400, f"Availability zone '{name}' is invalid: there is {ZONE} alone")
-    alive = _alive(services)
+    living = _living(services)
     if not host:
-        return alive[0]
+        return living[0]
     if not asked.who.is_admin:
         raise Refused(403, f"only an administrator names a host; ask for zone {ZONE}")
-    if host not in alive:
-        raise Refused(400, f"no worker lives on host {host}; there are {', '.join(alive)}")
+    if host not in living:
+        raise Refused(400, f"no worker lives on host {host}; there are {', '.join(living)}")
     return host
 
 
@@ -36,13 +36,12 @@ def host_of(seen: Pooled, services: Services) -> str:
     if seen.host is not None:
         return seen.host
     holders = pool_of(services).holders([seen.volume.id])
-    return holders[0].host if holders else _alive(services)[0]
+    return holders[0].host if holders else _living(services)[0]
 
 
-def _alive(services: Services) -> list[str]:
-    now = services.clock()
-    alive = [host.name for host in services.fleet.hosts() if host.until > now]
-    if not alive:
+def _living(services: Services) -> list[str]:
+    living = [host.name for host in services.fleet.living(services.clock())]
+    if not living:
         message = "no worker lives: start one with `blockworker serve`, then ask again"
         raise Refused(503, message, RETRY_AFTER)
-    return alive
+    return living

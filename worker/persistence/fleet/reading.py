@@ -1,6 +1,7 @@
 """What is asked of the fleet's rows."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, text
@@ -130,11 +131,13 @@ class Fleet(Builds):
         rows = self._database.read(lambda connection: page_of(connection, wanted))
         return tuple(Told(host=row.host, operation=operation_of(row)) for row in rows)
 
-    def hosts(self) -> tuple[Host, ...]:
-        """Return every host that has or had a worker, by name."""
+    def living(self, now: datetime) -> tuple[Host, ...]:
+        """Return the hosts whose worker has renewed its lease, by name."""
         rows = self._database.read(_HOSTS.all)
         return tuple(
-            Host(name=row.host, until=row.expires_at, instances=row.instances) for row in rows
+            Host(name=row.host, until=row.expires_at, instances=row.instances)
+            for row in rows
+            if row.expires_at > now
         )
 
     def _first(self, query: Query, **which: str) -> Any:  # noqa: ANN401 - a row of a table
