@@ -119,8 +119,7 @@ class Application:
 
     def _act(self, route: Route, asked: Asked, request: falcon.Request) -> Answer:
         if route.rule is not None:
-            owner = {"project_id": asked.who.project_id, "user_id": asked.who.user_id}
-            self._services.policy.check(route.rule, asked.who, owner)
+            self._services.policy.check(route.rule, asked.who, asked.who.owner)
         query = checked_query(route, request.query_string, asked.version)
         body = None
         if route.body:

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
+Owner = dict[str, str | None]
+"""Whose a thing is: the target of a rule."""
+
 
 class Version(NamedTuple):
     """A microversion; ``2.10`` is later than ``2.9``."""
@@ -31,6 +34,19 @@ class Who:
     def is_admin(self) -> bool:
         """Whether they may see what is other projects'."""
         return "admin" in self.roles
+
+    @property
+    def owner(self) -> Owner:
+        """Whose the things are that are theirs, as a rule is asked about them."""
+        return {"project_id": self.project_id, "user_id": self.user_id}
+
+    def owns(self, project_id: str | None) -> bool:
+        """Tell whether a project's things are theirs; what has no project is an admin's."""
+        return project_id is not None and project_id == self.project_id
+
+    def may_see(self, project_id: str | None) -> bool:
+        """Tell whether they may know of a project's things."""
+        return self.is_admin or self.owns(project_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

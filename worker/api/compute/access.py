@@ -1,6 +1,6 @@
 """The server that a request is about, as far as its caller may know of it."""
 
-from worker.api.asked import Asked, Refused
+from worker.api.asked import Asked, Owner, Refused
 from worker.api.services import Services
 from worker.errors import InstanceNotFound
 from worker.model.ids import InstanceId, is_uuid
@@ -24,17 +24,16 @@ def server_of(asked: Asked, services: Services, *, gone: bool = False) -> Server
 
 def may_see(asked: Asked, server: Server) -> bool:
     """Tell whether the caller may know that the server is there."""
-    return asked.who.is_admin or owned(asked, server.instance.project_id)
+    return asked.who.may_see(server.instance.project_id)
 
 
-def owned(asked: Asked, project: str | None) -> bool:
-    """Tell whether a thing of that project is the caller's; what has no project is an admin's."""
-    return project is not None and project == asked.who.project_id
+def owner_of(server: Server) -> Owner:
+    """Return whose the server is."""
+    return {"project_id": server.instance.project_id, "user_id": server.instance.user_id}
 
 
 def check_rule(asked: Asked, services: Services, server: Server) -> None:
     """Raise Refused (403) unless the route's rule lets the caller, on this server."""
     if asked.rule is None:
         raise Refused(500, "a request about a server has no rule")
-    owner = {"project_id": server.instance.project_id, "user_id": server.instance.user_id}
-    services.policy.check(asked.rule, asked.who, owner)
+    services.policy.check(asked.rule, asked.who, owner_of(server))

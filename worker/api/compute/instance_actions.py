@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from worker.api.asked import Answer, Asked, Json, Refused
-from worker.api.compute.access import server_of
+from worker.api.compute.access import owner_of, server_of
 from worker.api.compute.actions_told import Action, Showing, actions_of, events_of, request_of
 from worker.api.own.paging import limit_of, next_page, one
 from worker.api.route import From, Route
@@ -53,7 +53,7 @@ def _with_steps(told: Told, services: Services) -> Told:
 
 
 def _showing(asked: Asked, server: Server, services: Services) -> Showing:
-    owner = {"project_id": server.instance.project_id, "user_id": server.instance.user_id}
+    owner = owner_of(server)
     every = services.policy.allows(_RULE + "events", asked.who, owner)
     details = services.policy.allows(_RULE + "events:details", asked.who, owner)
     return Showing(

@@ -96,19 +96,15 @@ def _project(asked: Asked, services: Services, what: str) -> str | None:
         if asked.who.project_id is None:
             raise Refused(400, "the token is of no project; ask with all_tenants=1, or in one")
         return asked.who.project_id
-    services.policy.check(_ALL_TENANTS.format(what), asked.who, _owner(asked))
+    services.policy.check(_ALL_TENANTS.format(what), asked.who, asked.who.owner)
     return _last(asked.query, "project_id") or _last(asked.query, "tenant_id")
 
 
 def _host(asked: Asked, services: Services) -> str | None:
     host = _last(asked.query, "host")
     if host is not None:
-        services.policy.check(_ALL_FILTERS, asked.who, _owner(asked))
+        services.policy.check(_ALL_FILTERS, asked.who, asked.who.owner)
     return host
-
-
-def _owner(asked: Asked) -> Mapping[str, str | None]:
-    return {"project_id": asked.who.project_id, "user_id": asked.who.user_id}
 
 
 def _marker(asked: Asked, services: Services) -> tuple[InstanceId | None, datetime | None]:

@@ -1,7 +1,7 @@
 """On which host a server is built."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from worker.api.asked import Asked, Json, Refused
 from worker.api.compute.server_words import ZONE
@@ -45,15 +45,11 @@ def _named(server: Json, asked: Asked, services: Services) -> str | None:
         raise Refused(400, message)
     named = {host for host in forced if host}
     if named:
-        services.policy.check(FORCED, asked.who, _owner(asked))
+        services.policy.check(FORCED, asked.who, asked.who.owner)
     wished = {server[name] for name in ("host", "hypervisor_hostname") if name in server}
     if wished:
-        services.policy.check(NAMED, asked.who, _owner(asked))
+        services.policy.check(NAMED, asked.who, asked.who.owner)
     if len(named | wished) > 1:
         message = f"one host is meant, and named are {', '.join(sorted(named | wished))}"
         raise Refused(400, message)
     return next(iter(named | wished), None)
-
-
-def _owner(asked: Asked) -> Mapping[str, str | None]:
-    return {"project_id": asked.who.project_id, "user_id": asked.who.user_id}

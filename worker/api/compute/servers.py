@@ -130,8 +130,7 @@ def _living(asked: Asked, services: Services) -> Collection[str] | None:
 
 
 def _may(rule: str, asked: Asked, services: Services) -> bool:
-    owner = {"project_id": asked.who.project_id, "user_id": asked.who.user_id}
-    return services.policy.allows(rule, asked.who, owner)
+    return services.policy.allows(rule, asked.who, asked.who.owner)
 
 
 _ALL = "/v2.1/servers"

@@ -6,7 +6,6 @@ from worker.api.compute.attached import OPERATION, attached
 from worker.api.compute.taken_from import check_takes
 from worker.api.schemas.attachments import TRUE
 from worker.api.services import Services
-from worker.api.volume.pooled import may_have
 from worker.errors import InstanceNotFound, VolumeNotFound
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import InstanceId, OperationId, VolumeId, is_uuid, new_uuid
@@ -104,7 +103,7 @@ def _swap(instance: Instance, row: BlockDevice, asked: Asked, services: Services
         new = services.volumes.show(wanted)
     except VolumeNotFound as error:
         raise Refused(400, f"Volume {wanted} could not be found.") from error
-    if not (_is_service(asked) or may_have(asked, new.project_id)):
+    if not (_is_service(asked) or asked.who.may_see(new.project_id)):
         raise Refused(400, f"Volume {wanted} could not be found.")
     _check_fits(new, services.volumes.show(row.its_volume))
     return _call("swap_volume", instance, row, asked, services, new_volume_id=wanted)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from worker.api.asked import Asked, Refused
-from worker.api.compute.access import owned
 from worker.api.services import Services
+from worker.api.volume.pooled import owned_volume
 from worker.errors import VolumeNotFound
 from worker.model.ids import VolumeId
 from worker.model.volume import Volume, VolumeStatus
@@ -30,12 +30,8 @@ def _check(volume: VolumeId, asked: Asked, services: Services) -> None:
 
 
 def _found(volume: VolumeId, asked: Asked, services: Services) -> Volume:
-    """Whose it is says the volume service; what nobody has claimed is an administrator's."""
-    message = f"Block Device Mapping is Invalid: failed to get volume {volume}."
     try:
-        found = services.volumes.show(volume)
+        return owned_volume(asked, volume, services)
     except VolumeNotFound as error:
+        message = f"Block Device Mapping is Invalid: failed to get volume {volume}."
         raise Refused(400, message) from error
-    if not asked.who.is_admin and not owned(asked, found.project_id):
-        raise Refused(400, message)
-    return found

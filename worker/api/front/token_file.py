@@ -45,8 +45,8 @@ class TokenLine:
     def public(self) -> dict[str, Any]:
         """Return what may be shown."""
         roles = " ".join(sorted(self.who.roles))
-        owner = {"project_id": self.who.project_id, "user_id": self.who.user_id}
-        return {"name": self.name, **owner, "roles": roles, "readable": self.token is not None}
+        shown = {"roles": roles, "readable": self.token is not None}
+        return {"name": self.name, **self.who.owner, **shown}
 
 
 def digest_of(token: str) -> str:
@@ -143,8 +143,7 @@ def rendered(lines: Iterable[TokenLine]) -> str:
 
 def _table(line: TokenLine) -> str:
     secret = {"sha256": line.digest} if line.token is None else {"token": line.token}
-    owner = {"project_id": line.who.project_id, "user_id": line.who.user_id}
-    values = {"name": line.name, **secret, **owner, "roles": sorted(line.who.roles)}
+    values = {"name": line.name, **secret, **line.who.owner, "roles": sorted(line.who.roles)}
     return "\n".join(["[[token]]", *(f"{k} = {json.dumps(v)}" for k, v in values.items()), ""])
 
 

@@ -1,7 +1,7 @@
 """``/operations``: what was asked of workers and what became of it."""
 
-from worker.api.asked import Answer, Asked, Json, Refused
-from worker.api.compute.access import owned
+from worker.api.asked import Answer, Asked, Json, Owner, Refused
+from worker.api.compute.access import owner_of
 from worker.api.own.paging import limit_of, next_page, one
 from worker.api.route import From, Route, Service
 from worker.api.schemas import operations as schemas
@@ -11,8 +11,6 @@ from worker.errors import OperationNotFound
 from worker.model.ids import InstanceId, OperationId, is_uuid
 from worker.model.operation import Operation
 from worker.persistence.fleet import Told, WantedOperations
-
-Owner = dict[str, str | None]
 
 
 def index(asked: Asked, services: Services) -> Answer:
@@ -77,15 +75,14 @@ def _visible(wanted: str, asked: Asked, services: Services) -> tuple[Told, Owner
     if told is None:
         return None
     owner = _owner(told.operation, services)
-    known = asked.who.is_admin or owned(asked, owner["project_id"])
-    return (told, owner) if known else None
+    return (told, owner) if asked.who.may_see(owner["project_id"]) else None
 
 
 def _owner(operation: Operation, services: Services) -> Owner:
     """Return whose it is: a build that has not begun yet has no instance, but says for whom."""
     server = None if operation.instance is None else services.fleet.server(operation.instance)
     if server is not None:
-        return {"project_id": server.instance.project_id, "user_id": server.instance.user_id}
+        return owner_of(server)
     said = operation.arguments if operation.method == "build_instance" else {}
     return {"project_id": said.get("project_id"), "user_id": said.get("user_id")}
 

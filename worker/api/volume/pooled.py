@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from worker.api.asked import Asked, Refused
-from worker.api.compute.access import owned
 from worker.api.services import Services
 from worker.errors import VolumeNotFound
 from worker.model.ids import VolumeId, is_uuid
@@ -28,7 +27,7 @@ def visible(asked: Asked, found: Iterable[Pooled], *, everyone: bool) -> list[Po
         seen
         for seen in found
         if (everyone and asked.who.is_admin)
-        or owned(asked, seen.volume.project_id)
+        or asked.who.owns(seen.volume.project_id)
         or (asked.who.is_admin and seen.volume.project_id is None)
     ]
 
@@ -40,7 +39,7 @@ def volume_of(asked: Asked, services: Services) -> Pooled:
     """
     pool, wanted = pool_of(services), asked.path["volume_id"]
     found = pool.find(VolumeId(wanted)) if is_uuid(wanted) else None
-    if found is None or not may_have(asked, found.volume.project_id):
+    if found is None or not asked.who.may_see(found.volume.project_id):
         raise not_found(wanted)
     if asked.rule is None:
         raise Refused(500, "a request about a volume has no rule")
@@ -61,14 +60,9 @@ def owned_volume(asked: Asked, volume: VolumeId, services: Services) -> Volume:
         found = services.volumes.show(volume)
     except VolumeNotFound as error:
         raise not_found(volume) from error
-    if not may_have(asked, found.project_id):
+    if not asked.who.may_see(found.project_id):
         raise not_found(volume)
     return found
-
-
-def may_have(asked: Asked, project: str | None) -> bool:
-    """Tell whether the caller may know of what is that project's."""
-    return asked.who.is_admin or owned(asked, project)
 
 
 def not_found(volume: str) -> VolumeNotFound:
