@@ -22,6 +22,7 @@ class Glance:
 
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
+    members: set[tuple[str, str]] = field(default_factory=set)
     identity: bool = False
     down: bool = False
     breaks_off: bool = False
@@ -65,6 +66,9 @@ class _Answers(BaseHTTPRequestHandler):
             return self._send(404, {"error": "no such image"})
         if not rest:
             return self._send(200, self.glance.images[image])
+        if rest[0] == "members":
+            known = (image, rest[1]) in self.glance.members
+            return self._send(200 if known else 404, {"member_id": rest[1]})
         if self.glance.images[image].get("deactivated"):
             return self._send(403, {"error": "deactivated"})
         return self._file(self.glance.contents[image])

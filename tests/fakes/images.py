@@ -14,7 +14,7 @@ from worker.model.ids import BlockDeviceId, ImageId, InstanceId
 from worker.model.image import GIB, Image, ImageFile
 from worker.model.source import DiskFormat, DiskOptions, FileSource, HostVolume
 from worker.model.specification import LocalDisk
-from worker.ports import ConfigDrives, ImageListing, Images, LocalDisks
+from worker.ports import ConfigDrives, ImageListing, Images, LocalDisks, ProjectImages
 
 
 def disk_path(instance: InstanceId, disk: BlockDeviceId) -> str:
@@ -41,6 +41,22 @@ class FakeImageListing(ImageListing):
         return tuple(sorted(found, key=lambda image: (image.name, image.id)))
 
     def find(self, image: ImageId) -> Image:
+        return FakeImages(self.world).show(image)
+
+
+class FakeProjectImages(ProjectImages):
+    """Everybody's are those of which ``owners`` does not tell; ``shared`` has pairs."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.owners: dict[ImageId, str] = {}
+        self.shared: set[tuple[ImageId, str | None]] = set()
+
+    def find(self, image: ImageId, project: str | None) -> Image:
+        owner = self.owners.get(image)
+        if owner not in (None, project) and (image, project) not in self.shared:
+            message = f"no image {image}"
+            raise ImageNotFound(message)
         return FakeImages(self.world).show(image)
 
 

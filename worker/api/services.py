@@ -56,7 +56,7 @@ class Services:
     and tells whether it did; its worker need not be there. ``callers`` tells for whom a token
     stands; there is none where Keystone has the tokens. ``pool`` and ``images`` are None where
     Cinder and Glance have them; then ``cinder`` and ``glance`` say where those are, if that is
-    known.
+    known, and ``project_images`` are Glance's, as far as a project may use them.
     """
 
     workers: Client
@@ -76,3 +76,4 @@ class Services:
     cinder: str | None = None
     images: ImageListing | None = None
     glance: str | None = None
+    project_images: ProjectImages | None = None

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import openstack
 import requests
@@ -20,6 +21,7 @@ from worker.errors import ImageNotFound, ImageRefused, ImagesUnavailable
 from worker.image.source import ImageSource, check_id
 from worker.model.ids import ImageId
 from worker.model.image import Image
+from worker.ports import ProjectImages
 
 CHUNK = 1 << 20
 
@@ -88,7 +90,7 @@ class GlanceImages(ImageSource):
         check_id(image)
         with _translated(image):
             # As it is on the wire: the SDK gives some properties other names.
-            said = self._ask(f"/images/{image}").json()
+            said = self.ask(f"/images/{image}").json()
         if said.get("status") != "active":
             raise ImagesUnavailable(f"image {image} is {said.get('status')}, not active")
         return _image(image, said)
@@ -101,11 +103,12 @@ class GlanceImages(ImageSource):
         """Yield the content."""
         check_id(image)
         with _translated(image):
-            response = self._ask(f"/images/{image}/file", stream=True)
+            response = self.ask(f"/images/{image}/file", stream=True)
             with response:
                 yield from response.iter_content(CHUNK)
 
-    def _ask(self, path: str, *, stream: bool = False) -> requests.Response:
+    def ask(self, path: str, *, stream: bool = False) -> requests.Response:
+        """Return what Glance answers, its errors as the SDK's."""
         response: requests.Response = self._service().get(
             path, stream=stream, headers={"Accept": "*/*"}
         )
@@ -140,6 +143,40 @@ def _connect(settings: GlanceSettings) -> Any:  # noqa: ANN401 - the SDK's conne
         **_WITHOUT_RETRIES,
         **given,
     )
+
+
+class GlanceOfProjects(ProjectImages):
+    """The same images, as far as a project may use them: the account that asks may see more."""
+
+    def __init__(self, settings: GlanceSettings) -> None:
+        self._images = GlanceImages(settings)
+
+    def find(self, image: ImageId, project: str | None) -> Image:
+        """Return it, be it active or not yet."""
+        check_id(image)
+        with _translated(image):
+            said = self._images.ask(f"/images/{image}").json()
+            if not self._is_for(project, image, said):
+                raise ImageNotFound(f"no image {image} in Glance")
+        return _image(image, said)
+
+    def _is_for(self, project: str | None, image: ImageId, said: Mapping[str, Any]) -> bool:
+        if said.get("visibility") in _EVERYBODYS:
+            return True
+        if project is None:
+            return False
+        shared = said.get("visibility") == "shared"
+        return said.get("owner") == project or (shared and self._is_member(project, image))
+
+    def _is_member(self, project: str, image: ImageId) -> bool:
+        try:
+            self._images.ask(f"/images/{image}/members/{quote(project, safe='')}")
+        except (NotFoundException, ForbiddenException):
+            return False
+        return True
+
+
+_EVERYBODYS = ("public", "community")
 
 
 @contextmanager

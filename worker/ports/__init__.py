@@ -20,7 +20,13 @@ from worker.ports.hypervisor import (
     Machines,
     Power,
 )
-from worker.ports.images import ConfigDrives, ImageListing, Images, LocalDisks
+from worker.ports.images import (
+    ConfigDrives,
+    ImageListing,
+    Images,
+    LocalDisks,
+    ProjectImages,
+)
 from worker.ports.journal import (
     Cancelling,
     OperationRecord,
@@ -84,6 +90,7 @@ __all__ = [
     "Ports",
     "Power",
     "Progress",
+    "ProjectImages",
     "Rescues",
     "Seals",
     "Sharing",

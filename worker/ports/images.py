@@ -41,6 +41,18 @@ class ImageListing(ABC):
         """Return the image; raises ImageNotFound, ImageRefused, ImagesUnavailable."""
 
 
+class ProjectImages(ABC):
+    """An image service in which projects have images of their own."""
+
+    @abstractmethod
+    def find(self, image: ImageId, project: str | None) -> Image:
+        """Return an image that the project may use: its own, one shared with it, or everybody's.
+
+        Raises ImageNotFound, in the same words for what is not there and what is kept from the
+        project; ImageRefused, ImagesUnavailable.
+        """
+
+
 class LocalDisks(ABC):
     """Disks that are files of this host."""
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from oslo_config import cfg
 
@@ -16,6 +17,7 @@ from worker.image.local_disks import FileLocalDisks
 from worker.image.source import ImageSource
 from worker.model.ids import ImageId
 from worker.model.instance import Instance
+from worker.ports import ProjectImages
 
 MIB = 1 << 20
 
@@ -30,6 +32,15 @@ def make_images(conf: cfg.ConfigOpts, instances: Callable[[], Iterable[Instance]
         keep=conf.image.cache_keep,
     )
     return CachedImages(_source(conf), settings, lambda: bases(disks) | images_of(instances()))
+
+
+def make_project_images(conf: cfg.ConfigOpts) -> ProjectImages | None:
+    """Return Glance's images as projects may use them; None for a folder, which is everybody's."""
+    if conf.image.service == "folder":
+        return None
+    glance = _glance(conf)
+    images: ProjectImages = glance.GlanceOfProjects(_glance_settings(conf, glance))
+    return images
 
 
 def make_local_disks(conf: cfg.ConfigOpts) -> FileLocalDisks:
@@ -82,22 +93,28 @@ def check_images(conf: cfg.ConfigOpts) -> None:
 def _source(conf: cfg.ConfigOpts) -> ImageSource:
     if conf.image.service == "folder":
         return FolderImages(images_folder(conf))
+    glance = _glance(conf)
+    source: ImageSource = glance.GlanceImages(_glance_settings(conf, glance))
+    return source
+
+
+def _glance(conf: cfg.ConfigOpts) -> Any:  # noqa: ANN401 - a module
     _check_glance(conf)
     # By name: openstacksdk takes two seconds to load, and is not needed otherwise.
-    glance = import_module("worker.image.glance")
+    return import_module("worker.image.glance")
+
+
+def _glance_settings(conf: cfg.ConfigOpts, glance: Any) -> Any:  # noqa: ANN401 - a module's
     given = conf.image
-    source: ImageSource = glance.GlanceImages(
-        glance.GlanceSettings(
-            cloud=given.glance_cloud,
-            endpoint=given.glance_endpoint,
-            auth_type=given.glance_auth_type,
-            auth=_credentials(conf),
-            region=given.glance_region_name,
-            cafile=given.glance_cafile,
-            timeout=given.glance_timeout,
-        )
+    return glance.GlanceSettings(
+        cloud=given.glance_cloud,
+        endpoint=given.glance_endpoint,
+        auth_type=given.glance_auth_type,
+        auth=_credentials(conf),
+        region=given.glance_region_name,
+        cafile=given.glance_cafile,
+        timeout=given.glance_timeout,
     )
-    return source
 
 
 def _credentials(conf: cfg.ConfigOpts) -> dict[str, str]:

@@ -1,22 +1,23 @@
 """Have a server built: all that can be refused is refused before the worker has it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from worker.api.asked import Asked, Json, Refused
 from worker.api.compute.disks_asked import disks_of, images_of, is_true, volumes_of
+from worker.api.compute.images_asked import check_images
 from worker.api.compute.placement import host_for
 from worker.api.compute.server_words import hostname_of
 from worker.api.compute.volumes_asked import check_volumes
 from worker.api.offers import Flavor
 from worker.api.services import Services
-from worker.errors import BrokerUnavailable, ImageNotFound, NoAnswer
+from worker.errors import BrokerUnavailable, NoAnswer
 from worker.handlers.build_instance import BuildInstance
 from worker.image.files import is_plain
 from worker.model.build.checks import check_wanted
-from worker.model.ids import ImageId, InstanceId, OperationId, new_uuid
+from worker.model.ids import InstanceId, OperationId, new_uuid
 from worker.rpc.reading import request_from
 
 
@@ -57,7 +58,7 @@ def create(asked: Asked, services: Services) -> Begun:
     instance, operation = InstanceId(new_uuid()), OperationId(new_uuid())
     arguments = _arguments(instance, asked, services)
     check_wanted(request_from(BuildInstance, arguments))
-    _check_images(images_of(arguments), services)
+    check_images(images_of(arguments), asked, services)
     check_volumes(volumes_of(arguments), asked, services)
     host = host_for(server, asked, services)
     _check_name(server["name"], host, services)
@@ -139,18 +140,6 @@ def _image(server: Json) -> str | None:
     if image and not is_plain(image):
         raise Refused(400, f"imageRef {image} is no id of an image: ask for the list of images")
     return image or None
-
-
-def _check_images(images: Sequence[str], services: Services) -> None:
-    """Where Glance has them it is the worker that finds out."""
-    if services.images is None:
-        return
-    for image in images:
-        try:
-            services.images.find(ImageId(image))
-        except ImageNotFound as error:
-            message = f"Can not find requested image {image}; ask for the list of images"
-            raise Refused(400, message) from error
 
 
 def _networks(wanted: str | list[Json], services: Services) -> list[Json]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from worker.api.asked import Asked, Refused
 from worker.api.compute.beginning import begun
+from worker.api.compute.images_asked import check_images
 from worker.api.compute.server_view import volume_backed
 from worker.api.compute.standing import Standing
 from worker.api.services import Services
@@ -35,6 +36,7 @@ def rescued(standing: Standing, asked: Asked, services: Services) -> Rescued:
     _check_volume_backed(standing, asked, services)
     password = _password(standing, body.get("adminPass"))
     image = body.get("rescue_image_ref")
+    check_images([] if image is None else [image], asked, services)
     _check_plan(standing, image, services)
     operation = begun(
         instance,
