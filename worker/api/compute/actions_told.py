@@ -4,12 +4,12 @@ Nova has one action for a request; a request may have begun several operations, 
 action here. What has no request has the operation's own id in its place.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.api.asked import Json
+from worker.api.compute.server_words import host_id
 from worker.model.operation import Fault, Operation, OperationState, Step, StepOutcome
 from worker.persistence.fleet import Server, Told
 
@@ -124,11 +124,6 @@ def _where(host: str, server: Server, showing: Showing) -> Json:
     if showing.host_id:
         found["hostId"] = host_id(host, server.instance.project_id)
     return found
-
-
-def host_id(host: str, project: str | None) -> str:
-    """Return the name of a host as one project sees it; no two projects see the same."""
-    return hashlib.sha224(f"{project or ''}{host}".encode()).hexdigest()
 
 
 def _details(fault: Fault | None, showing: Showing) -> Json:

@@ -80,7 +80,7 @@ def _plain(sight: Sight, asked: Asked) -> Json:
         "tenant_id": instance.project_id or "",
         "user_id": instance.user_id or "",
         "metadata": {} if made_as is None else dict(made_as.metadata),
-        "hostId": host_id(instance),
+        "hostId": host_id(instance.host, instance.project_id),
         "created": _seconds(server.created_at),
         "updated": _seconds(server.updated_at or server.created_at),
         "addresses": {},

@@ -58,7 +58,6 @@ def hostname_of(name: str) -> str:
     return re.sub(r"[^\w-]+", "", words).lower().strip("-")[:63]
 
 
-def host_id(instance: Instance) -> str:
-    """A host is known by another word to each project."""
-    text = f"{instance.project_id or ''}{instance.host}"
-    return hashlib.sha224(text.encode(), usedforsecurity=False).hexdigest()
+def host_id(host: str, project: str | None) -> str:
+    """Return the name of a host as one project sees it; no two projects see the same."""
+    return hashlib.sha224(f"{project or ''}{host}".encode(), usedforsecurity=False).hexdigest()
