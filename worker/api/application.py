@@ -181,6 +181,5 @@ def _send(response: falcon.Response, answer: Answer) -> None:
 def _refuse(response: falcon.Response, refused: Refused, service: Service) -> None:
     response.status = refused.status
     response.content_type = "application/json"
-    retry = faults.RETRY_AFTER if refused.status == faults.AWAY else {}
-    response.set_headers(retry | refused.headers)
+    response.set_headers(faults.headers_of(refused))
     response.data = json.dumps(faults.body_of(refused.status, refused.message, service)).encode()

@@ -1,11 +1,11 @@
 """How a request ends badly, in HTTP's words and each service's form."""
 
 from http import HTTPStatus
-from urllib.parse import quote
 
 import falcon
 
 from worker.api.asked import Json, Refused
+from worker.api.front.paths import shown_path
 from worker.api.route import Service
 from worker.errors import (
     Conflict,
@@ -20,8 +20,6 @@ from worker.errors import (
 )
 
 AWAY = 503
-
-RETRY_AFTER = {"Retry-After": "5"}
 
 _STATUS: tuple[tuple[type[WorkerError], int], ...] = (
     # Nova's answers where they are not those of the family.
@@ -59,13 +57,17 @@ def refused(error: WorkerError) -> Refused:
     Its code goes along, in a header, since Nova's form has no place for it.
     """
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-    headers = {"X-Blockworker-Code": error.code}
-    return Refused(status, told(error), headers | (RETRY_AFTER if status == AWAY else {}))
+    return Refused(status, told(error), {"X-Blockworker-Code": error.code})
+
+
+def headers_of(refused: Refused) -> dict[str, str]:
+    """Return the headers of a fault; one that passes says when it is worth to ask again."""
+    return ({"Retry-After": "5"} if refused.status == AWAY else {}) | refused.headers
 
 
 def of_http(error: falcon.HTTPError, request: falcon.Request) -> Refused:
     """Return how a request is answered that is none of the table's, or hardly HTTP."""
-    path = quote(request.path[:_LONGEST])
+    path = shown_path(request.path)
     headers = dict(error.headers or {})
     known = {
         404: f"nothing is at {path}; /openapi.json lists all that may be asked",
@@ -74,8 +76,6 @@ def of_http(error: falcon.HTTPError, request: falcon.Request) -> Refused:
     message = known.get(error.status_code) or error.description or _MALFORMED
     return Refused(error.status_code, message, headers)
 
-
-_LONGEST = 500
 
 _MALFORMED = "the request is no HTTP that is understood: its method or one of its headers is wrong"
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from worker.api.asked import Asked, Json, Refused
 from worker.api.compute.server_words import ZONE
+from worker.api.faults import AWAY
 from worker.api.services import Services
 from worker.persistence.fleet import Host
 
@@ -27,7 +28,7 @@ def host_for(server: Json, asked: Asked, services: Services) -> str:
         return named
     if not living:
         message = "No valid host was found: no worker lives; start one, then ask again"
-        raise Refused(503, message, {"Retry-After": "5"})
+        raise Refused(AWAY, message)
     return _least_busy(living, services)
 
 

@@ -11,7 +11,7 @@ from keystonemiddleware.exceptions import KeystoneMiddlewareException
 from oslo_config import cfg
 
 from worker.api.asked import Refused, Who
-from worker.api.faults import AWAY, RETRY_AFTER
+from worker.api.faults import AWAY
 from worker.errors import Invalid
 
 LOG = logging.getLogger(__name__)
@@ -62,9 +62,7 @@ class KeystoneDoor:
                 environ, lambda status, headers, *_: said.extend((status, headers))
             )
         except ClientException as error:
-            # What the middleware does not foresee: no endpoint, or its own account refused.
-            LOG.error("keystone not asked: error=%s", " ".join(str(error).split()))  # noqa: TRY400 - the line says all
-            raise _refused(AWAY, {}) from error
+            raise _not_asked(error) from error
         _close(answer)
         return said
 
@@ -90,10 +88,16 @@ def _roles(text: str) -> frozenset[str]:
     return frozenset(each.strip() for each in text.split(",") if each.strip())
 
 
+def _not_asked(error: ClientException) -> Refused:
+    """Say in the log what the middleware does not foresee: no endpoint, or its account refused."""
+    LOG.error("keystone not asked: error=%s", " ".join(str(error).split()))
+    return _refused(AWAY, {})
+
+
 def _refused(status: int, headers: Mapping[str, str]) -> Refused:
     if status == AWAY:
         message = "Keystone does not answer, so that nobody can be told from another; try again"
-        return Refused(AWAY, message, RETRY_AFTER)
+        return Refused(AWAY, message)
     where = {name: value for name, value in headers.items() if name == "WWW-Authenticate"}
     message = (
         "this request needs a token of Keystone that is valid; get one where WWW-Authenticate"

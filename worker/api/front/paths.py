@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 import falcon
 
@@ -12,6 +13,8 @@ _PROJECT = re.compile(r"[0-9A-Za-z._-]{1,255}")
 # novaclient asks for images below the endpoint that it has, be it of images or its only one.
 _IMAGES_BELOW = re.compile(r"/v2(?:\.1)?(/v2/images(?:/[^/]+)?)")
 
+_LONGEST = 500
+
 _ROOTS = {"v2.1": Service.COMPUTE, "v3": Service.VOLUME, "v2": Service.IMAGE}
 
 
@@ -19,6 +22,11 @@ def service_at(path: str) -> Service:
     """Return whose form a fault has at a path, be there such a request or not."""
     root = path.lstrip("/").partition("/")[0]
     return Service.IDENTITY if root == "identity" else _ROOTS.get(root, Service.COMPUTE)
+
+
+def shown_path(path: str) -> str:
+    """Return a path as it may be said: bounded, and in one line whatever it holds."""
+    return quote(path[:_LONGEST])
 
 
 class ProjectInPath:

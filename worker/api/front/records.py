@@ -3,11 +3,10 @@
 import logging
 import time
 from collections.abc import Callable
-from urllib.parse import quote
 
 import falcon
 
-from worker.api.front.paths import service_at
+from worker.api.front.paths import service_at, shown_path
 from worker.api.route import Service
 from worker.model.ids import new_uuid
 
@@ -54,9 +53,6 @@ class Recorded:
 
 
 def as_asked(request: falcon.Request) -> str:
-    """Return what was asked as it stands in the log: in one line, whatever the path holds."""
-    path, method = quote(request.path[:_LONGEST]), request.method
+    """Return what was asked as it stands in the log."""
+    path, method = shown_path(request.path), request.method
     return f"request_id={request.context['request_id']} method={method} path={path}"
-
-
-_LONGEST = 500

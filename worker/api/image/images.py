@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from urllib.parse import urlencode
 
 from worker.api.asked import Answer, Asked, Json, Refused
-from worker.api.faults import AWAY, RETRY_AFTER
+from worker.api.faults import AWAY
 from worker.api.image.shown import shown
 from worker.api.route import From, Route, Service
 from worker.api.schemas import images as schemas
@@ -66,7 +66,7 @@ def show(asked: Asked, services: Services) -> Answer:
 def _away(error: ImagesUnavailable) -> Refused:
     LOG.warning("images cannot be read: why=%s", error)
     message = "the folder of images cannot be read now; the API's log says why"
-    return Refused(AWAY, message, RETRY_AFTER)
+    return Refused(AWAY, message)
 
 
 def _after(asked: Asked, found: list[Json]) -> list[Json]:

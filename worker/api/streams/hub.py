@@ -103,12 +103,11 @@ class Hub:
             self._thread.join(5.0)
 
     def _check_room(self) -> None:
-        again = {"Retry-After": "5"}
         if self.stopping.is_set():
-            raise Refused(503, "the API is being stopped; try again", again)
+            raise Refused(503, "the API is being stopped; try again")
         if len(self._inboxes) >= self.most:
             message = f"all {self.most} streams of updates are in use; try again later"
-            raise Refused(503, message, again)
+            raise Refused(503, message)
 
     def _run(self) -> None:
         while not self.stopping.is_set():

@@ -1,7 +1,7 @@
 """Which worker is asked for a volume: a file of the pool is on one host."""
 
 from worker.api.asked import Asked, Refused
-from worker.api.faults import RETRY_AFTER
+from worker.api.faults import AWAY
 from worker.api.services import Services
 from worker.api.volume.pooled import pool_of
 from worker.persistence.fleet.pool import Pooled
@@ -43,5 +43,5 @@ def _living(services: Services) -> list[str]:
     living = [host.name for host in services.fleet.living(services.clock())]
     if not living:
         message = "no worker lives: start one with `blockworker serve`, then ask again"
-        raise Refused(503, message, RETRY_AFTER)
+        raise Refused(AWAY, message)
     return living
