@@ -84,6 +84,16 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+OPERATION = "X-Blockworker-Operation"
+"""The header that names the operation which a request has begun; several with commas between."""
+
+
+def accepted(*operations: str, status: int = 202, body: Json | None = None) -> Answer:
+    """Answer that these operations, if any, are in the journal."""
+    headers = {OPERATION: ",".join(operations)} if operations else {}
+    return Answer(status=status, body=body, headers=headers)
+
+
 class Refused(Exception):
     """A request that is answered with a fault: an HTTP status and what to do about it."""
 

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 from worker.api import faults, microversions
-from worker.api.asked import Json
+from worker.api.asked import OPERATION, Json
 from worker.api.route import Route, Service
 
 SERVICES = {
@@ -45,7 +45,7 @@ def said_headers(route: Route) -> Json:
     if route.service in microversions.RANGES:
         names += [microversions.HEADER, "Vary"]
     if route.method != "GET" and route.rule is not None:
-        names.append("X-Blockworker-Operation")
+        names.append(OPERATION)
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
@@ -65,7 +65,7 @@ _HEADERS: Json = {
     ),
     microversions.HEADER: _header("The microversion that has answered.", always=True),
     "Vary": _header("The microversion changes the answer.", always=True),
-    "X-Blockworker-Operation": _header(
+    OPERATION: _header(
         "The operation that was begun, or several; GET /operations/{id} shows it.",
         always=False,
         pattern=f"^{_UUID}(, *{_UUID})*$",

@@ -4,17 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from worker.api.asked import Answer, Asked, Refused
-from worker.api.compute.attachments import OPERATION
-from worker.api.compute.beginning import begun
-from worker.api.compute.rescuing import rescued
-from worker.api.compute.servers import destroyed
+from worker.api.asked import Answer, Asked, Refused, accepted
+from worker.api.compute.beginning import begin
+from worker.api.compute.rescuing import begin_rescue
+from worker.api.compute.servers import destroy
 from worker.api.compute.standing import standing_of
 from worker.api.compute.taken_from import check_takes
 from worker.api.route import From, Route
 from worker.api.schemas import actions as schemas
 from worker.api.services import Services
-from worker.model.ids import OperationId
 
 _PREFIX = "os_compute_api:"
 
@@ -41,15 +39,15 @@ def start(asked: Asked, services: Services) -> Answer:
     """Start a server that is off."""
     standing = standing_of(asked, services)
     check_takes("start", standing.instance)
-    return _accepted(begun(standing.instance, "start_instance", asked, services))
+    return accepted(begin(standing.instance, "start_instance", asked, services))
 
 
 def stop(asked: Asked, services: Services) -> Answer:
     """Have a server off; its guest is asked first."""
     standing = standing_of(asked, services)
     check_takes("stop", standing.instance)
-    stopping = begun(standing.instance, "stop_instance", asked, services, clean_shutdown=True)
-    return _accepted(stopping)
+    stopping = begin(standing.instance, "stop_instance", asked, services, clean_shutdown=True)
+    return accepted(stopping)
 
 
 def reboot(asked: Asked, services: Services) -> Answer:
@@ -57,32 +55,28 @@ def reboot(asked: Asked, services: Services) -> Answer:
     standing = standing_of(asked, services)
     hard = asked.body["reboot"]["type"].upper() == "HARD"
     check_takes("reboot_hard" if hard else "reboot", standing.instance)
-    return _accepted(begun(standing.instance, "reboot_instance", asked, services, hard=hard))
+    return accepted(begin(standing.instance, "reboot_instance", asked, services, hard=hard))
 
 
 def rescue(asked: Asked, services: Services) -> Answer:
     """Boot a server from a rescue image."""
     standing = standing_of(asked, services)
     check_takes("rescue", standing.instance)
-    accepted = rescued(standing, asked, services)
-    body = {} if accepted.password is None else {"adminPass": accepted.password}
-    return Answer(body=body, headers={OPERATION: accepted.operation})
+    begun = begin_rescue(standing, asked, services)
+    body = {} if begun.password is None else {"adminPass": begun.password}
+    return accepted(begun.operation, status=200, body=body)
 
 
 def unrescue(asked: Asked, services: Services) -> Answer:
     """Have a server be what it was before its rescue."""
     standing = standing_of(asked, services)
     check_takes("unrescue", standing.instance)
-    return _accepted(begun(standing.instance, "unrescue_instance", asked, services))
+    return accepted(begin(standing.instance, "unrescue_instance", asked, services))
 
 
 def force_delete(asked: Asked, services: Services) -> Answer:
     """Delete a server, as DELETE does: there is no softer way here."""
-    return _accepted(destroyed(asked, services))
-
-
-def _accepted(operation: OperationId) -> Answer:
-    return Answer(status=202, headers={OPERATION: operation})
+    return accepted(destroy(asked, services))
 
 
 ACTIONS: Mapping[str, Action] = MappingProxyType(

@@ -6,9 +6,6 @@ from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import InstanceId, VolumeId
 from worker.persistence.fleet.attached import AttachedVolume
 
-OPERATION = "X-Blockworker-Operation"
-"""The header that names the operation which a request has begun; several with commas between."""
-
 _HALF_MADE = (DeviceStatus.RESERVED, DeviceStatus.ATTACHING)
 
 

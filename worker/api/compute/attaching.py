@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.api.asked import Asked, Json
-from worker.api.compute.giving_back import drop_unused, given_back, given_back_unsent
+from worker.api.compute.giving_back import drop_unused, give_back, give_back_unsent
 from worker.api.services import Services
 from worker.errors import VolumeAlreadyAttached, WorkerError
 from worker.model.block_device import BlockDevice, DeviceStatus
@@ -75,15 +75,14 @@ def attach(asked: Asked, instance: Instance, wanted: Wanted, services: Services)
         row = _reserve(begun, services)
         attachment = _attachment(begun, services)
     except Exception:
-        given_back_unsent(instance, begun.bdm, services)
+        give_back_unsent(instance, begun.bdm, services)
         raise
     try:
         _send(begun, attachment, services)
     except Exception as error:
         if not _goes_on(begun, attachment, services):
             raise
-        said = error.code if isinstance(error, WorkerError) else type(error).__name__
-        LOG.warning("attach goes on unanswered: operation=%s error=%s", begun.operation, said)
+        _note_unanswered(begun, error)
     return Accepted(operation=begun.operation, row=row)
 
 
@@ -94,7 +93,7 @@ def _check_not_there(instance: Instance, volume: VolumeId, services: Services) -
         return
     if _is_stale(row, services):
         held = services.attachments.find(volume, instance.uuid)
-        if given_back(instance, row, held, services):
+        if give_back(instance, row, held, services):
             return
     message = (
         f"Invalid volume: volume {volume} already attached to instance {instance.uuid}"
@@ -148,12 +147,17 @@ def _send(begun: _Attach, attachment: Attachment, services: Services) -> None:
     )
 
 
+def _note_unanswered(begun: _Attach, error: Exception) -> None:
+    said = error.code if isinstance(error, WorkerError) else type(error).__name__
+    LOG.warning("attach goes on unanswered: operation=%s error=%s", begun.operation, said)
+
+
 def _goes_on(begun: _Attach, attachment: Attachment, services: Services) -> bool:
     """Tell whether the attach was accepted all the same; if not, row and attachment go."""
     if services.fleet.operation(begun.operation) is not None:
         return True
     row = services.fleet.row(begun.bdm)
-    if row is not None and given_back(begun.instance, row, attachment, services):
+    if row is not None and give_back(begun.instance, row, attachment, services):
         return False
     # Somebody was first: the attach itself, or who took the reservation for a dead API's.
     return services.fleet.operation(begun.operation) is not None

@@ -1,9 +1,9 @@
 """``os-volume_attachments``: the volumes of a server."""
 
-from worker.api.asked import Answer, Asked, Json, Refused
+from worker.api.asked import Answer, Asked, Json, Refused, accepted
 from worker.api.compute import attaching, swapping
 from worker.api.compute.access import server_of
-from worker.api.compute.attached import OPERATION, attached, check_may_leave, is_there, shown
+from worker.api.compute.attached import attached, check_may_leave, is_there, shown
 from worker.api.compute.taken_from import check_takes
 from worker.api.route import From, Route
 from worker.api.schemas import attachments as schemas
@@ -11,8 +11,6 @@ from worker.api.services import Services
 from worker.api.volume.pooled import owned_volume
 from worker.model.ids import VolumeId, new_uuid
 from worker.model.volume import Volume
-
-__all__ = ["OPERATION", "ROUTES"]
 
 
 def index(asked: Asked, services: Services) -> Answer:
@@ -49,11 +47,11 @@ def create(asked: Asked, services: Services) -> Answer:
         multiattach=volume.multiattach,
         delete_on_termination=swapping.is_true(body.get("delete_on_termination", False)),
     )
-    accepted = attaching.attach(asked, instance, wanted, services)
-    headers = {OPERATION: accepted.operation}
+    begun = attaching.attach(asked, instance, wanted, services)
     if asked.at_least(101):
-        return Answer(status=202, headers=headers)
-    return Answer(body={"volumeAttachment": _reserved(accepted.row, asked)}, headers=headers)
+        return accepted(begun.operation)
+    told = {"volumeAttachment": _reserved(begun.row, asked)}
+    return accepted(begun.operation, status=200, body=told)
 
 
 def _volume(asked: Asked, services: Services) -> Volume:
@@ -95,7 +93,7 @@ def delete(asked: Asked, services: Services) -> Answer:
         volume_id=row.volume,
         bdm_uuid=row.uuid,
     )
-    return Answer(status=202, headers={OPERATION: operation})
+    return accepted(operation)
 
 
 _ONE = "/v2.1/servers/{server_id}/os-volume_attachments/{volume_id}"

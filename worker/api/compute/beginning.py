@@ -9,7 +9,7 @@ from worker.model.ids import OperationId, new_uuid
 from worker.model.instance import Instance
 
 
-def begun(
+def begin(
     instance: Instance,
     method: str,
     asked: Asked,

@@ -22,7 +22,7 @@ from worker.rpc.reading import request_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
+class Accepted:
     """A build that the worker's journal has."""
 
     instance: InstanceId
@@ -47,7 +47,7 @@ _NOT_DONE: Mapping[str, str] = {
 }
 
 
-def create(asked: Asked, services: Services) -> Begun:
+def create(asked: Asked, services: Services) -> Accepted:
     """Have a worker begin the build, and return what it will be known by.
 
     When this returns the build is in the journal, and reaches an end. What it raises has left
@@ -63,7 +63,7 @@ def create(asked: Asked, services: Services) -> Begun:
     host = host_for(server, asked, services)
     _check_name(server["name"], host, services)
     _call(host, operation, arguments, asked, services)
-    return Begun(instance=instance, operation=operation)
+    return Accepted(instance=instance, operation=operation)
 
 
 def _call(

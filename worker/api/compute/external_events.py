@@ -3,8 +3,7 @@
 import logging
 
 from worker.api import faults
-from worker.api.asked import Answer, Asked, Json, Refused
-from worker.api.compute.attached import OPERATION
+from worker.api.asked import Answer, Asked, Json, Refused, accepted
 from worker.api.route import From, Route
 from worker.api.schemas import external_events as schemas
 from worker.api.services import Services
@@ -29,11 +28,8 @@ def create(asked: Asked, services: Services) -> Answer:
     codes = {event["code"] for event in events}
     if codes == {NO_SUCH}:
         raise Refused(NO_SUCH, "No instances found for any event")
-    return Answer(
-        status=ALL_DONE if codes == {DONE} else SOME_FAILED,
-        body={"events": events},
-        headers={OPERATION: ",".join(begun)} if begun else {},
-    )
+    status = ALL_DONE if codes == {DONE} else SOME_FAILED
+    return accepted(*begun, status=status, body={"events": events})
 
 
 def _taken(event: Json, asked: Asked, services: Services, begun: list[str]) -> Json:

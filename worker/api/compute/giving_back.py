@@ -7,7 +7,7 @@ from worker.model.instance import Instance
 from worker.model.volume import Attachment, AttachmentStatus
 
 
-def given_back_unsent(instance: Instance, bdm: BlockDeviceId, services: Services) -> None:
+def give_back_unsent(instance: Instance, bdm: BlockDeviceId, services: Services) -> None:
     """Give back what no attach can come for, since none was asked for.
 
     The attachment goes first, while the row is held: if this ends in between, the row lapses. It is
@@ -22,7 +22,7 @@ def given_back_unsent(instance: Instance, bdm: BlockDeviceId, services: Services
     services.release(instance.host, row)
 
 
-def given_back(
+def give_back(
     instance: Instance, row: BlockDevice, held: Attachment | None, services: Services
 ) -> bool:
     """Give the row back, and the attachment, if no attach has begun; return whether that was so.

@@ -5,7 +5,7 @@ import string
 from dataclasses import dataclass
 
 from worker.api.asked import Asked, Refused
-from worker.api.compute.beginning import begun
+from worker.api.compute.beginning import begin
 from worker.api.compute.images_asked import check_images
 from worker.api.compute.server_view import volume_backed
 from worker.api.compute.standing import Standing
@@ -23,14 +23,14 @@ _LONG = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rescued:
+class Accepted:
     """A rescue that the journal has; ``password`` is what its config drive tells, if it can."""
 
     operation: OperationId
     password: str | None
 
 
-def rescued(standing: Standing, asked: Asked, services: Services) -> Rescued:
+def begin_rescue(standing: Standing, asked: Asked, services: Services) -> Accepted:
     """Have the worker begin the rescue; what it would refuse is refused before. Raises Refused."""
     instance, body = standing.instance, asked.body["rescue"] or {}
     _check_volume_backed(standing, asked, services)
@@ -38,7 +38,7 @@ def rescued(standing: Standing, asked: Asked, services: Services) -> Rescued:
     image = body.get("rescue_image_ref")
     check_images([] if image is None else [image], asked, services)
     _check_plan(standing, image, services)
-    operation = begun(
+    operation = begin(
         instance,
         "rescue_instance",
         asked,
@@ -47,7 +47,7 @@ def rescued(standing: Standing, asked: Asked, services: Services) -> Rescued:
         rescue_password=password,
         clean_shutdown=True,
     )
-    return Rescued(operation=operation, password=password)
+    return Accepted(operation=operation, password=password)
 
 
 def _check_volume_backed(standing: Standing, asked: Asked, services: Services) -> None:

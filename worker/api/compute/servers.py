@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from worker.api.asked import Answer, Asked, Json, Refused
+from worker.api.asked import OPERATION, Answer, Asked, Json, Refused, accepted
 from worker.api.compute import creating
-from worker.api.compute.attachments import OPERATION
-from worker.api.compute.beginning import begun
+from worker.api.compute.beginning import begin
 from worker.api.compute.listing import Page, next_link, page_of
 from worker.api.compute.server_view import Sight, brief, detailed, links, unlisted
 from worker.api.compute.server_words import hostname_of
@@ -46,14 +45,14 @@ def show(asked: Asked, services: Services) -> Answer:
 
 def create(asked: Asked, services: Services) -> Answer:
     """Have a server built."""
-    accepted = creating.create(asked, services)
+    build = creating.create(asked, services)
     server: Json = {
-        "id": accepted.instance,
-        "links": links(asked, "servers", accepted.instance),
+        "id": build.instance,
+        "links": links(asked, "servers", build.instance),
         "OS-DCF:diskConfig": "MANUAL",
         "security_groups": asked.body["server"].get("security_groups") or [{"name": "default"}],
     }
-    headers = {OPERATION: accepted.operation, "Location": server["links"][0]["href"]}
+    headers = {OPERATION: build.operation, "Location": server["links"][0]["href"]}
     return Answer(status=202, body={"server": server}, headers=headers)
 
 
@@ -71,16 +70,16 @@ def update(asked: Asked, services: Services) -> Answer:
 
 def delete(asked: Asked, services: Services) -> Answer:
     """Have a server destroyed, or what a failed build has left to be shown of it."""
-    return Answer(status=204, headers={OPERATION: destroyed(asked, services)})
+    return accepted(destroy(asked, services), status=204)
 
 
-def destroyed(asked: Asked, services: Services) -> OperationId:
+def destroy(asked: Asked, services: Services) -> OperationId:
     """Have the server's worker begin its end; return the operation."""
     instance = standing_of(asked, services).instance
     if instance.task_state == TaskState.RELEASED:
         message = f"server {instance.uuid} was released to another host; forget it there instead"
         raise InstanceWrongState(message)
-    return begun(instance, "destroy_instance", asked, services)
+    return begin(instance, "destroy_instance", asked, services)
 
 
 def _whole(standing: Standing, asked: Asked, services: Services) -> Json:

@@ -1,8 +1,8 @@
 """``PUT os-volume_attachments``: another volume in the place of one, and what is said of it."""
 
-from worker.api.asked import Answer, Asked, Json, Refused
+from worker.api.asked import Answer, Asked, Json, Refused, accepted
 from worker.api.compute.access import server_of
-from worker.api.compute.attached import OPERATION, attached
+from worker.api.compute.attached import attached
 from worker.api.compute.taken_from import check_takes
 from worker.api.schemas.attachments import TRUE
 from worker.api.services import Services
@@ -29,7 +29,7 @@ def swap(asked: Asked, services: Services) -> Answer:
     """
     instance = _any_server(asked, services)
     row = attached(instance.uuid, asked, services)
-    return _accepted([_swap(instance, row, asked, services)])
+    return accepted(_swap(instance, row, asked, services))
 
 
 def update(asked: Asked, services: Services) -> Answer:
@@ -47,7 +47,7 @@ def update(asked: Asked, services: Services) -> Answer:
     begun = _update(instance, row, asked, services)
     if other:
         begun.append(_swap(instance, row, asked, services))
-    return _accepted(begun)
+    return accepted(*begun)
 
 
 def _any_server(asked: Asked, services: Services) -> Instance:
@@ -57,10 +57,6 @@ def _any_server(asked: Asked, services: Services) -> Instance:
         raise InstanceNotFound(f"Instance {wanted} could not be found.")
     services.policy.check(RULE, asked.who, {})
     return found.instance
-
-
-def _accepted(begun: list[OperationId]) -> Answer:
-    return Answer(status=202, headers={OPERATION: ",".join(begun)} if begun else {})
 
 
 def _check_same(body: Json, row: BlockDevice) -> None:

@@ -6,8 +6,7 @@ tells what becomes of it.
 
 from datetime import timedelta
 
-from worker.api.asked import Answer, Asked, Json, Refused
-from worker.api.compute.attachments import OPERATION
+from worker.api.asked import Answer, Asked, Json, Refused, accepted
 from worker.api.route import From, Route, Service
 from worker.api.schemas import volumes as schemas
 from worker.api.services import Services
@@ -49,9 +48,7 @@ def create(asked: Asked, services: Services) -> Answer:
     host = host_for(body.get("availability_zone"), asked, services)
     operation = _make(asked, host, volume, services)
     seen = Pooled(volume=volume, host=host, created_at=services.clock())
-    return Answer(
-        status=202, body={"volume": detail(asked, seen, ())}, headers={OPERATION: operation}
-    )
+    return accepted(operation, body={"volume": detail(asked, seen, ())})
 
 
 def delete(asked: Asked, services: Services) -> Answer:
@@ -60,8 +57,7 @@ def delete(asked: Asked, services: Services) -> Answer:
     if asked.query.get("force", ["false"])[0].lower() in ("true", "1"):
         raise Refused(400, "nothing is deleted by force here: detach the volume, then delete it")
     _check_status(seen, VolumeStatus.AVAILABLE, VolumeStatus.ERROR)
-    operation = _ask(asked, seen, services, "delete_volume")
-    return Answer(status=202, headers={OPERATION: operation})
+    return accepted(_ask(asked, seen, services, "delete_volume"))
 
 
 def act(asked: Asked, services: Services) -> Answer:
@@ -77,8 +73,7 @@ def act(asked: Asked, services: Services) -> Answer:
     if seen.volume.status is VolumeStatus.IN_USE:
         raise Refused(400, f"volume {seen.volume.id} is in use: {_EXTENDED_IN_USE}")
     _check_status(seen, VolumeStatus.AVAILABLE)
-    operation = _ask(asked, seen, services, "grow_volume", size=size * GIB)
-    return Answer(status=202, headers={OPERATION: operation})
+    return accepted(_ask(asked, seen, services, "grow_volume", size=size * GIB))
 
 
 _EXTENDED_IN_USE = (
