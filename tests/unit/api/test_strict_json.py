@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.api.asked import Refused
-from worker.api.schemas.strict_json import DEEPEST, LARGEST, parsed
+from worker.api.schemas import strict_json
+from worker.api.schemas.strict_json import DEEPEST, LARGEST, LONGEST, parsed
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 PLAIN = st.none() | st.booleans() | st.integers(-LARGEST, LARGEST) | TEXT
@@ -47,3 +48,31 @@ def test_the_deepest_is_taken_and_one_more_is_not() -> None:
 def test_a_number_beyond_columns_is_refused(number: int) -> None:
     with pytest.raises(Refused, match="beyond 64 bits"):
         parsed(str(number).encode())
+
+
+def test_the_name_that_stands_twice_is_found_in_one_look() -> None:
+    """Each name is compared with few others, however many there are."""
+    compared = 0
+
+    class Name(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)  # type: ignore[arg-type]
+
+        __hash__ = str.__hash__
+
+    names = [Name(f"n{number}") for number in range(500)]
+    with pytest.raises(ValueError, match=r"'n499' stands twice"):
+        strict_json._object([(name, 0) for name in [*names, Name("n499")]])  # noqa: SLF001
+    assert compared < 10 * len(names)
+
+
+@pytest.mark.parametrize("inner", [list(range(LONGEST)), {str(n): n for n in range(LONGEST)}])
+def test_the_longest_is_taken_and_one_more_is_not(inner: list[int] | dict[str, int]) -> None:
+    assert parsed(json.dumps({"a": inner}).encode()) == {"a": inner}
+    longer = [*inner, 0] if isinstance(inner, list) else inner | {"one": "more"}
+    with pytest.raises(Refused, match=f"more than {LONGEST} items"):
+        parsed(json.dumps({"a": longer}).encode())

@@ -4,6 +4,9 @@ from worker.api.asked import Json
 
 _WORD: Json = {"type": "string", "maxLength": 4096}
 
+_TOKEN: Json = _WORD | {"pattern": "^[!-~]*$"}
+"""What a header can carry: the answer has it in one."""
+
 AUTHENTICATE: Json = {
     "type": "object",
     "properties": {
@@ -16,7 +19,7 @@ AUTHENTICATE: Json = {
                         "methods": {"type": "array", "items": _WORD, "minItems": 1},
                         "token": {
                             "type": "object",
-                            "properties": {"id": _WORD},
+                            "properties": {"id": _TOKEN},
                             "required": ["id"],
                         },
                     },
