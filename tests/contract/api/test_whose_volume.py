@@ -1,21 +1,28 @@
 """Whose a volume is that is to take another one's place."""
 
+from dataclasses import replace
+
 from tests.api_rig import ApiRig, Json
+from tests.contract.api.callers import STRANGER, As
 from tests.contract.api.test_attachments import attachments
 from tests.contract.api.test_volumes import OTHERS, with_services
+from worker.api.application import Application, Front
+from worker.api.routes import ROUTES
 from worker.model.ids import new_uuid
+
+
+class Generous:
+    """A policy that lets everybody do everything."""
+
+    def check(self, *_: object) -> None:
+        return
+
+    def allows(self, *_: object) -> bool:
+        return True
 
 
 def test_no_volume_of_another_project_is_swapped_in(api: ApiRig) -> None:
     """An operator may let owners of servers swap; that does not give them others' volumes."""
-
-    class Generous:
-        def check(self, *_: object) -> None:
-            return
-
-        def allows(self, *_: object) -> bool:
-            return True
-
     server, volume = api.server(), api.volume()
     body = {"volumeAttachment": {"volumeId": volume}}
     assert api.end_of(api.ask("POST", attachments(server), body))["state"] == "succeeded"
@@ -28,3 +35,14 @@ def test_no_volume_of_another_project_is_swapped_in(api: ApiRig) -> None:
         assert answer.message == f"Volume {other} could not be found."
     body = {"volumeAttachment": {"volumeId": api.volume()}}
     assert owner.ask("PUT", attachments(server, volume), body, version="2.84").status == 202
+
+
+def test_a_rule_for_all_lets_nobody_swap_in_another_projects_server(api: ApiRig) -> None:
+    server, volume = api.server(), api.volume()
+    body = {"volumeAttachment": {"volumeId": volume}}
+    assert api.end_of(api.ask("POST", attachments(server), body))["state"] == "succeeded"
+    services = replace(api.services, policy=Generous())
+    stranger = replace(api, application=Application(ROUTES, services, Front(door=As(STRANGER))))
+    theirs: Json = {"volumeAttachment": {"volumeId": api.volume(project_id=STRANGER.project_id)}}
+    answer = stranger.ask("PUT", attachments(server, volume), theirs, version="2.84")
+    assert (answer.status, server in answer.message) == (404, True)

@@ -1,7 +1,7 @@
 """``PUT os-volume_attachments``: another volume in the place of one, and what is said of it."""
 
 from worker.api.asked import Answer, Asked, Json, Refused, accepted
-from worker.api.compute.access import server_of
+from worker.api.compute.access import may_see, server_of
 from worker.api.compute.attached import attached
 from worker.api.compute.taken_from import check_takes
 from worker.api.schemas.attachments import TRUE
@@ -25,9 +25,9 @@ def is_true(said: bool | str) -> bool:  # noqa: FBT001 - as it stands in a body
 def swap(asked: Asked, services: Services) -> Answer:
     """Put another volume in the place of one, which is all that there was before 2.85.
 
-    Whosever server it is: the rule is for Cinder, which asks for volumes of all projects.
+    Of a service it may be anybody's server: Cinder asks for volumes of all projects.
     """
-    instance = _any_server(asked, services)
+    instance = _server(asked, services)
     row = attached(instance.uuid, asked, services)
     return accepted(_swap(instance, row, asked, services))
 
@@ -50,10 +50,11 @@ def update(asked: Asked, services: Services) -> Answer:
     return accepted(*begun)
 
 
-def _any_server(asked: Asked, services: Services) -> Instance:
+def _server(asked: Asked, services: Services) -> Instance:
     wanted = asked.path["server_id"]
     found = services.fleet.server(InstanceId(wanted)) if is_uuid(wanted) else None
-    if found is None or found.deleted_at is not None:
+    known = found is not None and (_is_service(asked) or may_see(asked, found))
+    if found is None or found.deleted_at is not None or not known:
         raise InstanceNotFound(f"Instance {wanted} could not be found.")
     services.policy.check(RULE, asked.who, {})
     return found.instance
