@@ -1,31 +1,11 @@
-"""The rules of what is our own, and of what was done to a server: name, who, what, where."""
-
-_ACTIONS = "/servers/{server_id}/os-instance-actions"
+"""The rules of what is the API's own, its tokens too: name, who may, what, where."""
 
 OWN_RULES: tuple[tuple[str, ...], ...] = (
     (
-        "os_compute_api:os-instance-actions:list",
-        "reader",
-        "List what was done to a server",
-        f"GET {_ACTIONS}",
-    ),
-    (
-        "os_compute_api:os-instance-actions:show",
-        "reader",
-        "Show what one request did to a server",
-        f"GET {_ACTIONS}/{{request_id}}",
-    ),
-    (
-        "os_compute_api:os-instance-actions:events",
-        "admin",
-        "See its events before 2.51, and on which host they were",
-        f"GET {_ACTIONS}/{{request_id}}",
-    ),
-    (
-        "os_compute_api:os-instance-actions:events:details",
-        "admin",
-        "See why an event failed",
-        f"GET {_ACTIONS}/{{request_id}}",
+        "identity:validate_token",
+        "anybody",
+        "Learn for whom a token of the API's own stands; who asks has that token",
+        "GET /identity/v3/auth/tokens",
     ),
     (
         "blockworker:operations:list",
