@@ -96,6 +96,7 @@ class ApiRig:
             self.application,
             method,
             path,
+            host="localhost",
             headers=sent,
             query_string=query,
             body=None if body is None else json.dumps(body),

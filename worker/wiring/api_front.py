@@ -85,7 +85,7 @@ def make_door(conf: cfg.ConfigOpts) -> Door:
     """Return who lets callers in; the token file is made if need be. Raises Invalid."""
     match conf.api.auth:
         case "none":
-            return OpenDoor()
+            return OpenDoor(conf.api.public_url)
         case "keystone":
             return _keystone(conf)
         case _:

@@ -31,6 +31,7 @@ class Bad:
             api.application,
             self.method,
             self.path,
+            host="localhost",
             body=self.body,
             query_string=self.query,
             headers=list(self.headers),

@@ -24,7 +24,7 @@ def said(
     port: int, *lines: str, body: bytes = b"", method: str = "POST", path: str = ATTACH
 ) -> bytes:
     """Say it, and nothing more; return all that comes back."""
-    head = [f"{method} {path} HTTP/1.1", "Host: api", "Connection: close", *lines, "", ""]
+    head = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *lines, "", ""]
     with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
         sock.sendall("\r\n".join(head).encode() + body)
         sock.shutdown(socket.SHUT_WR)

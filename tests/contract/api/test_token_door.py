@@ -87,7 +87,7 @@ def test_a_token_is_taken_for_itself_with_whose_it_is_and_what_there_is(
     urls = {each["type"]: each["endpoints"][0]["url"] for each in told["catalog"]}
     assert set(urls) == {"compute", "block-storage", "volumev3", "image", "identity"}
     for type_, url in urls.items():
-        path = url.removeprefix("http://falconframework.org")
+        path = url.removeprefix("http://localhost")
         assert guarded.ask("GET", path).status in (200, 300), type_
 
 
@@ -130,6 +130,13 @@ def test_whoever_asks_an_open_api_is_the_administrator(api: ApiRig) -> None:
     for body in (asking("whatever"), asking("whatever", "unscoped")):
         answer = api.ask("POST", TOKENS, body)
         assert (answer.status, answer.body["token"]["project"]["id"]) == (201, PROJECT)
+
+
+@pytest.mark.parametrize("token", ["a\r\nX-Forged: yes", "\u20ac", "a b"])
+def test_what_no_header_can_carry_is_no_token(api: ApiRig, token: str) -> None:
+    refused = api.ask("POST", TOKENS, asking(token))
+    assert refused.status == 400
+    assert "X-Forged" not in refused.headers
 
 
 def test_keystones_own_client_gets_in(guarded: ApiRig, strangers: str) -> None:

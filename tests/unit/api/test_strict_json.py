@@ -60,7 +60,7 @@ def test_the_name_that_stands_twice_is_found_in_one_look() -> None:
         def __eq__(self, other: object) -> bool:
             nonlocal compared
             compared += 1
-            return str.__eq__(self, other)  # type: ignore[arg-type]
+            return str.__eq__(self, other)
 
         __hash__ = str.__hash__
 

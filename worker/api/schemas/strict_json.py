@@ -23,8 +23,8 @@ def parsed(body: bytes) -> Any:  # noqa: ANN401 - JSON
     """Return what the body says; raises Refused (400).
 
     ``1.0`` is 1, as JSON schemas have it. Refused are also a name that stands twice in an object,
-    NaN and the infinities, what is nested too deep or lists too much, integers beyond 64 bits, and text that no
-    database takes: NUL, and halves of a surrogate pair.
+    NaN and the infinities, what is nested too deep or lists too much, integers beyond 64 bits, and
+    text that no database takes: NUL, and halves of a surrogate pair.
     """
     if not body.strip():
         raise Refused(400, "the body is empty: this request needs one, in JSON")
