@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from worker import wiring
-from worker.cmd import serve
+from worker.cmd import options, serve
 from worker.cmd.commands import Subcommand, add_command
 
 HELP = """Run the worker of this host and the REST API in one process, until SIGTERM or SIGINT.
@@ -27,7 +27,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
-    return serve.run(arguments, lambda conf: wiring.AllInOne(conf, _welcome))
+    again = options.again(arguments)
+    return serve.run(arguments, lambda conf: wiring.AllInOne(conf, _welcome, again))
 
 
 def _welcome(text: str) -> None:

@@ -1,6 +1,7 @@
 """Options that every command has, and what they are read into."""
 
 import argparse
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,14 @@ def files(arguments: argparse.Namespace) -> list[Path]:
     if arguments.config_file:
         return list(arguments.config_file)
     return [DEFAULT_FILE] if DEFAULT_FILE.exists() else []
+
+
+def again(arguments: argparse.Namespace) -> str:
+    """Return the options that have another command read the same, as a shell takes them."""
+    words = [word for file in arguments.config_file for word in ("--config-file", file.absolute())]
+    if arguments.state_path is not None:
+        words += ["--state-path", Path(arguments.state_path).absolute()]
+    return shlex.join(map(str, words))
 
 
 def read(arguments: argparse.Namespace) -> cfg.ConfigOpts:

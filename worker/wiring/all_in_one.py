@@ -14,11 +14,17 @@ from worker.wiring.service import Worker
 class AllInOne:
     """Both; the API goes first and comes last, since it has nobody else to ask."""
 
-    def __init__(self, conf: cfg.ConfigOpts, welcome: Callable[[str], object]) -> None:
-        """Nothing is opened yet; ``welcome`` is told what a user wants to know, once it serves."""
+    def __init__(
+        self, conf: cfg.ConfigOpts, welcome: Callable[[str], object], again: str = ""
+    ) -> None:
+        """Nothing is opened yet; ``welcome`` is told what a user wants to know, once it serves.
+
+        ``again`` is the options that a user's other commands need to find the same.
+        """
         self._conf = conf
         self._welcome = welcome
-        self._worker = Worker(conf)
+        self._again = again
+        self._worker = Worker(conf, beside_api=True)
         self._api = Api(conf, beside_worker=True)
         self._stack = ExitStack()
 
@@ -42,7 +48,7 @@ class AllInOne:
             self._api.start()
             stack.callback(self._api.stop)
             self._stack = stack.pop_all()
-        self._welcome(said(self._conf, self.port, first=first))
+        self._welcome(said(self._conf, self.port, self._again, first=first))
 
     def stop(self) -> None:
         """Answer no more, then end as a worker does."""
@@ -53,7 +59,7 @@ class AllInOne:
         return self._worker.unfit()
 
 
-def said(conf: cfg.ConfigOpts, port: int, *, first: bool) -> str:
+def said(conf: cfg.ConfigOpts, port: int, again: str = "", *, first: bool) -> str:
     """Return what a user is told: where it is, how to ask it, where the token is; never the token.
 
     With ``first`` the token file was made just now.
@@ -64,6 +70,7 @@ def said(conf: cfg.ConfigOpts, port: int, *, first: bool) -> str:
         lines.append(f"  {token_file(conf).path} {made} (mode 0600)")
     if conf.api.auth != "keystone":
         lines.append("  To use it, on this machine:")
-        lines.append("    blockworker api clouds > clouds.yaml")
+        clouds = " ".join(filter(None, ("blockworker api clouds", again)))
+        lines.append(f"    {clouds} > clouds.yaml")
         lines.append("    openstack --os-cloud blockworker server list")
     return "\n".join(lines)

@@ -74,10 +74,19 @@ class Worker:
     """A whole worker: one lease, the core, the bus and the local socket."""
 
     def __init__(
-        self, conf: cfg.ConfigOpts, watchers: Sequence[Watcher] = (), core: type[Core] = Core
+        self,
+        conf: cfg.ConfigOpts,
+        watchers: Sequence[Watcher] = (),
+        core: type[Core] = Core,
+        *,
+        beside_api: bool = False,
     ) -> None:
-        """Nothing is opened yet; ``core`` is made when the lease is held."""
+        """Nothing is opened yet; ``core`` is made when the lease is held.
+
+        ``beside_api`` says that whoever asks over a bus of this process ends with it, unanswered.
+        """
         self._conf = conf
+        self._within = beside_api
         self._watchers = watchers
         self._make_core = core
         self._stack = ExitStack()
@@ -118,7 +127,7 @@ class Worker:
     def _start(self, stack: ExitStack) -> None:
         settings = bus_settings(self._conf)
         health_address(self._conf)
-        for unsafe in unsafe_settings(settings):
+        for unsafe in () if self._within and settings.in_process else unsafe_settings(settings):
             LOG.warning("bus is unsafe: %s", unsafe)
         database = make_database(self._conf)
         wait_for_schema(self._conf, database)

@@ -182,10 +182,13 @@ class TestAnAttachIsRefused:
             answer = attach(api, server, volume)
             assert answer.status == 409
             assert answer.message == (
-                f"Cannot 'attach_volume' instance {server} while it is in vm_state {state.value}"
+                f"Cannot 'attach_volume' instance {server} while it is in vm_state {state.value};"
+                " it can be done while that is active or paused or stopped"
             )
         say(api, server, vm_state="active", task_state=TaskState.REBOOTING.value)
-        assert attach(api, server, volume).message.endswith("task_state rebooting")
+        assert attach(api, server, volume).message.endswith(
+            "task_state rebooting; ask again once that has ended"
+        )
         assert api.services.fleet.devices(server) == ()
 
     def test_for_a_shared_volume_before_2_60(self, api: ApiRig) -> None:

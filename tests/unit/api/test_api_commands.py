@@ -3,10 +3,12 @@
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from worker.cmd import options
 from worker.cmd.main import main
 from worker.conf import load
 from worker.errors import Invalid
@@ -97,6 +99,14 @@ def test_the_doctor_names_an_open_door(config: Path) -> None:
         file.write("auth = none\n")
     _, found = services.api(Surroundings(load([config])))
     assert found.verdict is Verdict.WARNING
+
+
+def test_another_command_is_told_to_read_the_same() -> None:
+    parse = options.shared().parse_args
+    assert options.again(parse([])) == ""
+    said = ["--config-file", "/a b", "--config-file", "/c", "--state-path", "/d"]
+    assert shlex.split(options.again(parse(said))) == said
+    assert options.again(parse(["--state-path", "d"])) == f"--state-path {Path('d').absolute()}"
 
 
 @pytest.mark.parametrize("words", [("all-in-one",), ("api",), ("api", "token"), ("api", "clouds")])

@@ -26,11 +26,14 @@ _TASKS: Mapping[str, frozenset[TaskState | None]] = MappingProxyType({"reboot_ha
 
 
 def check_takes(action: str, instance: Instance) -> None:
-    """Raise Refused (409), in Nova's words, unless the server takes the action now."""
+    """Raise Refused (409) unless the server takes the action now: Nova's words, and when it can."""
     if instance.vm_state not in _STATES[action]:
-        raise _conflict(action, instance, f"vm_state {instance.vm_state}")
+        fit = " or ".join(sorted(_STATES[action]))
+        where = f"vm_state {instance.vm_state}; it can be done while that is {fit}"
+        raise _conflict(action, instance, where)
     if instance.task_state not in _TASKS.get(action, _IDLE):
-        raise _conflict(action, instance, f"task_state {instance.task_state}")
+        where = f"task_state {instance.task_state}; ask again once that has ended"
+        raise _conflict(action, instance, where)
 
 
 def _conflict(action: str, instance: Instance, where: str) -> Refused:
