@@ -184,7 +184,7 @@ def test_the_api_killed_on_its_way_back_leaves_what_the_next_request_clears(api:
         "fleet.operation",
         "fleet.row",
         "fleet.release",
-        "fleet.device",
+        "fleet.devices",
         "attachments.delete",
     ]
     for at in range(len(FLOW), len(names)):
@@ -211,7 +211,7 @@ def test_the_api_killed_on_its_way_back_before_it_has_sent_leaves_what_the_worke
     back(counted)
     way = counted.names[created + 1 :]
     assert way == [
-        *("fleet.row", "attachments.find", "fleet.device", "attachments.delete"),
+        *("fleet.row", "attachments.find", "fleet.devices", "attachments.delete"),
         "fleet.release",
     ]
     killed = [

@@ -40,9 +40,14 @@ def give_back(
 def drop_unused(
     held: Attachment, services: Services, *, holding: BlockDeviceId | None = None
 ) -> None:
-    """Delete the attachment, if it was never connected and no row but ours is live for it."""
+    """Delete the attachment, if it was never connected and no row but ours is live for it.
+
+    One that takes its volume in by a swap is such a row, too.
+    """
     if held.status is not AttachmentStatus.RESERVED or held.instance is None:
         return
-    row = services.fleet.device(held.instance, held.volume)
-    if row is None or row.uuid == holding:
+    rows = services.fleet.devices(held.instance)
+    used = {row.volume for row in rows if row.uuid != holding}
+    used |= {row.swap.volume for row in rows if row.swap}
+    if held.volume not in used:
         services.attachments.delete(held.id)
