@@ -5,10 +5,12 @@ from worker.api.compute import attaching, swapping
 from worker.api.compute.access import server_of
 from worker.api.compute.attached import attached, check_may_leave, is_there, shown
 from worker.api.compute.taken_from import check_takes
+from worker.api.paging import last
 from worker.api.route import From, Route
 from worker.api.schemas import attachments as schemas
 from worker.api.services import Services
 from worker.api.volume.pooled import owned_volume
+from worker.api.words import is_true
 from worker.model.ids import VolumeId, new_uuid
 from worker.model.volume import Volume
 
@@ -18,14 +20,10 @@ def index(asked: Asked, services: Services) -> Answer:
     server = server_of(asked, services)
     rows = [row for row in services.fleet.attached(server.instance.uuid) if is_there(row)]
     most = services.limits.page
-    first = _number(asked, "offset", 0)
-    limit = min(_number(asked, "limit", 0) or most, most)
+    first = int(last(asked, "offset") or 0)
+    limit = min(int(last(asked, "limit") or 0) or most, most)
     page = rows[first : first + limit]
     return Answer(body={"volumeAttachments": [shown(row, asked) for row in page]})
-
-
-def _number(asked: Asked, name: str, otherwise: int) -> int:
-    return int(asked.query.get(name, [str(otherwise)])[-1])
 
 
 def show(asked: Asked, services: Services) -> Answer:
@@ -45,7 +43,7 @@ def create(asked: Asked, services: Services) -> Answer:
         device=body.get("device"),
         tag=body.get("tag"),
         multiattach=volume.multiattach,
-        delete_on_termination=swapping.is_true(body.get("delete_on_termination", False)),
+        delete_on_termination=is_true(body.get("delete_on_termination", False)),
     )
     begun = attaching.attach(asked, instance, wanted, services)
     if asked.at_least(101):

@@ -6,13 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 from worker.api.asked import Asked, Json, Refused
-from worker.api.compute.disks_asked import disks_of, images_of, is_true, volumes_of
+from worker.api.compute.disks_asked import disks_of, images_of, volumes_of
 from worker.api.compute.images_asked import check_images
 from worker.api.compute.placement import host_for
 from worker.api.compute.server_words import hostname_of
 from worker.api.compute.volumes_asked import check_volumes
 from worker.api.offers import Flavor
 from worker.api.services import Services
+from worker.api.words import is_true
 from worker.errors import BrokerUnavailable, NoAnswer
 from worker.handlers.build_instance import BuildInstance
 from worker.image.files import is_plain

@@ -5,6 +5,7 @@ from typing import Any
 
 from worker.api.asked import Json, Refused
 from worker.api.offers import GIB, MIB, Flavor
+from worker.api.words import is_true
 
 _NOT_MADE = {
     ("image", "volume"): "a volume of an image",
@@ -122,8 +123,3 @@ def _of_flavor(disks: Sequence[Json], flavor: Flavor) -> Json:
 
 def _number(value: object) -> int | None:
     return None if value is None or value == "" else int(str(value))
-
-
-def is_true(value: object) -> bool:
-    """Return a flag of Nova's, which may be one of its words."""
-    return value is True or str(value).lower() in ("1", "t", "true", "on", "y", "yes")

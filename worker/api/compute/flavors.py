@@ -1,10 +1,12 @@
 """Flavors: what is offered, and nothing to be changed."""
 
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from worker.api.asked import Answer, Asked, Json, Refused
 from worker.api.compute.server_view import links
 from worker.api.offers import Flavor
+from worker.api.paging import after, last
 from worker.api.route import From, Route
 from worker.api.schemas import flavors as schemas
 from worker.api.services import Services
@@ -41,31 +43,27 @@ def _flavor_of(asked: Asked, services: Services) -> Flavor:
     return found
 
 
-def _page(asked: Asked, services: Services, path: str = "") -> tuple[list[Flavor], Json]:
-    query = asked.query
-    least_disk = int(query.get("minDisk", ["0"])[-1])
-    least_ram = int(query.get("minRam", ["0"])[-1])
-    found = [
+def _page(asked: Asked, services: Services, path: str = "") -> tuple[Sequence[Flavor], Json]:
+    least_disk = int(last(asked, "minDisk") or 0)
+    least_ram = int(last(asked, "minRam") or 0)
+    large = [
         each
         for each in services.offers.flavors
         if each.root_gb >= least_disk and each.memory_mb >= least_ram
     ]
-    found = _after(query.get("marker", [None])[-1], found)
-    limit = min(int(query.get("limit", [services.limits.page])[-1]), services.limits.page)
-    if len(found) <= limit or not limit:
-        return found[:limit], {}
-    marker = {"marker": [found[limit - 1].id]}
-    follow = f"{asked.base}/v2.1/flavors{path}?{urlencode(dict(query) | marker, doseq=True)}"
-    return found[:limit], {"flavors_links": [{"rel": "next", "href": follow}]}
+    marker = last(asked, "marker")
+    rest = after(large, marker, _id, f"marker [{marker}] not found")
+    limit = min(int(last(asked, "limit") or services.limits.page), services.limits.page)
+    page = rest[:limit]
+    if not page or len(rest) == len(page):
+        return page, {}
+    query = urlencode(dict(asked.query) | {"marker": [page[-1].id]}, doseq=True)
+    follow = f"{asked.base}/v2.1/flavors{path}?{query}"
+    return page, {"flavors_links": [{"rel": "next", "href": follow}]}
 
 
-def _after(marker: str | None, flavors: list[Flavor]) -> list[Flavor]:
-    if marker is None:
-        return flavors
-    places = [place for place, each in enumerate(flavors, 1) if each.id == marker]
-    if not places:
-        raise Refused(400, f"marker [{marker}] not found")
-    return flavors[places[0] :]
+def _id(flavor: Flavor) -> str:
+    return flavor.id
 
 
 def _brief(flavor: Flavor, asked: Asked) -> Json:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from worker.api.asked import Answer, Asked, Json, Refused
 from worker.api.compute.access import owner_of, server_of
 from worker.api.compute.actions_told import Action, Showing, actions_of, events_of, request_of
-from worker.api.own.paging import limit_of, next_page, one
+from worker.api.paging import after, limit_of, next_page, one
 from worker.api.route import From, Route
 from worker.api.schemas import instance_actions as schemas
 from worker.api.services import Services
@@ -92,23 +92,18 @@ def _moment(asked: Asked, name: str) -> datetime | None:
 
 def _page(asked: Asked, server: Server, actions: list[Action], services: Services) -> Json:
     limit = limit_of(asked, services)
-    begin = _after(asked, actions)
-    page = actions[begin : begin + limit]
+    marker = one(asked, "marker")
+    rest = after(actions, marker, _request_id, f"Marker {marker} could not be found.")
+    page = rest[:limit]
     body: Json = {"instanceActions": [action.public(server, updated=True) for action in page]}
-    if page and begin + limit < len(actions):
+    if page and len(rest) > limit:
         path = f"/v2.1/servers/{server.instance.uuid}/os-instance-actions"
         body["links"] = next_page(asked, path, page[-1].request_id)
     return body
 
 
-def _after(asked: Asked, actions: list[Action]) -> int:
-    marker = one(asked, "marker")
-    if marker is None:
-        return 0
-    for place, action in enumerate(actions):
-        if action.request_id == marker:
-            return place + 1
-    raise Refused(400, f"Marker {marker} could not be found.")
+def _request_id(action: Action) -> str:
+    return action.request_id
 
 
 _RULE = "os_compute_api:os-instance-actions:"

@@ -1,17 +1,18 @@
 """Which servers a list has: filters, pages, and the builds that have no row yet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 from urllib.parse import urlencode
 
 from worker.api.asked import Asked, Json, Refused
 from worker.api.compute.access import may_see
 from worker.api.compute.server_words import doing_of
 from worker.api.compute.standing import Standing, rowless
+from worker.api.paging import last
 from worker.api.schemas.servers import FILTERS, IGNORED, NOVAS
 from worker.api.services import Services
+from worker.api.words import is_true
 from worker.model.ids import InstanceId, is_uuid
 from worker.model.instance import Instance
 from worker.persistence.fleet import Doing, Wanted
@@ -33,7 +34,7 @@ def page_of(asked: Asked, services: Services, *, what: str) -> Page:
 
     Builds that have no row yet come first, for they are the newest. Raises Refused (400, 403).
     """
-    _check_filters(asked.query)
+    _check_filters(asked)
     wanted = _wanted(asked, services, what)
     if wanted is None:
         return Page(standings=(), more=False)
@@ -61,8 +62,8 @@ def _wanted(asked: Asked, services: Services, what: str) -> Wanted | None:
     doing = [each for each in statuses if each is not None]
     if statuses and not doing:
         return None
-    name = _last(query, "name") or ""
-    limit = int(_last(query, "limit") or services.limits.page)
+    name = last(asked, "name") or ""
+    limit = int(last(asked, "limit") or services.limits.page)
     return Wanted(
         project=_project(asked, services, what),
         limit=min(limit, services.limits.page),
@@ -75,15 +76,15 @@ def _wanted(asked: Asked, services: Services, what: str) -> Wanted | None:
     )
 
 
-def _check_filters(query: Mapping[str, Any]) -> None:
+def _check_filters(asked: Asked) -> None:
     """A filter that is not looked at would show servers that were not asked for."""
-    for name in sorted(set(query) & NOVAS - FILTERS - IGNORED):
-        if any(each not in ("", "False", "false", "0") for each in query[name]):
+    for name in sorted(set(asked.query) & NOVAS - FILTERS - IGNORED):
+        if any(each not in ("", "False", "false", "0") for each in asked.query[name]):
             message = f"servers are not found by {name} here; use any of: {', '.join(_OURS)}"
             raise Refused(400, message)
-    if _last(query, "sort_key") not in (None, "created_at"):
+    if last(asked, "sort_key") not in (None, "created_at"):
         raise Refused(400, "servers are listed by sort_key=created_at alone")
-    if _last(query, "sort_dir") not in (None, "desc"):
+    if last(asked, "sort_dir") not in (None, "desc"):
         raise Refused(400, "servers are listed newest first: sort_dir=desc")
 
 
@@ -91,17 +92,17 @@ _OURS = sorted(FILTERS - {"sort_key", "sort_dir"})
 
 
 def _project(asked: Asked, services: Services, what: str) -> str | None:
-    everything = _is_true(_last(asked.query, "all_tenants"))
+    everything = _is_asked_for(last(asked, "all_tenants"))
     if not everything:
         if asked.who.project_id is None:
             raise Refused(400, "the token is of no project; ask with all_tenants=1, or in one")
         return asked.who.project_id
     services.policy.check(_ALL_TENANTS.format(what), asked.who, asked.who.owner)
-    return _last(asked.query, "project_id") or _last(asked.query, "tenant_id")
+    return last(asked, "project_id") or last(asked, "tenant_id")
 
 
 def _host(asked: Asked, services: Services) -> str | None:
-    host = _last(asked.query, "host")
+    host = last(asked, "host")
     if host is not None:
         services.policy.check(_ALL_FILTERS, asked.who, asked.who.owner)
     return host
@@ -109,7 +110,7 @@ def _host(asked: Asked, services: Services) -> str | None:
 
 def _marker(asked: Asked, services: Services) -> tuple[InstanceId | None, datetime | None]:
     """Return the row that a page follows, or when the build was accepted that it follows."""
-    marker = _last(asked.query, "marker")
+    marker = last(asked, "marker")
     if marker is None:
         return None, None
     id_ = InstanceId(marker)
@@ -159,17 +160,12 @@ def _is_named(name: str, wanted: Wanted) -> bool:
     return name.endswith(wanted.name) if wanted.ends else wanted.name in name
 
 
-def _last(query: Mapping[str, Any], name: str) -> str | None:
-    values = query.get(name)
-    return values[-1] if values else None
-
-
-def _is_true(value: str | None) -> bool:
+def _is_asked_for(value: str | None) -> bool:
     """As Nova reads it: the bare word asks for it."""
     if value is None:
         return False
     word = value.strip().lower()
-    if word in ("", "1", "t", "true", "on", "y", "yes"):
+    if not word or is_true(word):
         return True
     if word in ("0", "f", "false", "off", "n", "no"):
         return False

@@ -4,8 +4,8 @@ from worker.api.asked import Answer, Asked, Json, Refused, accepted
 from worker.api.compute.access import may_see, server_of
 from worker.api.compute.attached import attached
 from worker.api.compute.taken_from import check_takes
-from worker.api.schemas.attachments import TRUE
 from worker.api.services import Services
+from worker.api.words import is_true
 from worker.errors import InstanceNotFound, VolumeNotFound
 from worker.model.block_device import BlockDevice, DeviceStatus
 from worker.model.ids import InstanceId, OperationId, VolumeId, is_uuid, new_uuid
@@ -15,11 +15,6 @@ from worker.model.volume import Volume, VolumeStatus
 RULE = "os_compute_api:os-volumes-attachments:swap"
 
 _FREE = (VolumeStatus.AVAILABLE, VolumeStatus.RESERVED)
-
-
-def is_true(said: bool | str) -> bool:  # noqa: FBT001 - as it stands in a body
-    """Tell what Nova takes for true; a schema has let nothing else through."""
-    return said is True or said in TRUE
 
 
 def swap(asked: Asked, services: Services) -> Answer:

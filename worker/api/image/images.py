@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from worker.api.asked import Answer, Asked, Json, Refused
 from worker.api.faults import AWAY
 from worker.api.image.shown import shown
+from worker.api.paging import after, one
 from worker.api.route import From, Route, Service
 from worker.api.schemas import images as schemas
 from worker.api.services import Services
@@ -40,9 +41,10 @@ def index(asked: Asked, services: Services) -> Answer:
         every = listing.images()
     except ImagesUnavailable as error:
         raise _away(error) from error
-    rest = _after(asked, [each for each in map(shown, every) if _fits(asked, each)])
-    most = min(int(_said(asked, "limit") or PAGE), services.limits.page)
-    page = rest[:most]
+    marker = one(asked, "marker") or None
+    unknown = f"marker {marker} is no image of this list; begin without one"
+    rest = after([each for each in map(shown, every) if _fits(asked, each)], marker, _id, unknown)
+    page = rest[: min(int(one(asked, "limit") or PAGE), services.limits.page)]
     body: Json = {"images": page, "first": "/v2/images", "schema": "/v2/schemas/images"}
     if page and len(rest) > len(page):
         query = {name: values[0] for name, values in asked.query.items()}
@@ -69,14 +71,8 @@ def _away(error: ImagesUnavailable) -> Refused:
     return Refused(AWAY, message)
 
 
-def _after(asked: Asked, found: list[Json]) -> list[Json]:
-    marker = _said(asked, "marker")
-    if not marker:
-        return found
-    ids = [each["id"] for each in found]
-    if marker not in ids:
-        raise Refused(400, f"marker {marker} is no image of this list; begin without one")
-    return found[ids.index(marker) + 1 :]
+def _id(image: Json) -> str:
+    return str(image["id"])
 
 
 def _fits(asked: Asked, image: Json) -> bool:
@@ -96,10 +92,6 @@ def _choices(wanted: str) -> list[str]:
     if not wanted.startswith(_AMONG):
         return [wanted]
     return [each.strip('"') for each in wanted.removeprefix(_AMONG).split(",")]
-
-
-def _said(asked: Asked, name: str) -> str:
-    return str(asked.query.get(name, [""])[0])
 
 
 ROUTES = (

@@ -2,7 +2,7 @@
 
 from worker.api.asked import Answer, Asked, Json, Owner, Refused
 from worker.api.compute.access import owner_of
-from worker.api.own.paging import limit_of, next_page, one
+from worker.api.paging import limit_of, next_page, one
 from worker.api.route import From, Route, Service
 from worker.api.schemas import operations as schemas
 from worker.api.services import Services

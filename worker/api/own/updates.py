@@ -3,7 +3,7 @@
 from worker.api.asked import Answer, Asked
 from worker.api.compute.access import check_rule, may_see
 from worker.api.own.operations import operation_of
-from worker.api.own.paging import one
+from worker.api.paging import one
 from worker.api.route import From, Route, Service
 from worker.api.schemas import operations as schemas
 from worker.api.services import Services

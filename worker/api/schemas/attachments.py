@@ -11,9 +11,9 @@ _DEVICE: Json = {
 }
 _TAG: Json = {"type": "string", "minLength": 1, "maxLength": 60, "pattern": "^[^,/]*$"}
 
-TRUE = ("true", "True", "TRUE", "1", "on", "On", "ON", "yes", "Yes", "YES", "y")
+_TRUE = ("true", "True", "TRUE", "1", "on", "On", "ON", "yes", "Yes", "YES", "y")
 _FALSE = ("false", "False", "FALSE", "0", "off", "Off", "OFF", "no", "No", "NO", "n")
-_BOOLEAN: Json = {"type": ["boolean", "string"], "enum": [True, False, *TRUE, *_FALSE]}
+_BOOLEAN: Json = {"type": ["boolean", "string"], "enum": [True, False, *_TRUE, *_FALSE]}
 
 
 def _wrapped(fields: Json) -> Json:

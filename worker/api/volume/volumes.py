@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from urllib.parse import urlencode
 
-from worker.api.asked import Answer, Asked, Json, Refused
+from worker.api.asked import Answer, Asked, Json
+from worker.api.paging import after, limit_of, one
 from worker.api.route import From, Route, Service
 from worker.api.schemas import volumes as schemas
 from worker.api.services import Services
 from worker.api.volume.pooled import pool_of, visible, volume_of
 from worker.api.volume.shown import detail, summary
+from worker.api.words import is_true
 from worker.persistence.fleet.pool import Pooled
-
-TRUE = frozenset({"1", "true", "yes", "on", "t", "y"})
 
 
 def index(asked: Asked, services: Services) -> Answer:
@@ -36,11 +36,13 @@ def show(asked: Asked, services: Services) -> Answer:
 
 def _page(asked: Asked, services: Services, path: str) -> tuple[list[Pooled], Json]:
     """Return those of a page, and the link to the next one if there is any."""
-    everyone = _said(asked, "all_tenants").lower() in TRUE
+    everyone = is_true(one(asked, "all_tenants"))
     found = visible(asked, pool_of(services).volumes(), everyone=everyone)
-    rest = _after(asked, [seen for seen in found if _fits(asked, seen)])
-    most = min(int(_said(asked, "limit") or services.limits.page), services.limits.page)
-    page = rest[:most]
+    marker = one(asked, "marker") or None
+    unknown = f"marker {marker} is no volume of this list; begin without one"
+    rest = after([seen for seen in found if _fits(asked, seen)], marker, _id, unknown)
+    most = limit_of(asked, services)
+    page = list(rest[:most])
     if not page or len(rest) == len(page):
         return page, {}
     query = {name: values[0] for name, values in asked.query.items()}
@@ -49,14 +51,8 @@ def _page(asked: Asked, services: Services, path: str) -> tuple[list[Pooled], Js
     return page, {"volumes_links": [link]}
 
 
-def _after(asked: Asked, found: list[Pooled]) -> list[Pooled]:
-    marker = _said(asked, "marker")
-    if not marker:
-        return found
-    ids: list[str] = [seen.volume.id for seen in found]
-    if marker not in ids:
-        raise Refused(400, f"marker {marker} is no volume of this list; begin without one")
-    return found[ids.index(marker) + 1 :]
+def _id(seen: Pooled) -> str:
+    return seen.volume.id
 
 
 _FILTERS: dict[str, Callable[[Pooled], str | None]] = {
@@ -72,10 +68,6 @@ def _fits(asked: Asked, seen: Pooled) -> bool:
         for name, found in _FILTERS.items()
         if name in asked.query
     )
-
-
-def _said(asked: Asked, name: str) -> str:
-    return str(asked.query.get(name, [""])[0])
 
 
 ROUTES = (
