@@ -23,17 +23,21 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Who:
-    """Who asks. ``service_roles`` are those of a service token that came along."""
+    """Who asks. ``service_roles`` are those of a service token that came along.
+
+    ``ranked_admin`` is what the policy says of them; before it was asked, the role does.
+    """
 
     user_id: str | None
     project_id: str | None
     roles: frozenset[str]
     service_roles: frozenset[str] = frozenset()
+    ranked_admin: bool | None = None
 
     @property
     def is_admin(self) -> bool:
         """Whether they may see what is other projects'."""
-        return "admin" in self.roles
+        return "admin" in self.roles if self.ranked_admin is None else self.ranked_admin
 
     @property
     def owner(self) -> Owner:

@@ -68,7 +68,7 @@ class Site:
         ]
 
     def ask(self, path: str, method: str = "GET", **more: Any) -> Result:  # noqa: ANN401
-        policy = SimpleNamespace(check=lambda *_: None)
+        policy = SimpleNamespace(check=lambda *_: None, allows=lambda *_: False)
         services = cast("Services", SimpleNamespace(policy=policy))
         front = Front(door=Door(), meter=self.meter)
         headers = {"X-Auth-Token": "token", **more.pop("headers", {})}
