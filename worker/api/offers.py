@@ -9,8 +9,8 @@ from typing import Any
 
 from worker.errors import Invalid
 from worker.model.specification import InterfaceKind, Specification
+from worker.model.volume import GIB
 
-GIB = 1 << 30
 MIB = 1 << 20
 
 UNLISTED = "unlisted"

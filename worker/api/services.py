@@ -8,7 +8,7 @@ from typing import Protocol
 from worker.api.asked import Who
 from worker.api.offers import Offers
 from worker.api.own.looks import Looks
-from worker.api.streams.streams import Streams
+from worker.api.streams.opening import Streams
 from worker.model.block_device import BlockDevice
 from worker.persistence.fleet import Fleet
 from worker.persistence.fleet.pool import FleetPool

@@ -20,7 +20,7 @@ from worker.api.own.looks import Looks
 from worker.api.own.metrics import Metrics
 from worker.api.routes import ROUTES
 from worker.api.services import Limits, Services
-from worker.api.streams.streams import Streams
+from worker.api.streams.opening import Streams
 from worker.errors import Invalid
 from worker.persistence.database import Database
 from worker.persistence.fleet import Fleet, FleetUpdates

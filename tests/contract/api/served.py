@@ -15,7 +15,7 @@ from worker.api.front.open_door import ANYBODY
 from worker.api.front.server import WebServer
 from worker.api.routes import ROUTES
 from worker.api.streams.hub import Hear, Hearing
-from worker.api.streams.streams import Streams
+from worker.api.streams.opening import Streams
 from worker.errors import BrokerUnavailable
 from worker.persistence.fleet import Fleet, FleetUpdates
 from worker.wiring.api import make_front

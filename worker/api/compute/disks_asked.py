@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.api.asked import Json, Refused
-from worker.api.offers import GIB, MIB, Flavor
+from worker.api.offers import MIB, Flavor
 from worker.api.words import is_true
+from worker.model.volume import GIB
 
 _NOT_MADE = {
     ("image", "volume"): "a volume of an image",

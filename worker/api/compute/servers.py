@@ -153,7 +153,7 @@ ROUTES = (
         act=create,
         does="Create a server",
         rule=_RULE + "create",
-        body=tuple(From(schema=schema, minor=minor) for minor, schema in bodies.CREATE),
+        body=bodies.CREATE,
         answers={202: schemas.CREATED},
     ),
     Route(
@@ -179,7 +179,7 @@ ROUTES = (
         act=update,
         does="Update a server",
         rule=_RULE + "update",
-        body=tuple(From(schema=schema, minor=minor) for minor, schema in bodies.UPDATE),
+        body=bodies.UPDATE,
         answers={200: schemas.ONE},
     ),
     Route(

@@ -2,11 +2,11 @@
 
 from worker.api.asked import Answer, Asked, Json, Owner, Refused
 from worker.api.compute.access import owner_of
+from worker.api.own.shown import shown
 from worker.api.paging import limit_of, next_page, one
 from worker.api.route import From, Route, Service
 from worker.api.schemas import operations as schemas
 from worker.api.services import Services
-from worker.api.shown import shown
 from worker.errors import OperationNotFound
 from worker.model.ids import InstanceId, OperationId, is_uuid
 from worker.model.operation import Operation

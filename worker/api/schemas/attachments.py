@@ -1,6 +1,7 @@
 """``os-volume_attachments``."""
 
 from worker.api.asked import Json
+from worker.api.schemas.parts import NUMBERS, TAG
 
 UUID: Json = {"type": "string", "format": "uuid", "pattern": "^[0-9a-fA-F-]{36}$"}
 
@@ -9,7 +10,6 @@ _DEVICE: Json = {
     "pattern": "^/dev/x{0,1}[a-z]{0,1}d{0,1}[a-z]+[0-9]*$",
     "maxLength": 255,
 }
-_TAG: Json = {"type": "string", "minLength": 1, "maxLength": 60, "pattern": "^[^,/]*$"}
 
 _TRUE = ("true", "True", "TRUE", "1", "on", "On", "ON", "yes", "Yes", "YES", "y")
 _FALSE = ("false", "False", "FALSE", "0", "off", "Off", "OFF", "no", "No", "NO", "n")
@@ -35,8 +35,8 @@ def _wrapped(fields: Json) -> Json:
 _CREATE: Json = {"volumeId": UUID, "device": _DEVICE}
 
 CREATE = _wrapped(_CREATE)
-CREATE_249 = _wrapped(_CREATE | {"tag": _TAG})
-CREATE_279 = _wrapped(_CREATE | {"tag": _TAG, "delete_on_termination": _BOOLEAN})
+CREATE_249 = _wrapped(_CREATE | {"tag": TAG})
+CREATE_279 = _wrapped(_CREATE | {"tag": TAG, "delete_on_termination": _BOOLEAN})
 
 SWAP = _wrapped({"volumeId": UUID})
 UPDATE_285 = _wrapped(
@@ -50,9 +50,7 @@ UPDATE_285 = _wrapped(
     }
 )
 
-_NUMBERS: Json = {"type": "array", "items": {"type": "string", "pattern": "^[0-9]{1,9}$"}}
-
-INDEX: Json = {"type": "object", "properties": {"limit": _NUMBERS, "offset": _NUMBERS}}
+INDEX: Json = {"type": "object", "properties": {"limit": NUMBERS, "offset": NUMBERS}}
 INDEX_275: Json = INDEX | {"additionalProperties": False}
 
 _SHOWN: Json = {

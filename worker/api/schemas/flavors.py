@@ -1,18 +1,16 @@
 """Flavors."""
 
 from worker.api.asked import Json
-
-_NUMBER: Json = {"type": "array", "items": {"type": "string", "pattern": "^[0-9]{1,9}$"}}
-_TEXT: Json = {"type": "array", "items": {"type": "string", "maxLength": 255}}
+from worker.api.schemas.parts import NUMBERS, TEXTS
 
 QUERY: Json = {
     "type": "object",
     "properties": {
-        "limit": _NUMBER,
-        "marker": _TEXT,
-        "is_public": _TEXT,
-        "minRam": _NUMBER,
-        "minDisk": _NUMBER,
+        "limit": NUMBERS,
+        "marker": TEXTS,
+        "is_public": TEXTS,
+        "minRam": NUMBERS,
+        "minDisk": NUMBERS,
         "sort_key": {"type": "array", "items": {"enum": ["flavorid", "id", "name"]}},
         "sort_dir": {"type": "array", "items": {"enum": ["asc"]}},
     },

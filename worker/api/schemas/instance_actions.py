@@ -1,7 +1,7 @@
 """``os-instance-actions``."""
 
 from worker.api.asked import Json
-from worker.api.schemas.operations import LINKS, NUMBER, once
+from worker.api.schemas.parts import LINKS, NUMBER, once
 
 _TEXT: Json = {"type": "string", "maxLength": 255}
 _PAGED: Json = {"limit": once(NUMBER), "marker": once(_TEXT), "changes-since": once(_TEXT)}

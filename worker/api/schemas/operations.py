@@ -1,16 +1,10 @@
 """``/operations`` and ``/updates``."""
 
 from worker.api.asked import Json
+from worker.api.schemas.parts import LINKS, NUMBER, once
 from worker.model.operation import OperationState
 
-
-def once(value: Json) -> Json:
-    """Return the schema of a name that a query may have once."""
-    return {"type": "array", "items": value, "maxItems": 1}
-
-
 UUID: Json = {"type": "string", "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"}
-NUMBER: Json = {"type": "string", "pattern": "^[0-9]{1,9}$"}
 STATES = [state.value for state in OperationState]
 
 LISTING: Json = {
@@ -87,15 +81,6 @@ ONE: Json = {
     "properties": {"operation": OPERATION},
     "required": ["operation"],
     "additionalProperties": False,
-}
-LINKS: Json = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "properties": {"rel": {"const": "next"}, "href": {"type": "string"}},
-        "required": ["rel", "href"],
-        "additionalProperties": False,
-    },
 }
 LISTED: Json = {
     "type": "object",

@@ -1,9 +1,10 @@
 """What a new server is asked for as, and what of one is changed."""
 
 from worker.api.asked import Json
+from worker.api.route import From
+from worker.api.schemas.parts import ID, TAG
 
 _TEXT: Json = {"type": "string", "maxLength": 255}
-_ID: Json = {"type": "string", "pattern": "^[0-9a-fA-F-]{36}$"}
 _BOOLEAN: Json = {
     "anyOf": [
         {"type": "boolean"},
@@ -22,7 +23,6 @@ _COUNT: Json = {
     "pattern": "^[0-9]{1,9}$",
     "minimum": 1,
 }
-_TAG: Json = {"type": "string", "minLength": 1, "maxLength": 60, "pattern": "^[^,/]*$"}
 _NAME: Json = {"type": "string", "minLength": 1, "maxLength": 255}
 _METADATA: Json = {
     "type": "object",
@@ -44,9 +44,9 @@ def _closed(properties: Json, *required: str) -> Json:
 _DISK: Json = {
     "source_type": {"type": "string", "enum": ["volume", "image", "snapshot", "blank"]},
     "uuid": {"type": ["string", "null"], "maxLength": 255, "pattern": "^[a-zA-Z0-9._-]*$"},
-    "volume_id": _ID,
+    "volume_id": ID,
     "image_id": {"type": "string", "pattern": "^[0-9A-Za-z][0-9A-Za-z._-]{0,199}$"},
-    "snapshot_id": _ID,
+    "snapshot_id": ID,
     "destination_type": {"type": "string", "enum": ["local", "volume"]},
     "guest_format": {"type": ["string", "null"], "maxLength": 255},
     "device_type": {"type": ["string", "null"], "maxLength": 255},
@@ -118,35 +118,33 @@ def _creating(*without: str, **more: Json) -> Json:
 
 
 _19: Json = {"description": _DESCRIPTION}
-_32: Json = _19 | {"networks": _networks(tag=_TAG), "block_device_mapping_v2": _disks(tag=_TAG)}
-_33: Json = _19 | {"networks": _networks(tag=_TAG)}
+_32: Json = _19 | {"networks": _networks(tag=TAG), "block_device_mapping_v2": _disks(tag=TAG)}
+_33: Json = _19 | {"networks": _networks(tag=TAG)}
 _37: Json = _19 | {"networks": _or_word(_networks())}
 _42: Json = _19 | {
-    "networks": _or_word(_networks(tag=_TAG)),
-    "block_device_mapping_v2": _disks(tag=_TAG),
+    "networks": _or_word(_networks(tag=TAG)),
+    "block_device_mapping_v2": _disks(tag=TAG),
 }
-_52: Json = _42 | {"tags": {"type": "array", "items": _TAG, "maxItems": 50}}
+_52: Json = _42 | {"tags": {"type": "array", "items": TAG, "maxItems": 50}}
 _63: Json = _52 | {"trusted_image_certificates": {"type": ["array", "null"]}}
-_67: Json = _63 | {"block_device_mapping_v2": _disks(tag=_TAG, volume_type=_DESCRIPTION)}
+_67: Json = _63 | {"block_device_mapping_v2": _disks(tag=TAG, volume_type=_DESCRIPTION)}
 _74: Json = _67 | {"host": _NAME, "hypervisor_hostname": _NAME}
 _90: Json = _74 | {"hostname": _NAME}
 
-CREATE: tuple[tuple[int, Json], ...] = (
-    (1, _creating()),
-    (19, _creating(**_19)),
-    (32, _creating(**_32)),
-    (33, _creating(**_33)),
-    (37, _creating(**_37)),
-    (42, _creating(**_42)),
-    (52, _creating(**_52)),
-    (57, _creating("personality", **_52)),
-    (63, _creating("personality", **_63)),
-    (67, _creating("personality", **_67)),
-    (74, _creating("personality", **_74)),
-    (90, _creating("personality", **_90)),
+CREATE = (
+    From(schema=_creating(), minor=1),
+    From(schema=_creating(**_19), minor=19),
+    From(schema=_creating(**_32), minor=32),
+    From(schema=_creating(**_33), minor=33),
+    From(schema=_creating(**_37), minor=37),
+    From(schema=_creating(**_42), minor=42),
+    From(schema=_creating(**_52), minor=52),
+    From(schema=_creating("personality", **_52), minor=57),
+    From(schema=_creating("personality", **_63), minor=63),
+    From(schema=_creating("personality", **_67), minor=67),
+    From(schema=_creating("personality", **_74), minor=74),
+    From(schema=_creating("personality", **_90), minor=90),
 )
-"""By the minor microversion from which on they count."""
-
 _UPDATED: Json = {
     "name": _NAME,
     "OS-DCF:diskConfig": {"type": "string", "enum": ["AUTO", "MANUAL"]},
@@ -154,11 +152,13 @@ _UPDATED: Json = {
     "accessIPv6": {"type": ["string", "null"], "maxLength": 39},
 }
 
-UPDATE: tuple[tuple[int, Json], ...] = tuple(
-    (minor, _closed({"server": _closed(_UPDATED | more)}, "server"))
-    for minor, more in (
-        (1, {}),
-        (19, _19),
-        (90, _19 | {"hostname": _NAME}),
-    )
+
+def _updating(**more: Json) -> Json:
+    return _closed({"server": _closed(_UPDATED | more)}, "server")
+
+
+UPDATE = (
+    From(schema=_updating(), minor=1),
+    From(schema=_updating(**_19), minor=19),
+    From(schema=_updating(**_19, hostname=_NAME), minor=90),
 )

@@ -1,6 +1,7 @@
 """Servers: queries, bodies, and what is answered."""
 
 from worker.api.asked import Json
+from worker.api.schemas.parts import ID, NUMBERS, TEXTS
 
 FILTERS = frozenset(
     {
@@ -18,52 +19,28 @@ NOVAS = (
     | IGNORED
     | frozenset(
         {
-            *(
-                "user_id",
-                "launch_index",
-                "image_ref",
-                "image",
-                "kernel_id",
-                "ramdisk_id",
-                "hostname",
-            ),
-            *("key_name", "instance_type_id", "locked_by", "node", "access_ip_v4", "access_ip_v6"),
-            *(
-                "availability_zone",
-                "config_drive",
-                "created_at",
-                "description",
-                "display_description",
-            ),
-            *("display_name", "flavor", "ip", "ip6", "launched_at", "locked", "locked_reason"),
-            *("power_state", "progress", "reservation_id", "root_device_name", "task_state"),
-            *("terminated_at", "uuid", "auto_disk_config", "cleaned", "internal_id", "updated_at"),
-            *(
-                "deleted",
-                "soft_deleted",
-                "tags",
-                "tags-any",
-                "not-tags",
-                "not-tags-any",
-                "pinned_availability_zone",
-            ),
+            *("user_id", "launch_index", "image_ref", "image", "kernel_id", "ramdisk_id"),
+            *("hostname", "key_name", "instance_type_id", "locked_by", "node", "access_ip_v4"),
+            *("access_ip_v6", "availability_zone", "config_drive", "created_at", "description"),
+            *("display_description", "display_name", "flavor", "ip", "ip6", "launched_at"),
+            *("locked", "locked_reason", "power_state", "progress", "reservation_id"),
+            *("root_device_name", "task_state", "terminated_at", "uuid", "auto_disk_config"),
+            *("cleaned", "internal_id", "updated_at", "deleted", "soft_deleted", "tags"),
+            *("tags-any", "not-tags", "not-tags-any", "pinned_availability_zone"),
         }
     )
 )
 """What Nova's query may have."""
 
-_TEXTS: Json = {"type": "array", "items": {"type": "string", "maxLength": 255}}
-_NUMBER: Json = {"type": "array", "items": {"type": "string", "pattern": "^[0-9]{1,9}$"}}
-_PROPERTIES: Json = dict.fromkeys(sorted(NOVAS), _TEXTS) | {"limit": _NUMBER}
+_PROPERTIES: Json = dict.fromkeys(sorted(NOVAS), TEXTS) | {"limit": NUMBERS}
 
 QUERY: Json = {"type": "object", "properties": _PROPERTIES}
 QUERY_275: Json = {**QUERY, "additionalProperties": False}
 """From 2.75 on a name that nobody knows is refused."""
 
-_ID: Json = {"type": "string", "pattern": "^[0-9a-fA-F-]{36}$"}
 _SHOWN: Json = {
     "type": "object",
-    "properties": {"id": _ID, "name": {"type": "string"}, "links": {"type": "array"}},
+    "properties": {"id": ID, "name": {"type": "string"}, "links": {"type": "array"}},
     "required": ["id", "name", "links"],
 }
 ONE: Json = {"type": "object", "properties": {"server": _SHOWN}, "required": ["server"]}
@@ -81,7 +58,7 @@ CREATED: Json = {
         "server": {
             "type": "object",
             "properties": {
-                "id": _ID,
+                "id": ID,
                 "links": {"type": "array"},
                 "OS-DCF:diskConfig": {"type": "string"},
                 "security_groups": {"type": "array"},

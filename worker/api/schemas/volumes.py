@@ -1,9 +1,8 @@
 """``/v3/volumes``."""
 
 from worker.api.asked import Json
+from worker.api.schemas.parts import NUMBERS, TEXTS
 
-_TEXTS: Json = {"type": "array", "items": {"type": "string", "maxLength": 255}}
-_NUMBER: Json = {"type": "array", "items": {"type": "string", "pattern": "^[0-9]{1,9}$"}}
 _TEXT: Json = {"type": ["string", "null"], "maxLength": 255}
 
 _MOST_GIB = (1 << 33) - 1
@@ -18,19 +17,19 @@ _GIB: Json = {
 QUERY: Json = {
     "type": "object",
     "properties": {
-        "name": _TEXTS,
-        "status": _TEXTS,
-        "project_id": _TEXTS,
-        "all_tenants": _TEXTS,
-        "marker": _TEXTS,
-        "limit": _NUMBER,
+        "name": TEXTS,
+        "status": TEXTS,
+        "project_id": TEXTS,
+        "all_tenants": TEXTS,
+        "marker": TEXTS,
+        "limit": NUMBERS,
     },
     "additionalProperties": False,
 }
 
 DELETING: Json = {
     "type": "object",
-    "properties": {"cascade": _TEXTS, "force": _TEXTS},
+    "properties": {"cascade": TEXTS, "force": TEXTS},
     "additionalProperties": False,
 }
 

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from worker.api.shown import shown
+from worker.api.own.shown import shown
 from worker.api.streams import events
 from worker.api.streams.events import Last
 from worker.api.streams.hub import Hub
