@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import requests
@@ -56,6 +57,10 @@ class ApiProcess:
             return requests.get(f"{self.url}/v2.1", timeout=5).ok
         except requests.ConnectionError:
             return False
+
+    @property
+    def tokens(self) -> Path:
+        return self.config.with_name("api-tokens")
 
     def log(self) -> str:
         return self.config.with_suffix(".log").read_text()
@@ -127,10 +132,13 @@ def worker_of(host: str, folder: Path, libvirtd: str, shared: Shared) -> Iterato
 
 
 @contextmanager
-def api_of(folder: Path, shared: Shared) -> Iterator[ApiProcess]:
+def api_of(folder: Path, shared: Shared, tokens: Path | None = None) -> Iterator[ApiProcess]:
+    """An API with a token file of its own, or a copy of that of another."""
     (port,) = free_ports(1)
-    state = folder / "api"
+    state = folder / f"api-{port}"
     state.mkdir()
+    if tokens is not None:
+        copy(tokens, state)
     lines = ["[DEFAULT]", f"state_path = {state}", f"transport_url = {shared.broker}"]
     lines += ["[database]", f"connection = {shared.database.replace('%', '%%')}"]
     lines += ["[image]", f"folder = {folder / 'images'}"]
@@ -149,7 +157,7 @@ def clients_of(api: ApiProcess) -> Any:  # noqa: ANN401 - a context
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     config = api.config.with_name("clouds.yaml")
     config.write_text(printed)
-    (first,) = TokenFile(api.config.with_name("api-tokens")).lines()
+    (first,) = TokenFile(api.tokens).lines()
     return cloud(api.url, api.config.parent, first.token, config)
 
 

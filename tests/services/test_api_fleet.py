@@ -1,10 +1,15 @@
 """The API before two workers, as processes over RabbitMQ and PostgreSQL; each killed under it."""
 
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from threading import Barrier
 from typing import Any
 
 import pytest
+import requests
+from sqlalchemy import select
 
 from tests import database_servers
 from tests.database_servers import Postgresql
@@ -25,6 +30,7 @@ from tests.services_rabbitmq import private_rabbitmq
 from worker.cmd.demo.guest_image import GuestImage
 from worker.persistence import migrate
 from worker.persistence.engine import make_engine
+from worker.persistence.schema import BLOCK_DEVICES
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -70,8 +76,7 @@ def site(
             folder=folder,
             servers=servers,
         )
-        instances = folder / "instances"
-        remove_guests(libvirtd, [path.name for path in instances.iterdir()])
+        remove_guests(libvirtd, [path.name for path in folder.glob("instances/*")])
 
 
 def test_servers_of_both_hosts_stand_in_one_list(site: Site) -> None:
@@ -137,6 +142,47 @@ def test_an_api_that_is_killed_between_requests_is_not_missed(site: Site) -> Non
     site.compute.delete_volume_attachment(guest.uuid, volume, ignore_missing=False)
     until(lambda: site.volumes(guest.uuid), [])
     guest.wait_for_no_disk("vda")
+
+
+def test_of_200_requests_to_two_apis_for_one_volume_one_wins(site: Site, shared: Shared) -> None:
+    volume, guests = site.volume(), [guest.uuid for guest in site.servers.values()]
+    wanted = {"volumeAttachment": {"volumeId": volume}}
+    with api_of(site.folder, shared, site.api.tokens) as other, ThreadPoolExecutor(200) as pool:
+        both, token = (site.api.url, other.url), {"X-Auth-Token": str(site.clients.token)}
+        asked = [attachments(api, guest) for api in both for guest in guests] * 50
+        together = Barrier(len(asked))
+
+        def ask(url: str) -> int:
+            together.wait()
+            return requests.post(url, json=wanted, headers=token, timeout=SOON).status_code
+
+        said = Counter(pool.map(ask, asked))
+    assert (said[200], said[400] + said[409]) == (1, 199), said
+
+    (winner,) = [guest for guest in guests if site.volumes(guest)]
+    until(lambda: holders(site, volume), [winner])
+    assert rows_of(shared, volume) == [winner]
+    site.compute.delete_volume_attachment(winner, volume, ignore_missing=False)
+    until(lambda: rows_of(shared, volume), [])
+
+
+def attachments(api: str, server: str) -> str:
+    return f"{api}/v2.1/servers/{server}/os-volume_attachments"
+
+
+def holders(site: Site, volume: str) -> list[str]:
+    return [each["server_id"] for each in site.storage.get_volume(volume).attachments]
+
+
+def rows_of(shared: Shared, volume: str) -> list[str]:
+    """Return the servers that have a row of the volume, in whichever state."""
+    engine, rows = make_engine(shared.database), BLOCK_DEVICES.c
+    with engine.connect() as connection:
+        found = connection.scalars(
+            select(rows.instance_uuid).where(rows.volume_id == volume, rows.deleted == 0)
+        ).all()
+    engine.dispose()
+    return list(found)
 
 
 def last_action(compute: Any, server: str) -> tuple[str, list[str]]:  # noqa: ANN401
