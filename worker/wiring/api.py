@@ -94,12 +94,13 @@ class Api:
             self.port = server.start()
             stack.callback(server.stop)
             stack.callback(services.streams.stop)
+            # Said first of all, and by what has served alone.
+            stack.callback(lambda: LOG.info("api stops: patience=%.1f", self._patience()))
             self._stack = stack.pop_all()
         LOG.info("api serves: url=%s auth=%s", api_url(self._conf, self.port), self._conf.api.auth)
 
     def stop(self) -> None:
         """Take no more requests, and let those under way end."""
-        LOG.info("api stops: patience=%.1f", self._patience())
         self._stack.close()
 
     def _patience(self) -> float:
