@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from worker.api.asked import Answer, Asked, Refused, Version, Who
 from worker.api.front.body import checked_names, read_body
 from worker.api.front.paths import ProjectInPath, service_at
 from worker.api.front.records import Meter, Recorded, as_asked
+from worker.api.front.staying import EVERY, Staying
 from worker.api.route import Route, Service
 from worker.api.schemas.check import checked_body, checked_query
 from worker.api.services import Services
@@ -40,12 +42,14 @@ ADMINISTRATOR = "context_is_admin"
 class Front:
     """What stands before the requests: ``body_limit`` is in bytes.
 
-    ``public_url`` is what clients are told to ask; without it whatever they have asked.
+    ``public_url`` is what clients are told to ask; without it whatever they have asked. Who hears a
+    stream is asked for again after ``asked_again`` seconds.
     """
 
     door: Door
     body_limit: int = 114688
     public_url: str | None = None
+    asked_again: float = EVERY
     meter: Meter = lambda *_: None
 
 
@@ -119,12 +123,28 @@ class Application:
             headers=headers,
         )
         self._check_project(request, who)
-        return self._act(route, asked, request)
+        answer = self._act(route, asked, request)
+        if answer.stream is None:
+            return answer
+        still = partial(self._is_still, who, route, request.env)
+        return replace(answer, stream=Staying(answer.stream, still, self._front.asked_again))
 
     def _ranked(self, who: Who) -> Who:
         """The operator says who is an administrator: code and rules go by the same word."""
         is_admin = self._services.policy.allows(ADMINISTRATOR, who, {})
         return replace(who, ranked_admin=is_admin)
+
+    def _is_still(self, who: Who, route: Route, environ: Mapping[str, Any]) -> bool:
+        """Tell of who hears a stream whether they would be let in again."""
+        try:
+            now = self._ranked(self._front.door.identify(environ))
+        except Refused as refused:
+            # While Keystone is away nobody's token was taken back.
+            return refused.status == faults.AWAY
+        rule = route.rule
+        return (
+            now == who and rule is not None and self._services.policy.allows(rule, who, who.owner)
+        )
 
     def _act(self, route: Route, asked: Asked, request: falcon.Request) -> Answer:
         if route.rule is not None:
