@@ -1,6 +1,7 @@
 """The server that a request is about, as far as its caller may know of it."""
 
-from worker.api.asked import Asked, Owner, Refused
+from worker.api.asked import Asked, Owner
+from worker.api.ruling import check_rule
 from worker.api.services import Services
 from worker.errors import InstanceNotFound
 from worker.model.ids import InstanceId, is_uuid
@@ -8,18 +9,34 @@ from worker.persistence.fleet import Server
 
 
 def server_of(asked: Asked, services: Services, *, gone: bool = False) -> Server:
-    """Return the server that the path names; raises InstanceNotFound.
+    """Return the server that the path names, as ``visible_server`` does."""
+    return visible_server(asked.path["server_id"], asked, services, gone=gone)
+
+
+def visible_server(wanted: str, asked: Asked, services: Services, *, gone: bool = False) -> Server:
+    """Return the server of that id; raises InstanceNotFound.
 
     Another project's is not found, as if there were none: who may not see it must not learn that
     it is there. With ``gone`` one that was deleted is found too. The route's rule is asked again,
     with its owners. Raises Refused (403).
     """
-    wanted = asked.path["server_id"]
-    found = services.fleet.server(InstanceId(wanted)) if is_uuid(wanted) else None
-    if found is None or not (gone or found.deleted_at is None) or not may_see(asked, found):
-        raise InstanceNotFound(f"Instance {wanted} could not be found.")
-    check_rule(asked, services, found)
+    found = any_server(wanted, services, gone=gone)
+    if not may_see(asked, found):
+        raise _not_found(wanted)
+    check_rule(asked, services, owner_of(found))
     return found
+
+
+def any_server(wanted: str, services: Services, *, gone: bool = False) -> Server:
+    """Return the server of that id, whosever it is; raises InstanceNotFound."""
+    found = services.fleet.server(InstanceId(wanted)) if is_uuid(wanted) else None
+    if found is None or not (gone or found.deleted_at is None):
+        raise _not_found(wanted)
+    return found
+
+
+def _not_found(wanted: str) -> InstanceNotFound:
+    return InstanceNotFound(f"Instance {wanted} could not be found.")
 
 
 def may_see(asked: Asked, server: Server) -> bool:
@@ -30,10 +47,3 @@ def may_see(asked: Asked, server: Server) -> bool:
 def owner_of(server: Server) -> Owner:
     """Return whose the server is."""
     return {"project_id": server.instance.project_id, "user_id": server.instance.user_id}
-
-
-def check_rule(asked: Asked, services: Services, server: Server) -> None:
-    """Raise Refused (403) unless the route's rule lets the caller, on this server."""
-    if asked.rule is None:
-        raise Refused(500, "a request about a server has no rule")
-    services.policy.check(asked.rule, asked.who, owner_of(server))

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.api.asked import Asked
-from worker.api.compute.access import check_rule, may_see, server_of
+from worker.api.compute.access import may_see, owner_of, server_of
+from worker.api.ruling import check_rule
 from worker.api.services import Services
 from worker.errors import InstanceNotFound
 from worker.model.ids import ImageId, InstanceId, is_uuid
@@ -40,7 +41,7 @@ def standing_of(asked: Asked, services: Services) -> Standing:
         found = _built(asked.path["server_id"], services)
         if found is None or not may_see(asked, found.server):
             raise
-        check_rule(asked, services, found.server)
+        check_rule(asked, services, owner_of(found.server))
         return found
 
 

@@ -1,7 +1,7 @@
 """Updates as they come, as server-sent events."""
 
 from worker.api.asked import Answer, Asked
-from worker.api.compute.access import check_rule, may_see
+from worker.api.compute.access import visible_server
 from worker.api.own.operations import operation_of
 from worker.api.paging import one
 from worker.api.route import From, Route, Service
@@ -10,8 +10,6 @@ from worker.api.services import Services
 from worker.api.streams import events
 from worker.api.streams.inbox import Listening
 from worker.api.streams.stream import Stream
-from worker.errors import InstanceNotFound
-from worker.model.ids import InstanceId
 
 
 def of_operation(asked: Asked, services: Services) -> Answer:
@@ -25,18 +23,14 @@ def live(asked: Asked, services: Services) -> Answer:
     instance = one(asked, "instance_uuid")
     listening = Listening(
         project=None if asked.who.is_admin else asked.who.project_id or "",
-        instance=None if instance is None else _known(instance.lower(), asked, services),
+        instance=None if instance is None else _visible(instance.lower(), asked, services),
     )
     return _sent(services.streams.live(listening, events.last_of(asked.headers)))
 
 
-def _known(instance: str, asked: Asked, services: Services) -> str:
+def _visible(instance: str, asked: Asked, services: Services) -> str:
     """Return the instance, if the caller may see it; one that was deleted too."""
-    found = services.fleet.server(InstanceId(instance))
-    if found is None or not may_see(asked, found):
-        raise InstanceNotFound(f"Instance {instance} could not be found.")
-    check_rule(asked, services, found)
-    return instance
+    return visible_server(instance, asked, services, gone=True).instance.uuid
 
 
 def _sent(stream: Stream) -> Answer:
