@@ -13,11 +13,7 @@ from worker.handlers.abandon_operation import AbandonOperation, abandon_operatio
 from worker.handlers.adopt_instance import AdoptInstance, adopt_instance
 from worker.handlers.attach_host_device import AttachHostDevice, attach_host_device
 from worker.handlers.attach_interface import AttachInterface, attach_interface
-from worker.handlers.attach_volume import (
-    AttachVolume,
-    attach_volume,
-    give_reservation_back,
-)
+from worker.handlers.attach_volume import AttachVolume, attach_volume, give_reservation_back
 from worker.handlers.build_instance import BuildInstance, build_instance
 from worker.handlers.cancel_operation import CancelOperation, cancel_operation
 from worker.handlers.check_aliases import CheckAliases, check_aliases
@@ -31,11 +27,7 @@ from worker.handlers.detach_host_device import (
     detach_host_device,
     name_the_host_device,
 )
-from worker.handlers.detach_interface import (
-    DetachInterface,
-    detach_interface,
-    name_the_interface,
-)
+from worker.handlers.detach_interface import DetachInterface, detach_interface, name_the_interface
 from worker.handlers.detach_volume import DetachVolume, detach_volume, name_the_row
 from worker.handlers.export_instance import ExportInstance, export_instance
 from worker.handlers.export_xml import ExportXml, export_xml
