@@ -9,12 +9,11 @@ import pytest
 from sqlalchemy import delete
 
 from tests.api_rig import ApiRig, Json, Response
+from tests.contract.api.callers import MEMBER, asking_as
 from tests.contract.api.test_attachments import attachments
 from tests.contract.api.test_volumes import (
-    OWNER,
     V3,
     VOLUMES,
-    asking_as,
     create,
     listed,
     shown,
@@ -76,7 +75,7 @@ def test_a_worker_is_told_all_that_was_asked_for(api: ApiRig) -> None:
         "name": "n",
         "multiattach": True,
         "encrypted": True,
-        "project_id": OWNER.project_id,
+        "project_id": MEMBER.project_id,
     }
 
 
@@ -159,7 +158,7 @@ def test_the_host_that_an_administrator_names_is_asked(api: ApiRig, dead: str) -
     heard = Heard()
     long_ago = api.services.clock() - timedelta(days=1)
     asked = replace(api, services=replace(api.services, workers=heard, clock=lambda: long_ago))
-    asked = asking_as(asked, replace(OWNER, roles=frozenset({"admin", "member", "reader"})))
+    asked = asking_as(asked, replace(MEMBER, roles=frozenset({"admin", "member", "reader"})))
     for host in (dead, api.host):
         assert create(asked, availability_zone=f"nova:{host}").status == 202
         assert heard.calls[-1].host == host
@@ -222,7 +221,7 @@ def test_groups_are_refused_by_name(api: ApiRig, name: str) -> None:
 
 
 def test_hosts_are_shown_to_administrators_alone(api: ApiRig) -> None:
-    owner = asking_as(api, OWNER)
+    owner = asking_as(api, MEMBER)
     with worker_stands_still(api):
         coming = create(api).body["volume"]["id"]
         assert shown(api, coming)["os-vol-host-attr:host"] == api.host

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.api_rig import ApiRig, Json, Response
+from tests.contract.api.callers import MEMBER, READER, STRANGER, As, asking_as
 from tests.contract.api.server_scenes import wanted as server_wanted
 from tests.contract.api.test_attachments import attachments
 from worker.api.application import Application, Front
-from worker.api.asked import Who
 from worker.api.front.open_door import PROJECT
 from worker.api.routes import ROUTES
 from worker.errors import NoAnswer
@@ -22,29 +22,11 @@ from worker.rpc.client import Client
 
 V3 = {"OpenStack-API-Version": "volume 3.71"}
 VOLUMES = "/v3/volumes"
-OTHERS = Who(user_id="u", project_id=new_uuid(), roles=frozenset({"member", "reader"}))
-READER = Who(user_id="r", project_id=PROJECT, roles=frozenset({"reader"}))
-OWNER = Who(user_id="o", project_id=PROJECT, roles=frozenset({"member", "reader"}))
-
-
-class As:
-    """A door that takes everybody for the same caller."""
-
-    def __init__(self, who: Who) -> None:
-        self._who = who
-
-    def identify(self, _environ: object) -> Who:
-        return self._who
-
-
-def asking_as(api: ApiRig, who: Who) -> ApiRig:
-    """Return the same rig, asked by that caller."""
-    return replace(api, application=Application(ROUTES, api.services, Front(door=As(who))))
 
 
 def with_services(api: ApiRig, **changed: Any) -> ApiRig:  # noqa: ANN401
     services = replace(api.services, **changed)
-    front = Front(door=As(OWNER))
+    front = Front(door=As(MEMBER))
     return replace(api, services=services, application=Application(ROUTES, services, front))
 
 
@@ -111,7 +93,7 @@ def test_a_volume_that_is_being_made_is_there_at_once(api: ApiRig) -> None:
         assert (found["status"], found["name"], found["size"]) == ("creating", "soon", 1)
         assert found["multiattach"] is True
         assert ids(listed(api, "name=soon")) == {volume}
-        others = asking_as(api, OTHERS)
+        others = asking_as(api, STRANGER)
         assert others.ask("GET", f"{VOLUMES}/{volume}", headers=V3).status == 404
         assert volume not in ids(listed(others))
     assert api.end_of(made)["state"] == "succeeded"
@@ -213,7 +195,7 @@ def test_a_size_that_no_volume_has_is_refused(api: ApiRig, size: object) -> None
 def test_only_an_administrator_names_the_host(api: ApiRig) -> None:
     made = create(api, availability_zone=f"nova:{api.host}")
     assert made.status == 202
-    assert create(asking_as(api, OWNER), availability_zone=f"nova:{api.host}").status == 403
+    assert create(asking_as(api, MEMBER), availability_zone=f"nova:{api.host}").status == 403
     assert create(api, availability_zone="nova:nowhere").status == 400
     assert create(api, availability_zone="mars").status == 400
 
@@ -277,7 +259,7 @@ def test_nothing_is_deleted_by_force(api: ApiRig) -> None:
 
 def test_another_projects_volume_is_not_there(api: ApiRig) -> None:
     mine, operators = api.volume(), api.volume(project_id=None)
-    theirs = asking_as(api, OTHERS)
+    theirs = asking_as(api, STRANGER)
     for volume in (mine, operators):
         path = f"{VOLUMES}/{volume}"
         action = {"os-extend": {"new_size": 9}}
@@ -289,10 +271,10 @@ def test_another_projects_volume_is_not_there(api: ApiRig) -> None:
             assert answer.status == 404
             assert answer.message == f"Volume {volume} could not be found."
     seen = listed(theirs, "all_tenants=1")
-    assert {one["os-vol-tenant-attr:tenant_id"] for one in seen} <= {OTHERS.project_id}
+    assert {one["os-vol-tenant-attr:tenant_id"] for one in seen} <= {STRANGER.project_id}
     assert theirs.ask("GET", f"{VOLUMES}/{new_uuid()}", headers=V3).status == 404
     assert theirs.ask("GET", f"{VOLUMES}/no-uuid", headers=V3).status == 404
-    owner = asking_as(api, OWNER)
+    owner = asking_as(api, MEMBER)
     assert mine in ids(listed(owner))
     assert operators not in ids(listed(owner))
     assert owner.ask("GET", f"{VOLUMES}/{operators}", headers=V3).status == 404
@@ -300,11 +282,11 @@ def test_another_projects_volume_is_not_there(api: ApiRig) -> None:
 
 
 def test_an_administrator_sees_every_projects_volumes_when_asked_for(api: ApiRig) -> None:
-    volume = api.volume(project_id=OTHERS.project_id)
+    volume = api.volume(project_id=STRANGER.project_id)
     assert volume not in ids(listed(api))
     assert volume in ids(listed(api, "all_tenants=True"))
-    only = listed(api, f"all_tenants=1&project_id={OTHERS.project_id}")
-    assert {one["os-vol-tenant-attr:tenant_id"] for one in only} == {OTHERS.project_id}
+    only = listed(api, f"all_tenants=1&project_id={STRANGER.project_id}")
+    assert {one["os-vol-tenant-attr:tenant_id"] for one in only} == {STRANGER.project_id}
     assert shown(api, volume)["id"] == volume
 
 
@@ -320,9 +302,9 @@ def test_who_may_only_read_makes_nothing(api: ApiRig) -> None:
 
 def test_another_projects_volume_cannot_be_attached(api: ApiRig) -> None:
     """Nor one that is an operator's, or that is nowhere: all three are the same to its caller."""
-    owner, server = asking_as(api, OWNER), api.server()
+    owner, server = asking_as(api, MEMBER), api.server()
     nowhere = VolumeId(new_uuid())
-    foreign = api.volume(project_id=OTHERS.project_id)
+    foreign = api.volume(project_id=STRANGER.project_id)
     for volume in (foreign, api.volume(project_id=None), nowhere):
         body = {"volumeAttachment": {"volumeId": volume}}
         answer = owner.ask("POST", attachments(server), body)
@@ -336,11 +318,11 @@ def test_another_projects_volume_cannot_be_attached(api: ApiRig) -> None:
 
 def test_no_server_is_built_with_another_projects_volume(api: ApiRig) -> None:
     """As one that is nowhere, in the words that Nova has for that."""
-    foreign, nowhere = api.volume(project_id=OTHERS.project_id), new_uuid()
+    foreign, nowhere = api.volume(project_id=STRANGER.project_id), new_uuid()
     for volume in (foreign, nowhere):
         disk = {"source_type": "volume", "uuid": volume, "boot_index": 0}
         body = server_wanted(api, imageRef="", block_device_mapping_v2=[disk])
-        answer = asking_as(api, OWNER).ask("POST", "/v2.1/servers", body)
+        answer = asking_as(api, MEMBER).ask("POST", "/v2.1/servers", body)
         assert answer.status == 400
         assert answer.message == (
             f"Block Device Mapping is Invalid: failed to get volume {volume}."

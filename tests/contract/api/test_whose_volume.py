@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.api_rig import ApiRig, Json
 from tests.contract.api.callers import STRANGER, As
 from tests.contract.api.test_attachments import attachments
-from tests.contract.api.test_volumes import OTHERS, with_services
+from tests.contract.api.test_volumes import with_services
 from worker.api.application import ADMINISTRATOR, Application, Front
 from worker.api.routes import ROUTES
 from worker.model.ids import new_uuid
@@ -27,7 +27,7 @@ def test_no_volume_of_another_project_is_swapped_in(api: ApiRig) -> None:
     body = {"volumeAttachment": {"volumeId": volume}}
     assert api.end_of(api.ask("POST", attachments(server), body))["state"] == "succeeded"
     owner = with_services(api, policy=Generous())
-    foreign, nowhere = api.volume(project_id=OTHERS.project_id), new_uuid()
+    foreign, nowhere = api.volume(project_id=STRANGER.project_id), new_uuid()
     for other in (foreign, nowhere):
         wanted: Json = {"volumeAttachment": {"volumeId": other}}
         answer = owner.ask("PUT", attachments(server, volume), wanted, version="2.84")

@@ -22,7 +22,7 @@ def visible_server(wanted: str, asked: Asked, services: Services, *, gone: bool 
     """
     found = any_server(wanted, services, gone=gone)
     if not may_see(asked, found):
-        raise _not_found(wanted)
+        raise not_found(wanted)
     check_rule(asked, services, owner_of(found))
     return found
 
@@ -31,11 +31,12 @@ def any_server(wanted: str, services: Services, *, gone: bool = False) -> Server
     """Return the server of that id, whosever it is; raises InstanceNotFound."""
     found = services.fleet.server(InstanceId(wanted)) if is_uuid(wanted) else None
     if found is None or not (gone or found.deleted_at is None):
-        raise _not_found(wanted)
+        raise not_found(wanted)
     return found
 
 
-def _not_found(wanted: str) -> InstanceNotFound:
+def not_found(wanted: str) -> InstanceNotFound:
+    """Return what is said of a server that is not there, or that the caller may not know of."""
     return InstanceNotFound(f"Instance {wanted} could not be found.")
 
 

@@ -8,7 +8,7 @@ from worker.api.route import From, Route
 from worker.api.schemas import external_events as schemas
 from worker.api.services import Services
 from worker.errors import DatabaseUnavailable, WorkerError, told
-from worker.model.ids import InstanceId, VolumeId, new_uuid
+from worker.model.ids import InstanceId, OperationId, VolumeId, new_uuid
 
 LOG = logging.getLogger(__name__)
 
@@ -23,40 +23,42 @@ def create(asked: Asked, services: Services) -> Answer:
 
     Where no server of any is known, nothing of it can be said. Raises Refused (404).
     """
-    begun: list[str] = []
-    events = [_taken(event, asked, services, begun) for event in asked.body["events"]]
+    taken = [_taken(event, asked, services) for event in asked.body["events"]]
+    events = [event for event, _ in taken]
     codes = {event["code"] for event in events}
     if codes == {NO_SUCH}:
         raise Refused(NO_SUCH, "No instances found for any event")
     status = ALL_DONE if codes == {DONE} else SOME_FAILED
+    begun = [operation for _, operation in taken if operation is not None]
     return accepted(*begun, status=status, body={"events": events})
 
 
-def _taken(event: Json, asked: Asked, services: Services, begun: list[str]) -> Json:
-    """Return the event with its code; an operation that it has begun is added."""
+def _taken(event: Json, asked: Asked, services: Services) -> tuple[Json, OperationId | None]:
+    """Return the event with its code, and the operation that it has begun."""
+    operation = None
     try:
-        code = _code(event, asked, services, begun)
+        code, operation = _code(event, asked, services)
     except DatabaseUnavailable:
         raise
     except WorkerError as error:
         code = faults.refused(error).status
         LOG.warning("event not taken: server=%s why=%s", event["server_uuid"], told(error))
     status = "completed" if code == DONE else "failed"
-    return event | {"status": status, "code": code}
+    return event | {"status": status, "code": code}, operation
 
 
-def _code(event: Json, asked: Asked, services: Services, begun: list[str]) -> int:
+def _code(event: Json, asked: Asked, services: Services) -> tuple[int, OperationId | None]:
     server = services.fleet.server(InstanceId(event["server_uuid"].lower()))
     if server is None or server.deleted_at is not None:
-        return NO_SUCH
+        return NO_SUCH, None
     if event["name"] != EXTENDED:
-        return NOT_OURS
+        return NOT_OURS, None
     if "tag" not in event:
-        return NO_TAG
+        return NO_TAG, None
     row = services.fleet.device(server.instance.uuid, VolumeId(event["tag"].lower()))
     if row is None:
-        return NO_SUCH
-    operation = new_uuid()
+        return NO_SUCH, None
+    operation = OperationId(new_uuid())
     services.workers.call(
         server.instance.host,
         "extend_volume",
@@ -66,8 +68,7 @@ def _code(event: Json, asked: Asked, services: Services, begun: list[str]) -> in
         bdm_uuid=row.uuid,
         new_size=services.volumes.show(row.its_volume).size,
     )
-    begun.append(operation)
-    return DONE
+    return DONE, operation
 
 
 ROUTES = (

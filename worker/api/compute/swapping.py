@@ -1,14 +1,14 @@
 """``PUT os-volume_attachments``: another volume in the place of one, and what is said of it."""
 
 from worker.api.asked import Answer, Asked, Json, Refused, accepted
-from worker.api.compute.access import may_see, server_of
+from worker.api.compute.access import any_server, may_see, not_found, server_of
 from worker.api.compute.attached import attached
 from worker.api.compute.taken_from import check_takes
 from worker.api.services import Services
 from worker.api.words import is_true
-from worker.errors import InstanceNotFound, VolumeNotFound
+from worker.errors import VolumeNotFound
 from worker.model.block_device import BlockDevice, DeviceStatus
-from worker.model.ids import InstanceId, OperationId, VolumeId, is_uuid, new_uuid
+from worker.model.ids import OperationId, VolumeId, new_uuid
 from worker.model.instance import Instance
 from worker.model.volume import Volume, VolumeStatus
 
@@ -47,12 +47,11 @@ def update(asked: Asked, services: Services) -> Answer:
 
 def _server(asked: Asked, services: Services) -> Instance:
     wanted = asked.path["server_id"]
-    found = services.fleet.server(InstanceId(wanted)) if is_uuid(wanted) else None
-    known = found is not None and (_is_service(asked) or may_see(asked, found))
-    if found is None or found.deleted_at is not None or not known:
-        raise InstanceNotFound(f"Instance {wanted} could not be found.")
+    server = any_server(wanted, services)
+    if not (_is_service(asked) or may_see(asked, server)):
+        raise not_found(wanted)
     services.policy.check(RULE, asked.who, {})
-    return found.instance
+    return server.instance
 
 
 def _check_same(body: Json, row: BlockDevice) -> None:

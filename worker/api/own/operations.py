@@ -5,6 +5,7 @@ from worker.api.compute.access import owner_of
 from worker.api.own.shown import shown
 from worker.api.paging import limit_of, next_page, one
 from worker.api.route import From, Route, Service
+from worker.api.ruling import check_rule
 from worker.api.schemas import operations as schemas
 from worker.api.services import Services
 from worker.errors import OperationNotFound
@@ -62,10 +63,8 @@ def operation_of(asked: Asked, services: Services) -> Told:
     found = _visible(wanted, asked, services)
     if found is None:
         raise OperationNotFound(f"no operation {wanted}")
-    if asked.rule is None:
-        raise Refused(500, "a request about an operation has no rule")
     told, owner = found
-    services.policy.check(asked.rule, asked.who, owner)
+    check_rule(asked, services, owner)
     return told
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from worker.api.asked import Asked, Refused
+from worker.api.ruling import check_rule
 from worker.api.services import Services
 from worker.errors import VolumeNotFound
 from worker.model.ids import VolumeId, is_uuid
@@ -41,11 +42,7 @@ def volume_of(asked: Asked, services: Services) -> Pooled:
     found = pool.find(VolumeId(wanted)) if is_uuid(wanted) else None
     if found is None or not asked.who.may_see(found.volume.project_id):
         raise not_found(wanted)
-    if asked.rule is None:
-        raise Refused(500, "a request about a volume has no rule")
-    services.policy.check(
-        asked.rule, asked.who, {"project_id": found.volume.project_id, "user_id": None}
-    )
+    check_rule(asked, services, {"project_id": found.volume.project_id, "user_id": None})
     return found
 
 
