@@ -110,6 +110,7 @@ class Application:
         headers = {name.lower(): value for name, value in request.headers.items()}
         known = any(route.rule is not None for route in routes)
         who = self._ranked(self._front.door.identify(request.env)) if known else UNASKED
+        request.context["who"] = who
         version = microversions.negotiated(routes[0].service, headers)
         response.set_headers(microversions.said(routes[0].service, version))
         route = _of_version(routes, version)

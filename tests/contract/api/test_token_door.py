@@ -166,6 +166,9 @@ def test_no_token_is_in_a_log(
         guarded.ask("GET", "/v2.1/servers", headers={"X-Auth-Token": "not-a-token"})
     lines = [each for each in caplog.messages if each.startswith("api request")]
     assert len(lines) == 4
+    # Who asked is said; of a token that nobody has there is nobody to name.
+    assert "user=s project=elsewhere method=GET path=/v2.1/servers status=200" in lines[2]
+    assert "user=- project=- method=GET path=/v2.1/servers status=401" in lines[3]
     for secret in (admins, strangers, "not-a-token", "hush"):
         assert secret not in caplog.text
 

@@ -3,9 +3,11 @@
 import logging
 import time
 from collections.abc import Callable
+from urllib.parse import quote
 
 import falcon
 
+from worker.api.asked import Who
 from worker.api.front.paths import service_at, shown_path
 from worker.api.route import Service
 from worker.model.ids import new_uuid
@@ -55,4 +57,11 @@ class Recorded:
 def as_asked(request: falcon.Request) -> str:
     """Return what was asked as it stands in the log."""
     path, method = shown_path(request.path), request.method
-    return f"request_id={request.context['request_id']} method={method} path={path}"
+    named = f"request_id={request.context['request_id']} {_asker(request.context.get('who'))}"
+    return f"{named} method={method} path={path}"
+
+
+def _asker(who: Who | None) -> str:
+    """Return who asked; nobody, where the request was refused before or needs no token."""
+    user, project = (None, None) if who is None else (who.user_id, who.project_id)
+    return f"user={quote(user or '-')} project={quote(project or '-')}"
