@@ -168,3 +168,18 @@ class TestCancel:
         assert answer.body["operation"]["cancel_requested"]
         assert answer.body["operation"]["host"] == api.host
         set_state(api, operation, "succeeded")
+
+    def test_what_an_instance_was_exported_as_is_not_told(
+        self, api: ApiRig, member: ApiRig
+    ) -> None:
+        """It has how each volume is connected."""
+        operation = stop(api, api.server(OTHER))
+        row = update(OPERATIONS).where(OPERATIONS.c.id == operation)
+        told = {"arguments": {"document": "connection"}, "state": "queued"}
+        api.database.write(lambda each: each.execute(row.values(told)))
+        answers = (
+            member.ask("GET", f"/operations/{operation}"),
+            member.ask("POST", f"/operations/{operation}/cancel"),
+        )
+        set_state(api, operation, "succeeded")
+        assert [each.body["operation"]["arguments"] for each in answers] == [{}, {}]

@@ -2,7 +2,7 @@
 
 from worker.api.asked import Answer, Asked, Json, Owner, Refused
 from worker.api.compute.access import owner_of
-from worker.api.own.shown import shown
+from worker.api.own.shown import shown, shown_of
 from worker.api.paging import limit_of, next_page, one
 from worker.api.route import From, Route, Service
 from worker.api.ruling import check_rule
@@ -50,7 +50,7 @@ def cancel(asked: Asked, services: Services) -> Answer:
         request_id=asked.request_id,
         operation_id=told.operation.id,
     )
-    return Answer(status=202, body={"operation": answered | {"host": told.host}})
+    return Answer(status=202, body={"operation": shown_of(answered, told.host)})
 
 
 def operation_of(asked: Asked, services: Services) -> Told:
