@@ -94,6 +94,16 @@ def test_a_worker_that_does_not_answer_is_told_of(api: ApiRig) -> None:
     assert (answer.status, answer.body["events"][0]["code"]) == (207, 503)
 
 
+def test_a_worker_that_does_not_answer_is_asked_once(api: ApiRig) -> None:
+    """A thousand events may come at once: nobody waits for a silent worker a thousand times."""
+    server, volume = attached(api)
+    workers = Late(api.services.workers, "extend_volume", lambda: NoAnswer("silence"))
+    silent = on(api, replace(api.services, workers=workers))  # type: ignore[arg-type]
+    answer = tell(silent, *[event(server, tag=volume)] * 3, event(new_uuid(), tag=volume))
+    assert [each["code"] for each in answer.body["events"]] == [503, 503, 503, 404]
+    assert len(workers.held) == 1
+
+
 NAMES = {
     "volume-extended": "2.51",
     "power-update": "2.76",

@@ -7,7 +7,8 @@ from worker.api.asked import Answer, Asked, Json, Refused, accepted
 from worker.api.route import From, Route
 from worker.api.schemas import external_events as schemas
 from worker.api.services import Services
-from worker.errors import DatabaseUnavailable, WorkerError, told
+from worker.errors import DatabaseUnavailable, NoAnswer, WorkerError, WorkerUnreachable, told
+from worker.model.block_device import BlockDevice
 from worker.model.ids import InstanceId, OperationId, VolumeId, new_uuid
 
 LOG = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ def create(asked: Asked, services: Services) -> Answer:
 
     Where no server of any is known, nothing of it can be said. Raises Refused (404).
     """
-    taken = [_taken(event, asked, services) for event in asked.body["events"]]
+    silent: set[str] = set()
+    taken = [_taken(event, asked, services, silent) for event in asked.body["events"]]
     events = [event for event, _ in taken]
     codes = {event["code"] for event in events}
     if codes == {NO_SUCH}:
@@ -33,11 +35,16 @@ def create(asked: Asked, services: Services) -> Answer:
     return accepted(*begun, status=status, body={"events": events})
 
 
-def _taken(event: Json, asked: Asked, services: Services) -> tuple[Json, OperationId | None]:
-    """Return the event with its code, and the operation that it has begun."""
+def _taken(
+    event: Json, asked: Asked, services: Services, silent: set[str]
+) -> tuple[Json, OperationId | None]:
+    """Return the event with its code, and the operation that it has begun.
+
+    A host whose worker is ``silent`` is not asked again: each time would be waited for.
+    """
     operation = None
     try:
-        code, operation = _code(event, asked, services)
+        code, operation = _code(event, asked, services, silent)
     except DatabaseUnavailable:
         raise
     except WorkerError as error:
@@ -47,7 +54,9 @@ def _taken(event: Json, asked: Asked, services: Services) -> tuple[Json, Operati
     return event | {"status": status, "code": code}, operation
 
 
-def _code(event: Json, asked: Asked, services: Services) -> tuple[int, OperationId | None]:
+def _code(
+    event: Json, asked: Asked, services: Services, silent: set[str]
+) -> tuple[int, OperationId | None]:
     server = services.fleet.server(InstanceId(event["server_uuid"].lower()))
     if server is None or server.deleted_at is not None:
         return NO_SUCH, None
@@ -58,17 +67,31 @@ def _code(event: Json, asked: Asked, services: Services) -> tuple[int, Operation
     row = services.fleet.device(server.instance.uuid, VolumeId(event["tag"].lower()))
     if row is None:
         return NO_SUCH, None
+    host = server.instance.host
+    if host in silent:
+        return faults.AWAY, None
+    size = services.volumes.show(row.its_volume).size
+    try:
+        return DONE, _extend(host, row, size, asked, services)
+    except (NoAnswer, WorkerUnreachable):
+        silent.add(host)
+        raise
+
+
+def _extend(
+    host: str, row: BlockDevice, size: int, asked: Asked, services: Services
+) -> OperationId:
     operation = OperationId(new_uuid())
     services.workers.call(
-        server.instance.host,
+        host,
         "extend_volume",
         request_id=asked.request_id,
         operation_id=operation,
-        instance_uuid=server.instance.uuid,
+        instance_uuid=row.instance,
         bdm_uuid=row.uuid,
-        new_size=services.volumes.show(row.its_volume).size,
+        new_size=size,
     )
-    return DONE, operation
+    return operation
 
 
 ROUTES = (
