@@ -44,9 +44,9 @@ def volumes_of(arguments: Json) -> list[str]:
     return [disk["volume_id"] for disk in arguments["block_devices"] if "volume_id" in disk]
 
 
-def _disk(where: str, asked: Mapping[str, Any]) -> Json:
-    source = asked["source_type"]
-    destination = asked.get("destination_type") or _DEFAULT[source]
+def _disk(where: str, wanted: Mapping[str, Any]) -> Json:
+    source = wanted["source_type"]
+    destination = wanted.get("destination_type") or _DEFAULT[source]
     if (source, destination) in _NOT_MADE:
         message = (
             f"{where}: {_NOT_MADE[source, destination]} is not made here: make it at the volume"
@@ -55,32 +55,35 @@ def _disk(where: str, asked: Mapping[str, Any]) -> Json:
         raise Refused(400, message)
     if (source, destination) == ("volume", "local"):
         raise Refused(400, f"{where}: a volume's destination_type is volume")
-    disk: Json = {"source_type": source, "boot_index": _number(asked.get("boot_index"))}
-    disk |= _content(where, source, asked)
+    disk: Json = {"source_type": source, "boot_index": _number(wanted.get("boot_index"))}
+    disk |= _content(where, source, wanted)
     for name in ("tag", "disk_bus", "device_type"):
-        if asked.get(name):
-            disk[name] = asked[name]
+        if wanted.get(name):
+            disk[name] = wanted[name]
     return disk
 
 
-def _content(where: str, source: str, asked: Mapping[str, Any]) -> Json:
+def _content(where: str, source: str, wanted: Mapping[str, Any]) -> Json:
     if source == "volume":
-        keep = asked.get("delete_on_termination", False)
-        return {"volume_id": _id(where, "volume_id", asked), "delete_on_termination": is_true(keep)}
-    size = _number(asked.get("volume_size"))
+        keep = wanted.get("delete_on_termination", False)
+        return {
+            "volume_id": _id(where, "volume_id", wanted),
+            "delete_on_termination": is_true(keep),
+        }
+    size = _number(wanted.get("volume_size"))
     if source == "image":
         sized = {} if size is None else {"size": size * GIB}
-        return {"image_id": _id(where, "image_id", asked)} | sized
+        return {"image_id": _id(where, "image_id", wanted)} | sized
     if size is None:
         raise Refused(400, f"{where}: volume_size is needed by a blank disk")
-    format_ = asked.get("guest_format")
+    format_ = wanted.get("guest_format")
     # Nova counts swap in MiB, and everything else in GiB.
     unit = MIB if format_ == "swap" else GIB
     return {"size": size * unit} | ({"guest_format": format_} if format_ else {})
 
 
-def _id(where: str, name: str, asked: Mapping[str, Any]) -> str:
-    found = asked.get("uuid") or asked.get(name)
+def _id(where: str, name: str, wanted: Mapping[str, Any]) -> str:
+    found = wanted.get("uuid") or wanted.get(name)
     if not found:
         raise Refused(400, f"{where}: uuid is needed, to say which {name.removesuffix('_id')}")
     return str(found)
