@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import falcon
 
 from worker.api import faults, microversions
-from worker.api.asked import Answer, Asked, Refused, Version, Who
+from worker.api.asked import UNASKED, Answer, Asked, Refused, Version, Who
 from worker.api.front.body import checked_names, read_body
 from worker.api.front.paths import ProjectInPath, service_at
 from worker.api.front.records import Meter, Recorded, as_asked
@@ -22,9 +22,6 @@ from worker.api.services import Services
 from worker.errors import WorkerError
 
 LOG = logging.getLogger(__name__)
-
-UNASKED = Who(user_id=None, project_id=None, roles=frozenset())
-"""Whoever asks what anybody may ask."""
 
 
 class Door(Protocol):
@@ -92,9 +89,7 @@ class Application:
             except Refused as refused:
                 _refuse(response, refused, service)
             except WorkerError as error:
-                if error.code == WorkerError.code:
-                    LOG.exception("api request failed: %s", as_asked(request))
-                _refuse(response, faults.refused(error), service)
+                _refuse(response, _refused(error, request), service)
             else:
                 _send(response, answer)
 
@@ -206,6 +201,17 @@ def _send(response: falcon.Response, answer: Answer) -> None:
     elif answer.body is not None:
         response.content_type = answer.content_type
         response.data = json.dumps(answer.body).encode()
+
+
+def _refused(error: WorkerError, request: falcon.Request) -> Refused:
+    """Return how it is answered; what is not said for everybody the log says."""
+    who: Who = request.context.get("who") or UNASKED
+    refused = faults.refused(error, who)
+    if error.code == WorkerError.code:
+        LOG.error("api request failed: %s", as_asked(request), exc_info=error)
+    elif refused.message != str(error):
+        LOG.info("api request refused: %s why=%s", as_asked(request), error)
+    return refused
 
 
 def _refuse(response: falcon.Response, refused: Refused, service: Service) -> None:

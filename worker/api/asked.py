@@ -53,6 +53,10 @@ class Who:
         return self.is_admin or self.owns(project_id)
 
 
+UNASKED = Who(user_id=None, project_id=None, roles=frozenset())
+"""Whoever asks what anybody may ask."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """A request that was understood: who asks for what, checked against the route's schemas.

@@ -4,9 +4,10 @@ from http import HTTPStatus
 
 import falcon
 
-from worker.api.asked import Json, Refused
+from worker.api.asked import UNASKED, Json, Refused, Who
 from worker.api.front.paths import shown_path
 from worker.api.route import Service
+from worker.api.unplaced import fit_for
 from worker.errors import (
     Conflict,
     Invalid,
@@ -51,13 +52,14 @@ NAMES = {
 """What Nova calls each kind of fault; the rest are ``computeFault``."""
 
 
-def refused(error: WorkerError) -> Refused:
+def refused(error: WorkerError, who: Who = UNASKED) -> Refused:
     """Return how an error of ours is answered; one that has no family is nobody's fault but ours.
 
-    Its code goes along, in a header, since Nova's form has no place for it.
+    Its code goes along, in a header, since Nova's form has no place for it. The words are fit for
+    who asks.
     """
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-    return Refused(status, told(error), {"X-Blockworker-Code": error.code})
+    return Refused(status, fit_for(who, told(error)), {"X-Blockworker-Code": error.code})
 
 
 def headers_of(refused: Refused) -> dict[str, str]:

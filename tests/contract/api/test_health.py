@@ -8,8 +8,8 @@ import pytest
 
 from tests.api_rig import ApiRig
 from tests.contract.api.served import asking, member_of, served
-from worker.api.application import UNASKED, Application
-from worker.api.asked import Refused, Who
+from worker.api.application import Application
+from worker.api.asked import UNASKED, Refused, Who
 from worker.api.own.looks import Look, Looks
 from worker.api.own.metrics import Metrics
 from worker.api.routes import ROUTES

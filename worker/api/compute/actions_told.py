@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from worker.api.asked import Json
+from worker.api.asked import UNASKED, Json, Who
 from worker.api.compute.server_words import host_id
+from worker.api.unplaced import fit_for
 from worker.model.operation import Fault, Operation, OperationState, Step, StepOutcome
 from worker.persistence.fleet import Server, Told
 
@@ -38,6 +39,7 @@ class Showing:
     host: bool = False
     host_id: bool = False
     details: bool = False
+    who: Who = UNASKED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,8 @@ def _where(host: str, server: Server, showing: Showing) -> Json:
 def _details(fault: Fault | None, showing: Showing) -> Json:
     if not showing.details:
         return {}
-    return {"details": None if fault is None else f"{fault.code}: {fault.message}"}
+    message = None if fault is None else fit_for(showing.who, fault.message)
+    return {"details": None if fault is None else f"{fault.code}: {message}"}
 
 
 def _result(operation: Operation) -> str | None:

@@ -61,6 +61,7 @@ def _showing(asked: Asked, server: Server, services: Services) -> Showing:
         host=every and asked.at_least(62),
         host_id=asked.at_least(62),
         details=details and asked.at_least(84),
+        who=asked.who,
     )
 
 

@@ -10,6 +10,7 @@ from worker.api.compute.images_asked import check_images
 from worker.api.compute.server_view import volume_backed
 from worker.api.compute.standing import Standing
 from worker.api.services import Services
+from worker.api.unplaced import fit_for
 from worker.errors import ImageNotFound, NotRescuable, RequestMalformed
 from worker.model.ids import OperationId
 from worker.model.secret import check_secret
@@ -37,7 +38,7 @@ def begin_rescue(standing: Standing, asked: Asked, services: Services) -> Accept
     password = _password(standing, body.get("adminPass"))
     image = body.get("rescue_image_ref")
     check_images([] if image is None else [image], asked, services)
-    _check_plan(standing, image, services)
+    _check_plan(standing, image, asked, services)
     operation = begin(
         instance,
         "rescue_instance",
@@ -75,14 +76,14 @@ def _password(standing: Standing, given: str | None) -> str | None:
     return given
 
 
-def _check_plan(standing: Standing, image: str | None, services: Services) -> None:
+def _check_plan(standing: Standing, image: str | None, asked: Asked, services: Services) -> None:
     instance = standing.instance
     try:
         services.workers.plan_rescue(
             instance.host, instance_uuid=instance.uuid, rescue_image_ref=image
         )
     except (NotRescuable, ImageNotFound) as error:
-        raise _not_rescuable(standing, str(error)) from error
+        raise _not_rescuable(standing, fit_for(asked.who, str(error))) from error
 
 
 def _not_rescuable(standing: Standing, reason: str) -> Refused:

@@ -7,6 +7,7 @@ from datetime import datetime
 from worker.api.asked import Asked, Json
 from worker.api.compute.server_words import POWER, ZONE, host_id, hostname_of, status_of
 from worker.api.offers import UNLISTED, Flavor
+from worker.api.unplaced import fit_for
 from worker.model.block_device import BlockDevice
 from worker.model.instance import Instance, VmState
 from worker.model.operation import Fault
@@ -115,7 +116,7 @@ def _fault(sight: Sight, asked: Asked) -> Json:
     server = sight.server
     fault: Json = {
         "code": 500,
-        "message": sight.fault.message,
+        "message": fit_for(asked.who, sight.fault.message),
         "created": _seconds(server.updated_at or server.created_at),
     }
     return {"fault": fault | ({"details": sight.fault.code} if asked.who.is_admin else {})}

@@ -29,7 +29,7 @@ def index(asked: Asked, services: Services) -> Answer:
         after=None if after is None else OperationId(after.lower()),
     )
     found = services.fleet.listed(wanted) if limit else ()
-    body: Json = {"operations": [shown(each) for each in found[:limit]]}
+    body: Json = {"operations": [shown(each, asked.who) for each in found[:limit]]}
     if len(found) > limit:
         last = found[limit - 1].operation.id
         body["operations_links"] = next_page(asked, "/operations", last)
@@ -38,7 +38,7 @@ def index(asked: Asked, services: Services) -> Answer:
 
 def show(asked: Asked, services: Services) -> Answer:
     """Show one operation with its steps."""
-    return Answer(body={"operation": shown(operation_of(asked, services))})
+    return Answer(body={"operation": shown(operation_of(asked, services), asked.who)})
 
 
 def cancel(asked: Asked, services: Services) -> Answer:
@@ -50,7 +50,7 @@ def cancel(asked: Asked, services: Services) -> Answer:
         request_id=asked.request_id,
         operation_id=told.operation.id,
     )
-    return Answer(status=202, body={"operation": shown_of(answered, told.host)})
+    return Answer(status=202, body={"operation": shown_of(answered, told.host, asked.who)})
 
 
 def operation_of(asked: Asked, services: Services) -> Told:

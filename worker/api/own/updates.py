@@ -14,8 +14,8 @@ from worker.api.streams.stream import Stream
 
 def of_operation(asked: Asked, services: Services) -> Answer:
     """Send an operation's updates, from its first on, and then what it came to."""
-    told = operation_of(asked, services)
-    return _sent(services.streams.of_operation(told, events.last_of(asked.headers)))
+    told, last = operation_of(asked, services), events.last_of(asked.headers)
+    return _sent(services.streams.of_operation(told, asked.who, last))
 
 
 def live(asked: Asked, services: Services) -> Answer:
@@ -25,7 +25,7 @@ def live(asked: Asked, services: Services) -> Answer:
         project=None if asked.who.is_admin else asked.who.project_id or "",
         instance=None if instance is None else _visible(instance.lower(), asked, services),
     )
-    return _sent(services.streams.live(listening, events.last_of(asked.headers)))
+    return _sent(services.streams.live(listening, asked.who, events.last_of(asked.headers)))
 
 
 def _visible(instance: str, asked: Asked, services: Services) -> str:

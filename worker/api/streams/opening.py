@@ -1,5 +1,6 @@
 """What opens streams: the one thing that requests see of all this."""
 
+from worker.api.asked import Who
 from worker.api.streams.events import Last
 from worker.api.streams.hub import Hear, Hub
 from worker.api.streams.inbox import Listening
@@ -37,13 +38,13 @@ class Streams:
         """How many may be."""
         return self.hub.most
 
-    def live(self, listening: Listening, last: Last | None) -> Stream:
+    def live(self, listening: Listening, who: Who, last: Last | None) -> Stream:
         """Return the updates from now on, or from the last that was had; raises Refused (503)."""
-        return LiveStream(self._source, listening, last)
+        return LiveStream(self._source, listening, who, last)
 
-    def of_operation(self, told: Told, last: Last | None) -> Stream:
+    def of_operation(self, told: Told, who: Who, last: Last | None) -> Stream:
         """Return an operation's updates up to its end; raises Refused (503)."""
-        return OperationStream(self._source, told, last)
+        return OperationStream(self._source, told, who, last)
 
     def stop(self) -> None:
         """Have all of them end."""

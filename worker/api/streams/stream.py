@@ -3,8 +3,9 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from worker.api.asked import Who
 from worker.api.own.shown import shown
 from worker.api.streams import events
 from worker.api.streams.events import Last
@@ -12,6 +13,7 @@ from worker.api.streams.hub import Hub
 from worker.api.streams.inbox import Listening
 from worker.api.streams.owners import Owners
 from worker.api.streams.seen import Seen
+from worker.api.unplaced import fit_for
 from worker.errors import WorkerError
 from worker.persistence.fleet import Fleet, FleetUpdate, FleetUpdates, Key, Told
 
@@ -36,11 +38,12 @@ class Source:
 class Stream(Iterator[bytes], ABC):
     """What is sent, piece by piece; whoever has it closes it, and its place is free again."""
 
-    def __init__(self, source: Source, listening: Listening) -> None:
+    def __init__(self, source: Source, listening: Listening, who: Who) -> None:
         """Take a place; raises Refused (503)."""
         self._source = source
         self._hub = source.hub
         self._heartbeat = source.heartbeat
+        self._who = who
         self._inbox = source.hub.open(listening)
         self._away = False
         self._pieces = self._guarded()
@@ -74,6 +77,9 @@ class Stream(Iterator[bytes], ABC):
         except WorkerError as error:
             yield events.comment(f"{error.code}; ask again, with Last-Event-ID")
 
+    def _told(self, update: FleetUpdate) -> bytes:
+        return events.told(replace(update, payload=fit_for(self._who, dict(update.payload))))
+
     def _of_broker(self) -> bytes:
         if self._hub.away == self._away:
             return b""
@@ -90,9 +96,9 @@ class LiveStream(Stream):
     may have been sent before.
     """
 
-    def __init__(self, source: Source, listening: Listening, last: Last | None) -> None:
+    def __init__(self, source: Source, listening: Listening, who: Who, last: Last | None) -> None:
         """Take a place; raises Refused (503)."""
-        super().__init__(source, listening)
+        super().__init__(source, listening, who)
         self._listening = listening
         self._last = last
         self._seen = Seen({} if last is None else {last.key: last.sequence})
@@ -101,11 +107,11 @@ class LiveStream(Stream):
         # The inbox was there before the table is read: what is in neither is not told yet.
         for update in self._missed():
             if self._seen.note(update):
-                yield events.told(update)
+                yield self._told(update)
         while not self._inbox.cut:
             came = self._inbox.get(self._heartbeat)
             new = came is not None and self._seen.note(came)
-            yield events.told(came) if came is not None and new else b""
+            yield self._told(came) if came is not None and new else b""
         yield events.comment("too slow; ask again, with Last-Event-ID")
 
     def _missed(self) -> Iterator[FleetUpdate]:
@@ -125,9 +131,9 @@ class LiveStream(Stream):
 class OperationStream(Stream):
     """The updates of one operation, from its first on, and then what it came to."""
 
-    def __init__(self, source: Source, told: Told, last: Last | None) -> None:
+    def __init__(self, source: Source, told: Told, who: Who, last: Last | None) -> None:
         """Take a place; raises Refused (503)."""
-        super().__init__(source, Listening(project=None, operation=told.operation.id))
+        super().__init__(source, Listening(project=None, operation=told.operation.id), who)
         self._id = told.operation.id
         self._key = Key(told.host, told.operation.instance or "")
         self._had = last.sequence if last is not None and last.key == self._key else 0
@@ -142,13 +148,13 @@ class OperationStream(Stream):
             yield b""
             self._wait()
         if found is not None:
-            yield events.ended(shown(found))
+            yield events.ended(shown(found, self._who))
 
     def _new(self) -> Iterator[bytes]:
         for update in self._source.table.of(self._key, after=self._had):
             self._had = update.sequence
             if update.payload.get("operation_id") == self._id:
-                yield events.told(update)
+                yield self._told(update)
 
     def _wait(self) -> None:
         """Wait until the bus speaks of the operation; what it says is read from the table."""
