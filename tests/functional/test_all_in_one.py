@@ -93,7 +93,7 @@ def test_one_command_makes_a_service_that_outlives_kill_9(
     assert token not in site.log()
     assert "bus is unsafe" not in site.log()
     assert "api-tokens was made" in site.log()
-    assert f"blockworker api clouds --config-file {site.config} > clouds.yaml" in site.log()
+    assert f"blockworker api clouds --config-file {site.config} > clouds.yaml)" in site.log()
 
     guest, volume = make_guest(), new_uuid()
     site.client.call("adopt_instance", domain=guest.uuid)

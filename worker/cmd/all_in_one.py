@@ -14,7 +14,7 @@ first start, all of it in the state folder. What was accepted outlives kill -9: 
 
 EPILOG = """  blockworker --help                             all commands
   blockworker all-in-one --state-path ~/.blockworker
-  blockworker api clouds --state-path ~/.blockworker > clouds.yaml
+  (umask 077; blockworker api clouds --state-path ~/.blockworker > clouds.yaml)
   openstack --os-cloud blockworker volume create --size 1 data
 docs/api.md has more."""
 

@@ -71,6 +71,7 @@ def said(conf: cfg.ConfigOpts, port: int, again: str = "", *, first: bool) -> st
     if conf.api.auth != "keystone":
         lines.append("  To use it, on this machine:")
         clouds = " ".join(filter(None, ("blockworker api clouds", again)))
-        lines.append(f"    {clouds} > clouds.yaml")
+        # It has the token in it.
+        lines.append(f"    (umask 077; {clouds} > clouds.yaml)")
         lines.append("    openstack --os-cloud blockworker server list")
     return "\n".join(lines)

@@ -172,8 +172,8 @@ def test_the_first_words_say_where_the_token_is_and_not_which(tmp_path: Path) ->
     assert token not in text
     assert "http://127.0.0.1:8774" not in text or "4711" in text
     assert str(tmp_path / "api-tokens") in text
-    assert "    blockworker api clouds > clouds.yaml" in text.splitlines()
+    assert "    (umask 077; blockworker api clouds > clouds.yaml)" in text.splitlines()
     again = said(conf, 1, "--state-path 'a b'", first=True)
-    assert "    blockworker api clouds --state-path 'a b' > clouds.yaml" in again.splitlines()
+    assert "blockworker api clouds --state-path 'a b' > clouds.yaml" in again
     assert "was made" not in said(conf, 1, first=False)
     assert "api-tokens" not in said(configured(auth="none"), 1, first=False)
