@@ -15,7 +15,7 @@ from tests.contract.api.test_attachments import attachments
 from worker.api.application import Application, Front
 from worker.api.front.open_door import PROJECT
 from worker.api.routes import ROUTES
-from worker.errors import NoAnswer
+from worker.errors import BrokerUnavailable, NoAnswer, Unavailable
 from worker.model.ids import VolumeId, new_uuid
 from worker.model.volume import GIB, VolumeStatus
 from worker.rpc.client import Client
@@ -128,13 +128,16 @@ def test_a_volume_whose_making_failed_is_in_error_until_it_is_deleted(api: ApiRi
     assert listed(api, "name=no+room") == []
 
 
-def test_what_no_worker_has_answered_is_accepted_if_the_journal_has_it(api: ApiRig) -> None:
+@pytest.mark.parametrize("lost", [NoAnswer, BrokerUnavailable])
+def test_what_no_worker_has_answered_is_accepted_if_the_journal_has_it(
+    api: ApiRig, lost: type[Unavailable]
+) -> None:
     class Silent(Client):
         """Its answers get lost, its messages do not."""
 
         def call(self, host: str, method: str, **arguments: Any) -> Any:  # noqa: ANN401
             api.client.call(host, method, **arguments)
-            raise NoAnswer("lost")
+            raise lost("on its way")
 
     silent = object.__new__(Silent)
     made = create(with_services(api, workers=silent), name="heard")

@@ -13,7 +13,7 @@ from worker.api.services import Services
 from worker.api.volume.places import host_for, host_of
 from worker.api.volume.pooled import pool_of, volume_of
 from worker.api.volume.shown import ENCRYPTED, MULTIATTACH, TYPES, detail
-from worker.errors import NoAnswer
+from worker.errors import BrokerUnavailable, NoAnswer
 from worker.model.ids import OperationId, VolumeId, new_uuid
 from worker.model.volume import GIB, Volume, VolumeStatus
 from worker.persistence.fleet.pool import Pooled
@@ -100,7 +100,7 @@ def _make(asked: Asked, host: str, volume: Volume, services: Services) -> Operat
             encrypted=volume.encrypted,
             project_id=volume.project_id,
         )
-    except NoAnswer:
+    except (NoAnswer, BrokerUnavailable):
         if services.fleet.operation(operation) is None:
             raise
     return operation
