@@ -65,6 +65,8 @@ def _wanted(operation: Json) -> list[str]:
     phases = METHODS[operation["method"]].phases
     if phases is None:
         return _without_phases(operation)
+    if operation["started_at"] is None:
+        return _refused(operation)
     ends = {
         OperationState.SUCCEEDED: phases.end,
         OperationState.FAILED: phases.error,
@@ -73,9 +75,17 @@ def _wanted(operation: Json) -> list[str]:
     return [phases.start.value, ends[OperationState(operation["state"])].value]
 
 
+def _refused(operation: Json) -> list[str]:
+    """One that may not begin tells no start; what is released is told of the row."""
+    stuck = operation["state"] == OperationState.STUCK
+    return [(Event.STUCK if stuck else Event.VOLUME_ATTACH_ERROR).value]
+
+
 def _without_phases(operation: Json) -> list[str]:
     if operation["method"] == Method.MIGRATE_ALIASES:
         return [Event.ALIASES_MIGRATED.value]
+    if operation["method"] == Method.RELEASE_LAPSED_RESERVATION:
+        return []
     mended = [Event.DRIFT_REPAIRED.value]
     ends = {
         OperationState.SUCCEEDED: mended,

@@ -120,8 +120,11 @@ def points_of(stage: Stage, scene: Scene, kinds: Iterable[Kind] = tuple(Kind)) -
 def calls_of(stage: Stage, scene: Scene) -> list[Call]:
     """Find the calls by a run without trouble; raise if even that is not as it must be."""
     case = scene.prepare(stage)
-    ended = stage.run(scene.method, **scene.arguments(case))
-    wrong = scene.differences(stage, case, scene.after(case))
+    operation = new_uuid()
+    stage.send(scene.method, operation, scene.arguments(case))
+    ended = stage.end_of(operation)
+    wrong = _other_end(scene, ended)
+    wrong += scene.differences(stage, case, scene.after(case))
     wrong += journal.differences(stage, ended, attempts=0)
     assert not wrong, f"{scene.name}, without trouble: {wrong}"
     scene.clear(stage, case)
@@ -210,16 +213,23 @@ def _differences(stage: Stage, point: Point, case: Case, ended: Json) -> list[st
     if ended["state"] == OperationState.STUCK:
         return found + _not_named(stage, case, ended)
     succeeded = ended["state"] == OperationState.SUCCEEDED
-    if not point.fails and not succeeded:
-        found.append(f"a death is no reason to fail: {ended['fault']}")
+    if not point.fails:
+        found += [f"a death changes nothing: {wrong}" for wrong in _other_end(point.scene, ended)]
     wanted = point.scene.after if succeeded else point.scene.before
     return found + point.scene.differences(stage, case, wanted(case))
+
+
+def _other_end(scene: Scene, ended: Json) -> list[str]:
+    """Say that it did not end as it does without trouble."""
+    fault = ended["fault"]
+    code = None if fault is None else fault["code"]
+    return [] if code == scene.refused else [f"ended with {fault}, not {scene.refused}"]
 
 
 def _not_named(stage: Stage, case: Case, ended: Json) -> list[str]:
     """What is stuck says what is left behind, on the device too."""
     found = [] if ended["fault"]["message"] else ["stuck, and not said what is left"]
-    rows = _rows(stage, case)
+    rows = [row for row in _rows(stage, case) if not row["deleted"]]
     wrong = [row["status"] for row in rows if row["status"] != DeviceStatus.ERROR.value]
     return found + [f"stuck, and the row is {status}" for status in wrong]
 

@@ -10,6 +10,7 @@ import libvirt
 from tests.chaos import (
     built_moves,
     extends,
+    given_back,
     instances,
     moves,
     peripherals,
@@ -59,7 +60,8 @@ class Scene:
     """An operation on a guest; ``before`` is what one that failed must leave, ``after`` the aim.
 
     ``before`` is the caller's way back: an attach that failed leaves no reservation.
-    ``differences`` looks at all that the operation is about, and ``clear`` takes it away.
+    ``differences`` looks at all that the operation is about, and ``clear`` takes it away. One that
+    is ``refused`` fails with that code whatever befalls it; what it must leave is its aim.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Scene:
     after: Callable[[Case], Views]
     differences: Callable[[Stage, Case, Views], list[str]] = differences
     clear: Callable[[Stage, Case], None] = detach
+    refused: str | None = None
 
 
 def _attach(case: Case) -> dict[str, Any]:
@@ -147,6 +150,26 @@ SCENES = (
         arguments=_attach,
         before=gone,
         after=attached,
+    ),
+    Scene(
+        name="attach too late, with an attachment",
+        method="attach_volume",
+        prepare=partial(given_back.with_an_attachment, running=True),
+        arguments=given_back.too_late,
+        before=gone,
+        after=gone,
+        differences=given_back.differences,
+        refused=given_back.TOO_LATE,
+    ),
+    Scene(
+        name="release a reservation that lapsed, with its attachment",
+        method="release_lapsed_reservation",
+        prepare=partial(given_back.with_an_attachment, running=True),
+        arguments=given_back.lapsed,
+        before=given_back.waiting,
+        after=gone,
+        differences=given_back.differences,
+        clear=given_back.clear,
     ),
     Scene(
         name="put a lost disk back into a running guest",
@@ -371,7 +394,6 @@ WITHOUT = {
     "resume_instance": "starts the guest as start_instance does; nobody can ask for it",
     "return_volume": "attaches as attach_volume does; nobody can ask for it",
     "sync_power_state": "reads the guest and changes a row of ours; nobody can ask for it",
-    "release_lapsed_reservation": "deletes as attach_volume does; nobody can ask for it",
     "heal_ghost": "nobody can ask for it; the soak that kills libvirtd has its ghosts",
 }
 """Operations on a guest that have no scene, and why."""

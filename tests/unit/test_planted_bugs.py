@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from tests.unit import test_every_call_fails as matrix
+from tests.unit import test_given_back as given
+from tests.unit.scenes import run
 from worker.execution import Kind
 from worker.handlers import (
     attach_volume,
@@ -160,3 +162,51 @@ def go_through_the_matrix(method: str, kind: Kind) -> None:
             matrix.crashes_on_the_way_back(scene, kind)
             if method not in WHOLE:
                 matrix.fails_while_nothing_can_be_seen(scene, kind)
+
+
+FORGOTTEN: dict[str, Callable[[Kind], Kind]] = {
+    "the runner gives nothing back": lambda kind: replace(kind, refused=None),
+    "the handler gives nothing back": lambda kind: changed(
+        kind,
+        "or_given_back(_begun, give_reservation_back, request, ports)",
+        "_begun(request, ports)",
+    ),
+}
+
+
+def changed(kind: Kind, old: str, new: str) -> Kind:
+    """Return the kind with one place of its handler's module changed."""
+    source = inspect.getsource(inspect.getmodule(kind.handler) or attach_volume)
+    assert source.count(old) == 1
+    return replace(kind, handler=handler(source.replace(old, new), kind.handler.__name__))
+
+
+@pytest.mark.parametrize("bug", FORGOTTEN)
+def test_an_attach_that_may_not_begin_and_gives_nothing_back_is_caught(bug: str) -> None:
+    kind = FORGOTTEN[bug](OPERATIONS["attach_volume"])
+    with pytest.raises(AssertionError):
+        go_through_the_refused(kind)
+
+
+def go_through_the_refused(kind: Kind) -> None:
+    for refused in given.REFUSED.values():
+        world = refused.start()
+        given.check(refused, world, run(world, refused.asked, kind=kind))
+
+
+OF_A_RELEASE = {
+    "a run after the release looks for no attachment": (
+        "if held is not None:",
+        "if held is not None and not device.deleted:",
+    ),
+    "a run after the release has nothing to do": (" or ports.progress.past_commit_point", ""),
+    "the release is no commit point": ("undo.commit_point()", "pass"),
+}
+
+
+@pytest.mark.parametrize("bug", OF_A_RELEASE)
+def test_a_planted_bug_in_the_release_of_a_reservation_is_caught(bug: str) -> None:
+    method = "release_lapsed_reservation"
+    kind = changed(OPERATIONS[method], *OF_A_RELEASE[bug])
+    with pytest.raises(AssertionError):
+        go_through_the_matrix(method, kind)
