@@ -58,6 +58,7 @@ LOOKS = frozenset(
         "local_disks.base",
         "config_drives.find",
         "volumes.show",
+        "pool.check_growth",
         "volumes.encryption",
         "keys.passphrase",
         "guest_secrets.list",

@@ -22,6 +22,11 @@ def grown(stage: Stage, *, running: bool) -> Case:
     return case
 
 
+def growing(case: Case) -> dict[str, Any]:
+    """Return what an extend is asked with that is to grow the volume as well."""
+    return extending(case) | {"grow": True}
+
+
 def extending(case: Case) -> dict[str, Any]:
     """Return what an extend is asked with."""
     return {"instance_uuid": case.guest.uuid, "bdm_uuid": case.row["uuid"], "new_size": GROWN}
@@ -32,6 +37,11 @@ def unseen(case: Case) -> Views:
     return _views(case, guest=SIZE, row=1)
 
 
+def as_made(case: Case) -> Views:
+    """Return what all views are when the volume has not grown."""
+    return _views(case, guest=SIZE, row=1, pool=SIZE)
+
+
 def seen(case: Case) -> Views:
     """Return what all views are when both do."""
     return _views(case, guest=GROWN, row=GROWN // GIB)
@@ -40,10 +50,12 @@ def seen(case: Case) -> Views:
 def differences(stage: Stage, case: Case, wanted: Views) -> list[str]:
     """Look at all views; return where they are not what is wanted."""
     rest = {name: value for name, value in wanted.items() if name not in _SIZES}
+    (record,) = select_all(stage, POOL_VOLUMES, POOL_VOLUMES.c.id == case.volume)
     sizes = (
         _row_size(stage, case),
         _guest_size(case, wanted["the guest's size"]),
-        _path(stage, case).stat().st_size,
+        Path(record["path"]).stat().st_size,
+        record["size"],
     )
     wrong = [
         f"{name}: {found}, not {wanted[name]}"
@@ -53,17 +65,12 @@ def differences(stage: Stage, case: Case, wanted: Views) -> list[str]:
     return wrong + views.differences(stage, case, rest)
 
 
-_SIZES = ("the row's size", "the guest's size", "the file's size")
+_SIZES = ("the row's size", "the guest's size", "the file's size", "the pool's size")
 
 
-def _views(case: Case, *, guest: int, row: int) -> Views:
-    sizes = (row, guest if case.running else None, GROWN)
+def _views(case: Case, *, guest: int, row: int, pool: int = GROWN) -> Views:
+    sizes = (row, guest if case.running else None, pool, pool)
     return views.attached(case) | dict(zip(_SIZES, sizes, strict=True))
-
-
-def _path(stage: Stage, case: Case) -> Path:
-    (volume,) = select_all(stage, POOL_VOLUMES, POOL_VOLUMES.c.id == case.volume)
-    return Path(volume["path"])
 
 
 def _row_size(stage: Stage, case: Case) -> int:

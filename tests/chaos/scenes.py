@@ -218,6 +218,15 @@ SCENES = (
         for state, running in (("stopped", False), ("running", True))
     ),
     Scene(
+        name="extend, and grow what a running guest has",
+        method="extend_volume",
+        prepare=lambda stage: stage.attached(running=True),
+        arguments=extends.growing,
+        before=extends.as_made,
+        after=extends.seen,
+        differences=extends.differences,
+    ),
+    Scene(
         name="swap a volume of a running guest",
         method="swap_volume",
         prepare=swaps.attached,

@@ -76,6 +76,9 @@ class Storage(PoolVolumes):
         size, name, shared = wanted.size // GIB, wanted.name, wanted.multiattach
         return volume_of(self.cinder.state.add(wanted.id, size=size, name=name, multiattach=shared))
 
+    def check_growth(self, volume: VolumeId, size: int) -> None:
+        self.pool.check_growth(volume, size)
+
     def grow(self, volume: VolumeId, size: int) -> Volume:
         return self.pool.grow(volume, size)
 

@@ -325,8 +325,10 @@ def test_a_volume_grows_and_stays_whose_it_is(growing: Service) -> None:
 def test_a_volume_becomes_no_smaller_and_what_is_none_does_not_grow(growing: Service) -> None:
     made = growing.make()
 
-    with pytest.raises(RequestMalformed):
-        growing.pool.grow(ONE, SIZE - 512)
+    for ask in (growing.pool.check_growth, growing.pool.grow):
+        with pytest.raises(RequestMalformed):
+            ask(ONE, SIZE - 512)
+        with pytest.raises(VolumeNotFound):
+            ask(TWO, SIZE)
+    growing.pool.check_growth(ONE, 2 * SIZE)
     assert growing.volumes.show(ONE) == made
-    with pytest.raises(VolumeNotFound):
-        growing.pool.grow(TWO, SIZE)

@@ -203,7 +203,7 @@ class FakePoolVolumes(PoolVolumes):
         )
         return self.world.volumes.setdefault(wanted.id, made)
 
-    def grow(self, volume: VolumeId, size: int) -> Volume:
+    def check_growth(self, volume: VolumeId, size: int) -> None:
         if volume not in self.world.volumes:
             message = f"no volume {volume}"
             raise VolumeNotFound(message)
@@ -211,6 +211,10 @@ class FakePoolVolumes(PoolVolumes):
         if size < there.size:
             message = f"volume {volume} has {there.size} bytes"
             raise RequestMalformed(message)
+
+    def grow(self, volume: VolumeId, size: int) -> Volume:
+        self.check_growth(volume, size)
+        there = self.world.volumes[volume]
         grown = self.world.volumes[volume] = replace(there, size=size)
         return grown
 

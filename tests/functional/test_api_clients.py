@@ -12,6 +12,7 @@ from tests.functional.builders import SEEN
 from tests.functional.rescues import OWN, RESCUE, builder_of, make_two_images
 from tests.functional.sites import Site, api_of, token_of, until
 from tests.guests import processes_of
+from worker.model.volume import GIB
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -53,6 +54,9 @@ def server(site: Site) -> str:
     return str(made["id"])
 
 
+GROWN = [(2, "in-use")]
+
+
 def new_volume(clients: Cloud, name: str) -> str:
     made = clients.asked("volume", "create", "--size", "1", name)
     until(lambda: clients.asked("volume", "show", name)["status"], "available")
@@ -73,6 +77,10 @@ def test_a_volume_comes_and_goes_by_the_openstack_command(site: Site, server: st
     (seen,) = named(openstack, "data")
     assert (seen["ID"], seen["Status"]) == (volume, "in-use")
     assert [each["server_id"] for each in seen["Attached to"]] == [server]
+
+    openstack.openstack("volume", "set", "--size", "2", "data")
+    until(lambda: site.guest(server).sees(OWN, 2)["vdb"][2], 2 * GIB)
+    until(lambda: [(one["Size"], one["Status"]) for one in named(openstack, "data")], GROWN)
 
     openstack.openstack("server", "remove", "volume", "patient", "data")
     until(lambda: site.volumes(server), [])

@@ -44,3 +44,10 @@ def grown_behind_a_password() -> World:
     world = opened_scenes.guarded()
     scenes.attach(world)
     return grow(world)
+
+
+def small(vm_state: VmState = VmState.ACTIVE) -> World:
+    """The guest has the volume, as large as it was made."""
+    world = scenes.world(vm_state)
+    scenes.attach(world)
+    return world

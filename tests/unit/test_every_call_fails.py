@@ -221,6 +221,11 @@ SCENES = {
         before=extend_scenes.grown,
         asked=extend_scenes.asked(),
     ),
+    "extend, and grow the pool's volume": Scene(
+        start=extend_scenes.small,
+        before=extend_scenes.small,
+        asked=extend_scenes.asked(grow=True),
+    ),
     "extend what a guest that is off has": Scene(
         start=lambda: extend_scenes.grown(VmState.STOPPED),
         before=lambda: extend_scenes.grown(VmState.STOPPED),

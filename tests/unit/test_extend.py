@@ -24,7 +24,7 @@ from tests.unit.scenes import (
     operation,
     run,
 )
-from worker.errors import VolumeBusy
+from worker.errors import VolumeBusy, VolumeFileUnusable
 from worker.handlers.find_drift import FindDrift, find_drift
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import BlockDeviceId, VolumeId
@@ -160,9 +160,12 @@ def test_each_guest_of_a_shared_volume_has_its_own() -> None:
     assert world.guests[OTHER_INSTANCE].sizes == {ALIAS: SIZE}
 
 
-def test_nobody_else_has_the_volume_from_the_reading_to_the_telling() -> None:
+@pytest.mark.parametrize(("grow_too", "more"), [(False, []), (True, ["volumes.show", "pool.grow"])])
+def test_nobody_else_has_the_volume_from_the_reading_to_the_telling(
+    *, grow_too: bool, more: list[str]
+) -> None:
     """What had grown once more in between would be cut back to what was read."""
-    world = grown()
+    world = extend_scenes.small() if grow_too else grown()
     kept: list[str] = []
 
     @contextmanager
@@ -174,8 +177,8 @@ def test_nobody_else_has_the_volume_from_the_reading_to_the_telling() -> None:
             kept.append(name)
         yield
 
-    run(world, asked(), look)
-    assert kept == ["connector.extend", "guests.describe", "disks.resize"]
+    run(world, asked(grow=grow_too), look)
+    assert kept == [*more, "connector.extend", "guests.describe", "disks.resize"]
 
 
 def test_in_rescue_it_is_refused() -> None:
@@ -286,3 +289,53 @@ def test_nothing_differs_afterwards() -> None:
     succeeded(world, asked())
     found = find_drift(FindDrift(), fakes.ports(world))
     assert (found["differences"], found["foreign"]) == ([], 0)
+
+
+class TestOneOperationThatGrowsThePoolsVolumeToo:
+    def test_grows_it_and_has_the_guest_see_it(self) -> None:
+        world = extend_scenes.small()
+        succeeded(world, asked(grow=True))
+        assert world.volumes[VOLUME].size == SIZE
+        assert told(world) == {ALIAS: SIZE}
+        assert world.rows[DEVICE].volume_size == 3
+
+    def test_grows_nothing_where_it_is_large_enough_already(self) -> None:
+        world = grow(grown(), 5 * GIB)
+        ended = succeeded(world, asked(grow=True))
+        assert "pool.grow" not in steps(world, ended)
+        assert world.volumes[VOLUME].size == 5 * GIB
+
+    def test_is_refused_before_anything_is_touched(self) -> None:
+        world = extend_scenes.small()
+        world.rows[DEVICE] = replace(world.rows[DEVICE], status=DeviceStatus.ERROR)
+        before = world.copy()
+        assert refused(world, asked(grow=True)) == "block_device.wrong_state"
+        assert world == before
+
+    def test_leaves_it_to_the_pool_what_cannot_grow(self) -> None:
+        world = extend_scenes.small()
+        ended = run(
+            world, asked(grow=True), Refusing("pool.check_growth", error=VolumeFileUnusable)
+        )
+        assert fault_of(ended, OperationState.FAILED).code == VolumeFileUnusable.code
+        assert (world.volumes[VOLUME].size, told(world)) == (GIB, {})
+
+    def test_goes_forward_only_from_the_growth_on(self) -> None:
+        world = extend_scenes.small()
+        ended = run(world, asked(grow=True), Refusing("pool.grow"))
+        fault_of(ended, OperationState.STUCK)
+        assert ended.past_commit_point
+        assert (world.volumes[VOLUME].size, world.rows[DEVICE].volume_size) == (GIB, 1)
+
+    def test_is_not_cut_by_a_growth_of_the_volume_in_between(self) -> None:
+        world = extend_scenes.small()
+
+        @contextmanager
+        def grown_once_more(name: str) -> Iterator[None]:
+            yield
+            if name == "pool.check_growth":
+                grow(world, 5 * GIB)
+
+        run(world, asked(grow=True), grown_once_more)
+        assert world.volumes[VOLUME].size == 5 * GIB
+        assert told(world) == {ALIAS: 5 * GIB}

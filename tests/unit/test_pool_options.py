@@ -128,10 +128,12 @@ def test_a_file_of_others_has_to_have_grown_already(
     file = raw_file(tmp_path / "a.raw")
     make(pool, path=file)
 
-    with pytest.raises(VolumeFileUnusable, match="make it so first"):
-        pool.grow(ONE, 2 * SIZE)
+    for ask in (pool.check_growth, pool.grow):
+        with pytest.raises(VolumeFileUnusable, match="make it so first"):
+            ask(ONE, 2 * SIZE)
     assert size_of(records) == (SIZE, SIZE)
     os.truncate(file, 3 * SIZE)
+    pool.check_growth(ONE, 2 * SIZE)
     pool.grow(ONE, 2 * SIZE)
     assert size_of(records) == (2 * SIZE, 3 * SIZE)
 
@@ -145,6 +147,19 @@ def test_a_file_is_made_smaller_by_nobody(pool: FilePool, records: FakePoolRecor
     pool.grow(ONE, 2 * SIZE)
 
     assert size_of(records) == (2 * SIZE, 3 * SIZE)
+
+
+def test_a_file_that_is_not_on_this_host_is_seen_before_it_is_to_grow(
+    pool: FilePool, records: FakePoolRecords
+) -> None:
+    make(pool)
+    pool.check_growth(ONE, 2 * SIZE)
+    assert size_of(records) == (SIZE, SIZE)
+    record = records.volume(ONE)
+    assert record is not None
+    Path(record.path).unlink()
+    with pytest.raises(VolumeFileUnusable):
+        pool.check_growth(ONE, 2 * SIZE)
 
 
 class CutOff(FakePoolRecords):

@@ -25,15 +25,19 @@ from worker.undo import Undo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtendVolume:
-    """Operation: have the guest see that its volume has grown to so many bytes."""
+    """Operation: have the guest see that its volume has grown to so many bytes.
+
+    With ``grow`` it is made that large first, which only the built-in pool is asked to do.
+    """
 
     instance_uuid: InstanceId
     bdm_uuid: BlockDeviceId
     new_size: int
+    grow: bool = False
 
 
 def extend_volume(request: ExtendVolume, ports: Ports) -> BlockDevice:
-    """Grow the volume on this host and in its guest, which the volume service has grown already.
+    """Grow the volume on this host and in its guest; the volume service has grown it, or does now.
 
     What can be refused is refused before anything is touched; from then on it goes forward only,
     for nothing takes a size back. A guest that is off sees it at its next start.
@@ -48,6 +52,8 @@ def extend_volume(request: ExtendVolume, ports: Ports) -> BlockDevice:
 
         # Alone from the reading on: QEMU cuts a file that has meanwhile grown once more back.
         with ports.sharing.alone(device.its_volume):
+            if request.grow and _lacks(request, device, ports):
+                ports.pool.grow(device.its_volume, request.new_size)
             connection = connection_of(attachment, ports)
             size = _grow(request, connection, ports)
             _tell_guest(device, guest_size(device, connection, size, ports), ports)
@@ -97,12 +103,19 @@ def _attachment(device: BlockDevice, ports: Ports) -> Attachment:
 
 def _check_grown(request: ExtendVolume, device: BlockDevice, ports: Ports) -> None:
     size = ports.volumes.show(device.its_volume).size
-    if size < request.new_size:
+    if size < request.new_size and request.grow:
+        ports.pool.check_growth(device.its_volume, request.new_size)
+    elif size < request.new_size:
         message = (
             f"volume {device.volume} has {size} bytes with the volume service, and not"
             f" {request.new_size}; extend it there first"
         )
         raise VolumeNotGrown(message)
+
+
+def _lacks(request: ExtendVolume, device: BlockDevice, ports: Ports) -> bool:
+    """Tell whether it is yet to grow: an earlier run, or a growth of its own, may have done it."""
+    return ports.volumes.show(device.its_volume).size < request.new_size
 
 
 def _grow(request: ExtendVolume, connection: Connection, ports: Ports) -> int:

@@ -99,6 +99,10 @@ class PoolVolumes(ABC):
         """
 
     @abstractmethod
+    def check_growth(self, volume: VolumeId, size: int) -> None:
+        """Look whether ``grow`` would be refused, and raise what it would; nothing is changed."""
+
+    @abstractmethod
     def grow(self, volume: VolumeId, size: int) -> Volume:
         """Have the volume be of ``size`` bytes, in use or not; return it as it is then.
 

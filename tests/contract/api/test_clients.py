@@ -119,6 +119,10 @@ def test_names_are_as_good_as_ids(site: Site) -> None:
     site.settle()
     assert openstack.asked("server", "add", "volume", "named", "disk")["Device"] == "/dev/vdb"
     site.settle()
+    openstack.openstack("volume", "set", "--size", "2", "disk")
+    site.settle()
+    grown = openstack.asked("volume", "show", "disk")
+    assert (grown["size"], grown["status"]) == (2, "in-use")
     assert openstack.asked("server", "show", "named", compute=NEWER)["image"].startswith("root (")
     (listed,) = openstack.asked("server", "list", "--name", "named", compute=NEWER)
     assert (listed["Status"], listed["Image"], listed["Flavor"]) == ("ACTIVE", "root", flavor)

@@ -123,7 +123,7 @@ def test_a_second_request_that_failed_does_not_hide_the_volume_that_there_is(
     ("method", "status"),
     [("delete_volume", VolumeStatus.DELETING), ("grow_volume", VolumeStatus.EXTENDING)],
 )
-def test_what_is_being_done_to_a_free_volume_is_its_status(
+def test_what_is_being_done_to_a_volume_is_its_status(
     pool: FleetPool, repositories: Repositories, method: str, status: VolumeStatus
 ) -> None:
     free, held = a_volume(id=ONE), a_volume(status=VolumeStatus.IN_USE)
@@ -134,9 +134,28 @@ def test_what_is_being_done_to_a_free_volume_is_its_status(
             end(repositories, operation, state)
             ended = state not in (OperationState.QUEUED, OperationState.RUNNING)
             seen = found(pool, volume.volume.id).volume.status
-            expected = volume.volume.status if ended or volume is held else status
+            unseen = ended or (volume is held and method == "delete_volume")
+            expected = volume.volume.status if unseen else status
             assert seen is expected
             end(repositories, operation, OperationState.SUCCEEDED)
+
+
+@pytest.mark.parametrize("state", OperationState)
+def test_one_that_grows_under_its_guest_is_extending_until_the_guest_has_seen_it(
+    pool: FleetPool, repositories: Repositories, state: OperationState
+) -> None:
+    instance, volume = an_instance(), a_volume(status=VolumeStatus.IN_USE)
+    device = a_device(instance=instance.uuid, volume=volume.volume.id, status=DeviceStatus.ATTACHED)
+    repositories.for_call().instances.insert(instance, [device], ())
+    repositories.pool.put_volume(volume)
+    asked = an_operation(
+        method="extend_volume", lane=instance.uuid, instance=instance.uuid, block_device=device.uuid
+    )
+    repositories.operations.accept(asked)
+    end(repositories, asked.id, state)
+    under_way = state in (OperationState.QUEUED, OperationState.RUNNING)
+    wanted = VolumeStatus.EXTENDING if under_way else VolumeStatus.IN_USE
+    assert found(pool, volume.volume.id).volume.status is wanted
 
 
 def test_the_newest_comes_first_and_what_nobody_knows_the_age_of_last(

@@ -7,6 +7,7 @@ tells what becomes of it.
 from datetime import timedelta
 
 from worker.api.asked import Answer, Asked, Json, Refused, accepted
+from worker.api.compute.beginning import begin
 from worker.api.route import From, Route, Service
 from worker.api.schemas import volumes as schemas
 from worker.api.services import Services
@@ -14,6 +15,7 @@ from worker.api.volume.places import host_for, host_of
 from worker.api.volume.pooled import pool_of, volume_of
 from worker.api.volume.shown import ENCRYPTED, MULTIATTACH, TYPES, detail
 from worker.errors import BrokerUnavailable, NoAnswer
+from worker.model.block_device import DeviceStatus
 from worker.model.ids import OperationId, VolumeId, new_uuid
 from worker.model.volume import GIB, Volume, VolumeStatus
 from worker.persistence.fleet.pool import Pooled
@@ -70,15 +72,31 @@ def act(asked: Asked, services: Services) -> Answer:
     if size <= seen.volume.size_gib:
         has = seen.volume.size_gib
         raise Refused(400, f"new_size {size} is not more than the {has} GiB that the volume has")
+    _check_status(seen, VolumeStatus.AVAILABLE, VolumeStatus.IN_USE)
     if seen.volume.status is VolumeStatus.IN_USE:
-        raise Refused(400, f"volume {seen.volume.id} is in use: {_EXTENDED_IN_USE}")
-    _check_status(seen, VolumeStatus.AVAILABLE)
+        return accepted(_extend_attached(asked, seen, services, size * GIB))
     return accepted(_ask(asked, seen, services, "grow_volume", size=size * GIB))
 
 
-_EXTENDED_IN_USE = (
+def _extend_attached(asked: Asked, seen: Pooled, services: Services, size: int) -> OperationId:
+    """Have the volume grow and its guest see it, by one operation; raises Refused."""
+    volume, host = seen.volume.id, host_of(seen, services)
+    holders = pool_of(services).holders([volume])
+    if len(holders) != 1 or holders[0].host != host:
+        why = f"{len(holders)} servers have it" if len(holders) != 1 else "its server is elsewhere"
+        raise Refused(400, f"volume {volume} is in use, and {why}: {_EXTENDED_BY_HAND}")
+    server = services.fleet.server(holders[0].instance)
+    row = services.fleet.device(holders[0].instance, volume)
+    if server is None or row is None or row.status is not DeviceStatus.ATTACHED:
+        is_now = "gone" if row is None else row.status
+        raise Refused(400, f"volume {volume} is in use, but its device is {is_now}: ask again")
+    wanted = {"bdm_uuid": row.uuid, "new_size": size, "grow": True}
+    return begin(server.instance, "extend_volume", asked, services, **wanted)
+
+
+_EXTENDED_BY_HAND = (
     "detach it first; or have its operator run `blockworker volume extend`, and then"
-    " `blockworker device extend`, so that its guest sees it"
+    " `blockworker device extend` for each server, so that its guest sees it"
 )
 
 

@@ -38,9 +38,14 @@ _UNMADE = (
     .order_by(OPERATIONS.c.sequence)
 )
 _UNMADE_ONE = _UNMADE.where(OPERATIONS.c.lane == bindparam("lane"))
+_UNDER_WAY = OPERATIONS.c.state.in_([OperationState.QUEUED.value, OperationState.RUNNING.value])
 _BUSY = select(OPERATIONS.c.method, OPERATIONS.c.lane).where(
-    OPERATIONS.c.method.in_(["delete_volume", "grow_volume"]),
-    OPERATIONS.c.state.in_([OperationState.QUEUED.value, OperationState.RUNNING.value]),
+    OPERATIONS.c.method.in_(["delete_volume", "grow_volume"]), _UNDER_WAY
+)
+_GROWING = (
+    select(BLOCK_DEVICES.c.volume_id)
+    .join(OPERATIONS, OPERATIONS.c.block_device_uuid == BLOCK_DEVICES.c.uuid)
+    .where(OPERATIONS.c.method == "extend_volume", _UNDER_WAY, BLOCK_DEVICES.c.deleted == 0)
 )
 _BUSY_WITH = {"delete_volume": VolumeStatus.DELETING, "grow_volume": VolumeStatus.EXTENDING}
 
@@ -95,20 +100,22 @@ class FleetPool:
     def find(self, volume: VolumeId) -> Pooled | None:
         """Return the volume, one that is being made too, or whose making has failed."""
         lane = {"lane": lane_of({"volume_id": volume})}
-        # The journal first: what is made in between is then found as it was, and not missed.
+        # The journal first: what is made in between is then found as it was, and not missed; and
+        # one that nothing is done to any more has the size that it was given.
         row = self._database.read(lambda each: each.execute(_UNMADE_ONE, lane).first())
+        busy = self._busy()
         record = self._records.volume(volume)
         if record is None:
             return None if row is None else _unmade(row)
         seen = Pooled(volume=record.volume, host=record.host, created_at=record.created_at)
-        return self._as_it_is_used(seen, self._busy())
+        return self._as_it_is_used(seen, busy)
 
     def volumes(self) -> tuple[Pooled, ...]:
         """Return every volume, newest first."""
         # The journal first: what is made in between is then found twice, and not missed.
         unmade = map(_unmade, self._database.read(lambda each: each.execute(_UNMADE).all()))
-        found = {seen.volume.id: seen for seen in unmade}
         busy = self._busy()
+        found = {seen.volume.id: seen for seen in unmade}
         for record in self._records.volumes():
             seen = Pooled(volume=record.volume, host=record.host, created_at=record.created_at)
             found[record.volume.id] = self._as_it_is_used(seen, busy)
@@ -130,13 +137,19 @@ class FleetPool:
         )
 
     def _busy(self) -> Mapping[str, VolumeStatus]:
-        rows = self._database.read(lambda each: each.execute(_BUSY).all())
-        return {row.lane: _BUSY_WITH[row.method] for row in rows}
+        asked, attached = self._database.read(
+            lambda each: (each.execute(_BUSY).all(), each.execute(_GROWING).all())
+        )
+        growing = {
+            lane_of({"volume_id": row.volume_id}): VolumeStatus.EXTENDING for row in attached
+        }
+        return growing | {row.lane: _BUSY_WITH[row.method] for row in asked}
 
     @staticmethod
     def _as_it_is_used(seen: Pooled, busy: Mapping[str, VolumeStatus]) -> Pooled:
         status = busy.get(lane_of({"volume_id": seen.volume.id}))
-        if status is None or seen.volume.status is not VolumeStatus.AVAILABLE:
+        grows = status is VolumeStatus.EXTENDING and seen.volume.status is VolumeStatus.IN_USE
+        if status is None or not (grows or seen.volume.status is VolumeStatus.AVAILABLE):
             return seen
         return replace(seen, volume=replace(seen.volume, status=status))
 

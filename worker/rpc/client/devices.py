@@ -129,15 +129,20 @@ class DeviceMethods(Sender):
         instance_uuid: str,
         bdm_uuid: str,
         new_size: int,
+        grow: bool = False,
         **sending: Unpack[Sending],
     ) -> str:
-        """Have an instance see that its volume was extended to ``new_size`` bytes."""
+        """Have an instance see that its volume was extended to ``new_size`` bytes.
+
+        With ``grow`` the built-in pool makes it that large first.
+        """
         return self.cast(
             host,
             "extend_volume",
             instance_uuid=instance_uuid,
             bdm_uuid=bdm_uuid,
             new_size=new_size,
+            **({"grow": True} if grow else {}),
             **sending,
         )
 

@@ -27,6 +27,10 @@ class CinderMaking(PoolVolumes):
         """Refuse; raises RequestMalformed."""
         raise RequestMalformed(f"volume {wanted.id}: {SAID}")
 
+    def check_growth(self, volume: VolumeId, _size: int) -> None:
+        """Refuse; raises RequestMalformed."""
+        raise RequestMalformed(f"volume {volume}: {SAID}")
+
     def grow(self, volume: VolumeId, _size: int) -> Volume:
         """Refuse; raises RequestMalformed."""
         raise RequestMalformed(f"volume {volume}: {SAID}")

@@ -81,20 +81,26 @@ class FilePool(PoolVolumes):
         files.remove(place)
         self._content.forget(volume)
 
+    def check_growth(self, volume: VolumeId, size: int) -> None:
+        """Refuse what ``grow`` refuses; also a file of the pool's that is not on this host.
+
+        Raises RequestMalformed, VolumeNotFound, VolumeFileUnusable, WrongDevice.
+        """
+        grown = self._grown(volume, size)
+        if grown.owned:
+            examine.check_present(require(self._records, volume))
+        else:
+            examine.check_grown(grown)
+
     def grow(self, volume: VolumeId, size: int) -> Volume:
         """Make the file larger, if it is the pool's own; one of others has to be so already.
 
         The file first, then the record, then who has it: cut off, the same call goes on.
         """
-        files.check_size(size)
         with self._face.alone():
-            record = require(self._records, volume)
-            if size < record.volume.size:
-                has = record.volume.size
-                raise RequestMalformed(f"volume {volume} has {has} bytes: it cannot become smaller")
-            if record.owned:
-                files.make_larger(Path(record.path), size)
-            grown = replace(record, volume=replace(record.volume, size=size))
+            grown = self._grown(volume, size)
+            if grown.owned:
+                files.make_larger(Path(grown.path), size)
             examine.check_grown(grown)
             self._records.set_size(volume, size)
             self._face.grown(grown, self._records.attachments(volume))
@@ -104,6 +110,15 @@ class FilePool(PoolVolumes):
         """Return every volume, by name and id."""
         volumes = (record.volume for record in self._records.volumes())
         return tuple(sorted(volumes, key=lambda volume: (volume.name, volume.id)))
+
+    def _grown(self, volume: VolumeId, size: int) -> PoolVolume:
+        """Return the volume as it is to become; raises RequestMalformed, VolumeNotFound."""
+        files.check_size(size)
+        record = require(self._records, volume)
+        if size < record.volume.size:
+            has = record.volume.size
+            raise RequestMalformed(f"volume {volume} has {has} bytes: it cannot become smaller")
+        return replace(record, volume=replace(record.volume, size=size))
 
     def _again(self, existing: PoolVolume, wanted: NewVolume) -> Volume:
         kept = existing.volume
