@@ -256,6 +256,16 @@ def test_a_name_is_taken_once_a_host(api: ApiRig) -> None:
     assert "choose another name" in again.message
 
 
+def test_on_which_host_a_name_is_taken_is_for_administrators(api: ApiRig) -> None:
+    """Whose server it is that has the name, and where, is another project's affair."""
+    body = wanted(api)
+    a_server(asking_as(api, STRANGER), **body["server"])
+    theirs, admins = (
+        rig.ask("POST", SERVERS, body).message for rig in (asking_as(api, MEMBER), api)
+    )
+    assert (api.host in theirs, api.host in admins) == (False, True)
+
+
 def test_an_answer_that_got_lost_is_looked_for_in_the_journal(api: ApiRig) -> None:
     rig, silent = not_answered(api, deaf=False)
     answer = rig.ask("POST", SERVERS, wanted(api))

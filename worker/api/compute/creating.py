@@ -62,7 +62,7 @@ def create(asked: Asked, services: Services) -> Accepted:
     check_images(images_of(arguments), asked, services)
     check_volumes(volumes_of(arguments), asked, services)
     host = host_for(server, asked, services)
-    _check_name(server["name"], host, services)
+    _check_name(server["name"], host, asked, services)
     _call(host, operation, arguments, asked, services)
     return Accepted(instance=instance, operation=operation)
 
@@ -157,8 +157,8 @@ def _networks(wanted: str | list[Json], services: Services) -> list[Json]:
     return [{"port_id": new_uuid(), "kind": network.kind.value} | target]
 
 
-def _check_name(name: str, host: str, services: Services) -> None:
-    """A host has one domain of each name."""
+def _check_name(name: str, host: str, asked: Asked, services: Services) -> None:
+    """A host has one domain of each name; which host it is, its users need not know."""
     if services.fleet.has_name(host, name):
-        message = f"host {host} has a server named {name} already; choose another name"
-        raise Refused(409, message)
+        where = f"host {host}" if asked.who.is_admin else "the host of choice"
+        raise Refused(409, f"{where} has a server named {name} already; choose another name")
