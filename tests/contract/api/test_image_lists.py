@@ -76,7 +76,7 @@ def test_pages_are_as_long_as_the_operator_allows_and_keep_what_was_asked_for(
     images: ApiRig, folder: Path
 ) -> None:
     for image in "abcde":
-        put(folder, image, name="odd" if image in "ace" else "even")
+        put(folder, image, name="odd" if image in "ace" else "other")
     short = on(images, replace(images.services, limits=replace(images.services.limits, page=2)))
     for limit in ("", "limit=9&"):
         first = short.ask("GET", IMAGES, query=f"{limit}name=odd").body

@@ -10,14 +10,14 @@ import pytest
 from falcon.testing import simulate_request
 from sqlalchemy import Connection, Executable, update
 
-from tests.api_rig import ApiRig
+from tests.api_rig import ApiRig, Json
 from tests.contract.api.callers import MEMBER, asking_as
 from tests.contract.api.test_attachments import attachments
 from tests.fakes.volume_service import FakeVolumes
 from tests.fakes.world import World
 from worker.api.application import ADMINISTRATOR
 from worker.api.asked import Who
-from worker.errors import HypervisorRefused, ImagesUnavailable
+from worker.errors import HypervisorRefused, ImageNotFound, ImagesUnavailable
 from worker.model.ids import VolumeId, new_uuid
 from worker.model.volume import Volume
 from worker.persistence.schema import INSTANCES, OPERATIONS, STEPS, UPDATES
@@ -163,3 +163,25 @@ def test_a_refusal_is_told_whole_in_the_log(api: ApiRig, caplog: pytest.LogCaptu
         assert users.message == FIT
         assert f"why={WORDS}" in caplog.text
         assert asking_as(refusing, ADMIN).ask("POST", path, body).message == WORDS
+
+
+def test_why_a_server_cannot_be_rescued(api: ApiRig) -> None:
+    class Planning(Client):
+        """A worker in whose folder of images something is missing."""
+
+        def plan_rescue(self, host: str, **_: Any) -> Any:  # noqa: ANN401
+            raise ImageNotFound(WORDS)
+
+    services = replace(api.services, workers=object.__new__(Planning))
+    path = f"/v2.1/servers/{api.server()}/action"
+    body: Json = {"rescue": {}}
+    told = {}
+    for who in (ADMIN, MEMBER):
+        answer = asking_as(replace(api, services=services), who).ask("POST", path, body)
+        assert answer.status == 400
+        told[who] = answer.message
+    assert (WORDS in told[ADMIN], FIT in told[MEMBER], SECRET in told[MEMBER]) == (
+        True,
+        True,
+        False,
+    )

@@ -270,3 +270,30 @@ def test_the_newest_volume_is_the_first(api: ApiRig) -> None:
         made = [create(api, name=name).body["volume"]["id"] for _ in range(3)]
         found = [one["id"] for one in listed(api, f"name={name}")]
     assert found == list(reversed(made))
+
+
+def test_what_is_made_over_the_bus_for_a_project_is_its_own(api: ApiRig) -> None:
+    """As by `blockworker volume create --project`."""
+    volume = VolumeId(new_uuid())
+    operation = api.client.create_volume(
+        api.host, volume_id=volume, size=GIB, project_id=MEMBER.project_id
+    )
+    assert api.client.wait_for(api.host, operation, every=0.01)["state"] == "succeeded"
+    assert shown(asking_as(api, MEMBER), volume)["id"] == volume
+    others = VolumeId(new_uuid())
+    operation = api.client.create_volume(api.host, volume_id=others, size=GIB)
+    assert api.client.wait_for(api.host, operation, every=0.01)["state"] == "succeeded"
+    answer = asking_as(api, MEMBER).ask("GET", f"{VOLUMES}/{others}", headers=V3)
+    assert answer.status == 404
+
+
+def test_each_volume_of_a_list_has_its_own_attachments(api: ApiRig) -> None:
+    name = f"held-{new_uuid()}"
+    held = {api.volume(name=name): api.server() for _ in range(2)}
+    for volume, server in held.items():
+        body = {"volumeAttachment": {"volumeId": volume}}
+        assert api.end_of(api.ask("POST", attachments(server), body))["state"] == "succeeded"
+    found = listed(api, f"name={name}")
+    assert {one["id"]: [each["server_id"] for each in one["attachments"]] for one in found} == {
+        volume: [server] for volume, server in held.items()
+    }
