@@ -79,7 +79,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
         yield InGlance(tmp_path, glance)
 
 
-@pytest.mark.parametrize("project", [OWNER, OTHER, None])
+@pytest.mark.parametrize("project", [OWNER, OTHER, None], ids=["owner", "other", "nobody"])
 def test_everybodys_is_found_by_all(site: Site, project: str | None) -> None:
     image = site.give()
     assert site.images.find(image, project).id == image
