@@ -1,12 +1,12 @@
 """Encrypted disks copied by QEMU, which opens both sides, on a real one."""
 
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 from tests.contract.hypervisors import LibvirtLab
 from tests.contract.test_block_copies import SIZE, copies_of
 from tests.guests import GuestMaker
+from tests.luks import encrypt
 from worker.model.block_device import Bus, DeviceType
 from worker.model.disk import Disk
 from worker.model.guest_secret import GuestSecret, SecretUse, usage_of
@@ -19,11 +19,7 @@ from worker.virt.libvirtd.connection import LibvirtConnection
 
 
 def encrypted(path: Path, passphrase: str) -> FileSource:
-    secret = path.with_suffix(".key")
-    secret.write_text(passphrase)
-    objects = ["--object", f"secret,id=key,file={secret}"]
-    options = ["-f", "luks", "-o", "key-secret=key,iter-time=10", str(path), str(SIZE)]
-    subprocess.run(["qemu-img", "create", *objects, *options], check=True, capture_output=True)
+    encrypt(path, passphrase, SIZE)
     return FileSource(path=str(path))
 
 

@@ -1,14 +1,12 @@
 """What is encrypted is looked into by QEMU's own driver, wherever it is."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.volume_service import FakeConnector
 from tests.fakes.world import World
-from tests.rings import require
+from tests.luks import encrypt
 from tests.targets import connection_to, iscsi_target
 from worker.errors import ConnectFailed, EncryptionUnsupported, NotLuks
 from worker.model.connection import Connection
@@ -42,22 +40,8 @@ def a_file(path: Path) -> HostVolume:
     return HostVolume(source=source, options=DiskOptions(), secrets=(PASSPHRASE,))
 
 
-def encrypt(path: Path) -> None:
-    key = path.with_name("key")
-    key.write_text("hush")
-    secret = ["--object", f"secret,id=k,file={key}", "-o", "key-secret=k,iter-time=200"]
-    command = ["qemu-img", "create", "-q", "-f", "luks", *secret, str(path), str(SIZE)]
-    require(shutil.which("qemu-img") is not None, "qemu-img (package qemu-utils)")
-    for _try in range(20):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        # It measures how fast it derives keys, and gives up where its clock is too coarse.
-        if "accurate CPU usage" not in done.stderr:
-            break
-    assert done.returncode == 0, done.stderr
-
-
 def test_what_a_guest_sees_of_it_is_less_than_there_is(tmp_path: Path) -> None:
-    encrypt(tmp_path / "disk")
+    encrypt(tmp_path / "disk", "hush", SIZE)
     whole = (tmp_path / "disk").stat().st_size
     seen = looking().examine(a_file(tmp_path / "disk"))
     assert (seen.size, seen.payload) == (whole, SIZE)
@@ -101,7 +85,7 @@ def test_what_is_not_there_is_no_question_of_its_format(tmp_path: Path) -> None:
 
 
 def test_a_lun_is_looked_into_by_who_may_log_in(tmp_path: Path) -> None:
-    encrypt(tmp_path / "disk")
+    encrypt(tmp_path / "disk", "hush", SIZE)
     volume = VolumeId(new_uuid())
     with iscsi_target() as target:
         target.add(volume, SIZE + 2 * MIB)
