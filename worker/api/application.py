@@ -149,7 +149,7 @@ class Application:
         body = None
         if route.body:
             body = checked_body(route, read_body(request, self._front.body_limit), asked.version)
-        return route.act(replace(asked, query=query, body=body), self._services)
+        return route.act(replace(asked, query=query, body=body, settled=route.rule), self._services)
 
     @staticmethod
     def _check_project(request: falcon.Request, who: Who) -> None:

@@ -62,7 +62,8 @@ class Asked:
     """A request that was understood: who asks for what, checked against the route's schemas.
 
     ``base`` is the URL below which the API is found, for links. ``version`` is the microversion of
-    the route's service. ``rule`` is the policy that the route goes by.
+    the route's service. ``rule`` is the policy that the request goes by; ``settled`` is the one
+    that was asked already, about what is the caller's own.
     """
 
     who: Who
@@ -70,6 +71,7 @@ class Asked:
     version: Version
     base: str
     rule: str | None = None
+    settled: str | None = None
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, Any] = field(default_factory=dict)
     body: Any = None
