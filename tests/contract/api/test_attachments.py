@@ -9,6 +9,7 @@ from sqlalchemy import update
 from tests.api_rig import ApiRig, Response
 from tests.contract.api.attach_scenes import attach, found, later, on, settle
 from tests.contract.api.callers import MEMBER, READER, STRANGER, asking_as
+from tests.contract.api.server_scenes import not_answered
 from worker.api.asked import Who
 from worker.api.services import Limits
 from worker.model.block_device import DeviceStatus
@@ -428,3 +429,26 @@ def test_a_volume_may_be_said_in_capitals(api: ApiRig) -> None:
     server, volume = api.server(), api.volume()
     assert attach(api, server, volume.upper()).status == 202
     assert found(api, server, volume).in_guest
+
+
+def test_a_detach_whose_answer_got_lost_is_looked_for_in_the_journal(api: ApiRig) -> None:
+    server, volume = attached(api)
+    rig, _ = not_answered(api, deaf=False)
+    answer = rig.ask("DELETE", attachments(server, volume))
+    assert answer.status == 202
+    assert api.end_of(answer)["state"] == "succeeded"
+
+
+def test_so_is_a_change_of_what_is_said_of_a_volume(api: ApiRig) -> None:
+    server, volume = attached(api)
+    rig, _ = not_answered(api, deaf=False)
+    answer = put(rig, server, volume, delete_on_termination=True)
+    assert answer.status == 202
+    assert api.end_of(answer)["state"] == "succeeded"
+
+
+def test_a_detach_that_no_journal_has_is_not_accepted(api: ApiRig) -> None:
+    server, volume = attached(api)
+    rig, _ = not_answered(api, deaf=True)
+    answer = rig.ask("DELETE", attachments(server, volume))
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from worker.api.asked import Answer, Asked, Refused, accepted
-from worker.api.compute.beginning import begin
+from worker.api.beginning import begin
 from worker.api.compute.rescuing import begin_rescue
 from worker.api.compute.servers import destroy
 from worker.api.compute.standing import standing_of

@@ -1,6 +1,7 @@
 """``os-volume_attachments``: the volumes of a server."""
 
 from worker.api.asked import Answer, Asked, Json, Refused, accepted
+from worker.api.beginning import begin
 from worker.api.compute import attaching, swapping
 from worker.api.compute.access import server_of
 from worker.api.compute.attached import attached, check_may_leave, is_there, shown
@@ -11,7 +12,7 @@ from worker.api.schemas import attachments as schemas
 from worker.api.services import Services
 from worker.api.volume.pooled import owned_volume
 from worker.api.words import is_true
-from worker.model.ids import VolumeId, new_uuid
+from worker.model.ids import VolumeId
 from worker.model.volume import Volume
 
 
@@ -81,17 +82,8 @@ def delete(asked: Asked, services: Services) -> Answer:
     row = attached(instance.uuid, asked, services) if row is None else row
     check_may_leave(row)
     check_takes("detach_volume", instance)
-    operation = new_uuid()
-    services.workers.call(
-        instance.host,
-        "detach_volume",
-        request_id=asked.request_id,
-        operation_id=operation,
-        instance_uuid=instance.uuid,
-        volume_id=row.volume,
-        bdm_uuid=row.uuid,
-    )
-    return accepted(operation)
+    named = {"volume_id": row.volume, "bdm_uuid": row.uuid}
+    return accepted(begin(instance, "detach_volume", asked, services, **named))
 
 
 _ONE = "/v2.1/servers/{server_id}/os-volume_attachments/{volume_id}"

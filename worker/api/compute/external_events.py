@@ -4,12 +4,12 @@ import logging
 
 from worker.api import faults
 from worker.api.asked import Answer, Asked, Json, Refused, accepted
+from worker.api.beginning import begin
 from worker.api.route import From, Route
 from worker.api.schemas import external_events as schemas
 from worker.api.services import Services
 from worker.errors import DatabaseUnavailable, NoAnswer, WorkerError, WorkerUnreachable, told
-from worker.model.block_device import BlockDevice
-from worker.model.ids import InstanceId, OperationId, VolumeId, new_uuid
+from worker.model.ids import InstanceId, OperationId, VolumeId
 
 LOG = logging.getLogger(__name__)
 
@@ -72,26 +72,11 @@ def _code(
         return faults.AWAY, None
     size = services.volumes.show(row.its_volume).size
     try:
-        return DONE, _extend(host, row, size, asked, services)
+        wanted = {"bdm_uuid": row.uuid, "new_size": size}
+        return DONE, begin(server.instance, "extend_volume", asked, services, **wanted)
     except (NoAnswer, WorkerUnreachable):
         silent.add(host)
         raise
-
-
-def _extend(
-    host: str, row: BlockDevice, size: int, asked: Asked, services: Services
-) -> OperationId:
-    operation = OperationId(new_uuid())
-    services.workers.call(
-        host,
-        "extend_volume",
-        request_id=asked.request_id,
-        operation_id=operation,
-        instance_uuid=row.instance,
-        bdm_uuid=row.uuid,
-        new_size=size,
-    )
-    return operation
 
 
 ROUTES = (

@@ -5,7 +5,7 @@ import string
 from dataclasses import dataclass
 
 from worker.api.asked import Asked, Refused
-from worker.api.compute.beginning import begin
+from worker.api.beginning import begin
 from worker.api.compute.images_asked import check_images
 from worker.api.compute.server_view import volume_backed
 from worker.api.compute.standing import Standing

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from worker.api.asked import OPERATION, Answer, Asked, Json, Refused, accepted
+from worker.api.beginning import begin
 from worker.api.compute import creating
-from worker.api.compute.beginning import begin
 from worker.api.compute.listing import Page, next_link, page_of
 from worker.api.compute.server_view import Sight, brief, detailed, links, unlisted
 from worker.api.compute.server_words import hostname_of

@@ -1,6 +1,7 @@
 """``PUT os-volume_attachments``: another volume in the place of one, and what is said of it."""
 
 from worker.api.asked import Answer, Asked, Json, Refused, accepted
+from worker.api.beginning import begin
 from worker.api.compute.access import any_server, may_see, not_found, server_of
 from worker.api.compute.attached import attached
 from worker.api.compute.taken_from import check_takes
@@ -8,7 +9,7 @@ from worker.api.services import Services
 from worker.api.words import is_true
 from worker.errors import VolumeNotFound
 from worker.model.block_device import BlockDevice, DeviceStatus
-from worker.model.ids import OperationId, VolumeId, new_uuid
+from worker.model.ids import OperationId, VolumeId
 from worker.model.instance import Instance
 from worker.model.volume import Volume, VolumeStatus
 
@@ -72,16 +73,8 @@ def _update(
     said = asked.body["volumeAttachment"].get("delete_on_termination")
     if said is None or is_true(said) is row.delete_on_termination:
         return []
-    return [
-        _call(
-            "update_block_device",
-            instance,
-            row,
-            asked,
-            services,
-            delete_on_termination=is_true(said),
-        )
-    ]
+    changes = {"bdm_uuid": row.uuid, "delete_on_termination": is_true(said)}
+    return [begin(instance, "update_block_device", asked, services, **changes)]
 
 
 def _swap(instance: Instance, row: BlockDevice, asked: Asked, services: Services) -> OperationId:
@@ -97,7 +90,8 @@ def _swap(instance: Instance, row: BlockDevice, asked: Asked, services: Services
     if not (_is_service(asked) or asked.who.may_see(new.project_id)):
         raise Refused(400, f"Volume {wanted} could not be found.")
     _check_fits(new, services.volumes.show(row.its_volume))
-    return _call("swap_volume", instance, row, asked, services, new_volume_id=wanted)
+    named = {"bdm_uuid": row.uuid, "new_volume_id": wanted}
+    return begin(instance, "swap_volume", asked, services, **named)
 
 
 def _is_service(asked: Asked) -> bool:
@@ -118,24 +112,3 @@ def _check_fits(new: Volume, old: Volume) -> None:
     if new.size < old.size:
         message = f"Invalid volume: volume {new.id} must be as large as {old.id}, or larger"
         raise Refused(400, message)
-
-
-def _call(
-    method: str,
-    instance: Instance,
-    row: BlockDevice,
-    asked: Asked,
-    services: Services,
-    **arguments: str | bool,
-) -> OperationId:
-    operation = OperationId(new_uuid())
-    services.workers.call(
-        instance.host,
-        method,
-        request_id=asked.request_id,
-        operation_id=operation,
-        instance_uuid=instance.uuid,
-        bdm_uuid=row.uuid,
-        **arguments,
-    )
-    return operation

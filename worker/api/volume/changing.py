@@ -7,14 +7,13 @@ tells what becomes of it.
 from datetime import timedelta
 
 from worker.api.asked import Answer, Asked, Json, Refused, accepted
-from worker.api.compute.beginning import begin
+from worker.api.beginning import begin, begin_at
 from worker.api.route import From, Route, Service
 from worker.api.schemas import volumes as schemas
 from worker.api.services import Services
 from worker.api.volume.places import host_for, host_of
 from worker.api.volume.pooled import pool_of, volume_of
 from worker.api.volume.shown import ENCRYPTED, MULTIATTACH, TYPES, detail
-from worker.errors import BrokerUnavailable, NoAnswer
 from worker.model.block_device import DeviceStatus
 from worker.model.ids import OperationId, VolumeId, new_uuid
 from worker.model.volume import GIB, Volume, VolumeStatus
@@ -101,40 +100,25 @@ _EXTENDED_BY_HAND = (
 
 
 def _make(asked: Asked, host: str, volume: Volume, services: Services) -> OperationId:
-    """Have the worker make it; where no answer came, what the journal says counts."""
-    operation = OperationId(new_uuid())
     latest = services.clock() + timedelta(seconds=services.limits.accepting)
-    try:
-        services.workers.call(
-            host,
-            "create_volume",
-            request_id=asked.request_id,
-            operation_id=operation,
-            expires_at=latest.isoformat(),
-            volume_id=volume.id,
-            size=volume.size,
-            name=volume.name,
-            multiattach=volume.multiattach,
-            encrypted=volume.encrypted,
-            project_id=volume.project_id,
-        )
-    except (NoAnswer, BrokerUnavailable):
-        if services.fleet.operation(operation) is None:
-            raise
-    return operation
+    return begin_at(
+        host,
+        "create_volume",
+        asked,
+        services,
+        expires_at=latest.isoformat(),
+        volume_id=volume.id,
+        size=volume.size,
+        name=volume.name,
+        multiattach=volume.multiattach,
+        encrypted=volume.encrypted,
+        project_id=volume.project_id,
+    )
 
 
 def _ask(asked: Asked, seen: Pooled, services: Services, method: str, **more: int) -> OperationId:
-    operation = OperationId(new_uuid())
-    services.workers.call(
-        host_of(seen, services),
-        method,
-        request_id=asked.request_id,
-        operation_id=operation,
-        volume_id=seen.volume.id,
-        **more,
-    )
-    return operation
+    host, volume = host_of(seen, services), seen.volume.id
+    return begin_at(host, method, asked, services, volume_id=volume, **more)
 
 
 def _check_status(seen: Pooled, *allowed: VolumeStatus) -> None:
