@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ from worker.errors import BrokerUnavailable, Unavailable, WorkerUnreachable
 from worker.model.ids import InstanceId, new_uuid
 from worker.rpc.bus import BusSettings, messaging_conf
 from worker.rpc.client import Client
+from worker.rpc.hearing import Hearing
 from worker.rpc.intake import Intake
-from worker.rpc.link import opened
+from worker.rpc.link import LOOK, opened
 from worker.rpc.topology import exchange, operations_queue, retained_updates
 from worker.rpc.updates import Relay
 from worker.rpc.wire import update_in
@@ -196,6 +198,24 @@ def test_a_stock_listener_hears_all_in_order_whoever_comes_first(settings: BusSe
     assert [update["number"] for update in early + late] == list(range(200))
     assert early[0]["publisher"] == f"{settings.name}.host-1"
     assert early[0]["message_id"] == "message-1"
+
+
+@pytest.mark.parametrize("settings", ["classic"], indirect=True)
+def test_who_only_hears_is_not_taken_for_dead_while_updates_never_pause(
+    settings: BusSettings,
+) -> None:
+    beating, outbox = replace(settings, heartbeat=1.0), ListOutbox()
+    relay = Relay(settings, outbox)
+    with Hearing(beating) as hearing:
+        relay.start()
+        # The broker closes what is silent for three heartbeats.
+        for number in range(45):
+            outbox.add(number=number)
+            time.sleep(LOOK / 2)
+        heard = [hearing.wait(5.0) for _ in range(45)]
+    assert relay.stop(5.0)
+    assert [update and update["payload"]["number"] for update in heard] == list(range(45))
+    assert hearing.bindings == 1
 
 
 def test_an_update_that_nobody_hears_is_retained_up_to_a_bound(settings: BusSettings) -> None:

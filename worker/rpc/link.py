@@ -132,9 +132,12 @@ def drain_rest(connection: Connection, enough: Callable[[], bool]) -> None:
 
 
 def drain(connection: Connection, seconds: float) -> None:
-    """Wait for a message and have it delivered, or for nothing; keep the connection alive."""
-    try:
+    """Wait for a message and have it delivered, or for nothing; keep the connection alive.
+
+    Also while messages come without a pause: who only hears sends nothing else, and the broker
+    would take it for dead.
+    """
+    with suppress(TimeoutError):
         connection.drain_events(timeout=seconds)
-    except TimeoutError:
-        if connection.supports_heartbeats:
-            connection.heartbeat_check()
+    if connection.supports_heartbeats:
+        connection.heartbeat_check()
