@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from worker.errors import DatabaseUnavailable
 from worker.model.update import Update
@@ -35,13 +35,13 @@ class UnitOfWork:
         self.clock = clock
         self._told = told
         self._pending: list[Write] = []
-        self._visible: list[Write] = []
+        self._visible: list[tuple[Table, Write]] = []
         self.committed = False
 
-    def append(self, write: Write) -> None:
-        """Keep the write for the next commit; the request's own reads see it before."""
+    def append(self, write: Write, to: Table) -> None:
+        """Keep the write to that table for the next commit; the request's own reads see it."""
         self._pending.append(write)
-        self._visible.append(write)
+        self._visible.append((to, write))
 
     def note(self, write: Write) -> None:
         """Keep the write for the next commit; one of journal or outbox, which no request reads."""
@@ -71,8 +71,7 @@ class UnitOfWork:
         except DatabaseUnavailable:
             raise
         except Exception:
-            for kept in (self._pending, self._visible):
-                kept[:] = [write for write in kept if write not in reached[-1:]]
+            self._drop(reached[-1:])
             raise
         self._pending.clear()
         self._visible.clear()
@@ -80,11 +79,16 @@ class UnitOfWork:
         if any(isinstance(write, Telling) for write in writes):
             self._told.set()
 
-    def read(self, query: Callable[[Connection], ResultT]) -> ResultT:
-        """Return what the query finds; it sees what waits."""
-        if not self._visible:
+    def read(self, query: Callable[[Connection], ResultT], only: Table | None = None) -> ResultT:
+        """Return what the query finds; it sees what waits, or only what waits for that table."""
+        waiting = [write for to, write in self._visible if only in (None, to)]
+        if not waiting:
             return self.database.read(query)
-        return self.database.peek(partial(_play_and_look, tuple(self._visible), query))
+        return self.database.peek(partial(_play_and_look, waiting, query))
+
+    def _drop(self, refused: Sequence[Write]) -> None:
+        self._pending[:] = [write for write in self._pending if write not in refused]
+        self._visible[:] = [(to, write) for to, write in self._visible if write not in refused]
 
 
 def _play(writes: Sequence[Write], reached: list[Write], connection: Connection) -> None:

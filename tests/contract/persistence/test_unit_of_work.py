@@ -87,7 +87,7 @@ def test_the_end_the_row_and_the_update_are_one_transaction(
     request = begun(repositories)
     assert request.record is not None
     write_everything(request, device)
-    request.unit.append(_refuse)
+    request.unit.append(_refuse, BLOCK_DEVICES)
     with pytest.raises(IntegrityError):
         request.record.end(OperationState.SUCCEEDED, None, attached(device))
     operation = request.progress.operation
@@ -174,6 +174,46 @@ def test_a_waiting_write_that_is_refused_raises_once(repositories: Repositories)
     found = repositories.for_call().devices
     assert found.get(device.uuid).tag == "kept"
     assert found.get(other.uuid) == other
+
+
+def test_save_leaves_what_another_request_has_changed_meanwhile(repositories: Repositories) -> None:
+    device = insert(repositories, a_device())
+    mine, other = repositories.for_call(), repositories.for_call()
+    seen = mine.devices.get(device.uuid)
+    other.devices.amend(replace(device, tag="theirs"))
+    mine.devices.save(replace(seen, wwid="mine"))
+    mine.unit.commit()
+    found = repositories.for_call().devices.get(device.uuid)
+    assert (found.tag, found.wwid) == ("theirs", "mine")
+
+
+@pytest.mark.parametrize("between", [True, False], ids=["saved between", "moved alone"])
+def test_save_writes_what_was_changed_back(repositories: Repositories, between: bool) -> None:  # noqa: FBT001
+    device = insert(repositories, a_device())
+    call = repositories.for_call()
+    seen = call.devices.get(device.uuid)
+    moved = call.devices.move(seen, DeviceStatus.ATTACHING)
+    if between:
+        call.devices.save(replace(moved, tag="changed", status=DeviceStatus.ATTACHED))
+        call.unit.commit()
+    call.devices.save(replace(moved, tag=None, status=DeviceStatus.RESERVED))
+    call.unit.commit()
+    found = repositories.for_call().devices.get(device.uuid)
+    assert (found.tag, found.status) == (None, DeviceStatus.RESERVED)
+
+
+def test_what_a_refused_save_was_to_change_the_next_one_writes(repositories: Repositories) -> None:
+    device = insert(repositories, a_device())
+    other = insert(repositories, a_device(instance=device.instance))
+    call = repositories.for_call()
+    seen = call.devices.get(other.uuid)
+    refused = replace(seen, device_name=device.device_name, wwid="seen")
+    call.devices.save(refused)
+    with pytest.raises(DeviceNameTaken):
+        call.unit.commit()
+    call.devices.save(replace(refused, device_name=other.device_name))
+    call.unit.commit()
+    assert repositories.for_call().devices.get(other.uuid).wwid == "seen"
 
 
 def test_a_connection_is_kept_and_dropped(repositories: Repositories) -> None:

@@ -168,7 +168,7 @@ def test_two_units_in_each_others_way_both_tell(repositories: Repositories) -> N
     def work(pair: tuple[Instance, Instance]) -> None:
         call = repositories.for_call()
         call.updates.tell(power(pair[0].uuid))
-        call.unit.append(meet)
+        call.unit.append(meet, INSTANCES)
         call.updates.tell(power(pair[1].uuid))
         call.unit.commit()
 

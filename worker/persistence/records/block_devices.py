@@ -7,18 +7,13 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import bindparam, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, or_, select
 
 from worker.errors import (
-    AddressTaken,
     BlockDeviceNotFound,
     Conflict,
-    DeviceNameTaken,
     DeviceWrongState,
     IdTaken,
-    TagTaken,
-    VolumeAlreadyAttached,
 )
 from worker.model.block_device import (
     LEGAL_MOVES,
@@ -27,32 +22,24 @@ from worker.model.block_device import (
 )
 from worker.model.ids import AttachmentId, BlockDeviceId, InstanceId
 from worker.model.update import Update
-from worker.persistence.prepared import Change, Query
-from worker.persistence.records.block_device_row import changing_values, device_of, row_values
+from worker.persistence.prepared import Query
+from worker.persistence.records.block_device_row import changing_values, device_of
+from worker.persistence.records.block_device_writes import (
+    adding,
+    amend,
+    move,
+    release,
+    remove,
+    save,
+)
 from worker.persistence.records.connected_rows import CONNECTED
 from worker.persistence.records.sharing_places import no_peripheral_at
 from worker.persistence.records.uuids import LACKS_MARKS, rows_of
 from worker.persistence.schema import BLOCK_DEVICES as TABLE
 from worker.persistence.schema import INSTANCES
-from worker.persistence.unit_of_work import UnitOfWork, Write
+from worker.persistence.unit_of_work import UnitOfWork
 from worker.ports import BlockDevices
 
-REFUSALS: tuple[tuple[str, str, type[Conflict], str], ...] = (
-    ("uq_bdm_uuid", ".uuid", IdTaken, "block device id {0.uuid} was used before"),
-    (
-        "uq_bdm_volume",
-        ".volume_id",
-        VolumeAlreadyAttached,
-        "volume {0.volume} is on instance {0.instance} already",
-    ),
-    ("uq_bdm_name", ".device_name", DeviceNameTaken, "device name {0.device_name} is taken"),
-    ("uq_bdm_unit", ".unit", AddressTaken, "unit {0.unit} of bus {0.bus} is taken"),
-    ("uq_bdm_tag", ".tag", TagTaken, "another disk of the instance bears tag {0.tag!r}"),
-    ("uq_bdm_address", ".address", AddressTaken, "address {0.address} is taken"),
-)
-"""Each key: its name, as servers report it; the column by which SQLite does; what it means."""
-
-_IS_LIVE = (TABLE.c.uuid == bindparam("which"), TABLE.c.deleted == 0)
 _LOOK = Query(select(TABLE).where(TABLE.c.uuid == bindparam("which")))
 _OF_INSTANCE = Query(
     select(TABLE).where(TABLE.c.instance_uuid == bindparam("instance"), TABLE.c.deleted == 0)
@@ -88,16 +75,6 @@ _RESERVED = Query(
 )
 _MISSING = Query(_OF_HOST.where(TABLE.c.status == DeviceStatus.MISSING.value))
 _CALLED = Query(_OF_HOST.where(TABLE.c.wwid == bindparam("wwid")))
-_INSERT = Change(insert(TABLE))
-_SAVE = Change(update(TABLE).where(*_IS_LIVE))
-_MOVE = Change(update(TABLE).where(*_IS_LIVE, TABLE.c.status == bindparam("seen")))
-_REMOVING = (
-    update(TABLE)
-    .where(*_IS_LIVE)
-    .values(deleted=TABLE.c.id, deleted_at=bindparam("at"), updated_at=bindparam("at"))
-)
-_REMOVE = Change(_REMOVING)
-_RELEASE = Change(_REMOVING.where(TABLE.c.status == DeviceStatus.RESERVED.value))
 
 
 class SqlBlockDevices(BlockDevices):
@@ -105,6 +82,7 @@ class SqlBlockDevices(BlockDevices):
 
     def __init__(self, unit: UnitOfWork) -> None:
         self._unit = unit
+        self._seen: dict[BlockDeviceId, BlockDevice] = {}
 
     def get(self, uuid: BlockDeviceId) -> BlockDevice:
         """Return the row, removed ones included; raises BlockDeviceNotFound."""
@@ -116,40 +94,36 @@ class SqlBlockDevices(BlockDevices):
 
     def look(self, uuid: BlockDeviceId) -> BlockDevice | None:
         """Return the row, removed ones included, or None."""
-        return _first(rows_of(self._unit, _LOOK, which=uuid))
+        return _first(self._all(_LOOK, which=uuid))
 
     def of_instance(self, instance: InstanceId) -> tuple[BlockDevice, ...]:
         """Return the live rows of an instance, by device name: vdz comes before vdaa."""
-        found = (device_of(row) for row in rows_of(self._unit, _OF_INSTANCE, instance=instance))
+        found = self._all(_OF_INSTANCE, instance=instance)
         return tuple(sorted(found, key=lambda one: (len(one.device_name), one.device_name)))
 
     def bearing(self, instance: InstanceId, alias: str) -> BlockDevice | None:
         """Return the row that gave a disk of the instance its alias: the live one, or the last."""
-        return _first(rows_of(self._unit, _BEARING, instance=instance, alias=alias))
+        return _first(self._all(_BEARING, instance=instance, alias=alias))
 
     def holding(self, attachment: AttachmentId) -> BlockDevice | None:
         """Return the row that has the attachment: the live one, or the last removed."""
-        return _first(rows_of(self._unit, _HOLDING, attachment=attachment))
+        return _first(self._all(_HOLDING, attachment=attachment))
 
     def reserved_before(self, moment: datetime) -> tuple[BlockDevice, ...]:
         """Return the rows of this host's instances that are only reserved, since before then."""
-        rows = rows_of(self._unit, _RESERVED, worker=self._unit.host, moment=moment)
-        return tuple(device_of(row) for row in rows)
+        return tuple(self._all(_RESERVED, worker=self._unit.host, moment=moment))
 
     def missing(self) -> tuple[BlockDevice, ...]:
         """Return the rows of this host's instances whose volume is missing."""
-        rows = rows_of(self._unit, _MISSING, worker=self._unit.host)
-        return tuple(device_of(row) for row in rows)
+        return tuple(self._all(_MISSING, worker=self._unit.host))
 
     def called(self, wwid: str) -> tuple[BlockDevice, ...]:
         """Return the live rows of this host's instances whose volume's device says it is that."""
-        rows = rows_of(self._unit, _CALLED, worker=self._unit.host, wwid=wwid)
-        return tuple(device_of(row) for row in rows)
+        return tuple(self._all(_CALLED, worker=self._unit.host, wwid=wwid))
 
     def connected(self) -> tuple[BlockDevice, ...]:
         """Return the rows that say how this host reaches their volume, or did, oldest first."""
-        rows = rows_of(self._unit, CONNECTED, worker=self._unit.host)
-        return tuple(device_of(row) for row in rows)
+        return tuple(self._all(CONNECTED, worker=self._unit.host))
 
     def insert(self, device: BlockDevice, tell: Update) -> None:
         """Add a row and tell it, at once."""
@@ -167,12 +141,13 @@ class SqlBlockDevices(BlockDevices):
     def amend(self, device: BlockDevice) -> None:
         """Keep the row as given, at once, if it is still live."""
         values = self._changed(device)
-        self._unit.commit(partial(_amend, device, values))
+        self._unit.commit(partial(amend, device, values))
+        self._seen[device.uuid] = device
 
     def release(self, device: BlockDevice, tell: Update) -> None:
         """Delete the row and tell it, at once, if it is still reserved."""
         which = {"which": device.uuid, "at": self._unit.clock.now()}
-        self._unit.commit(partial(_release, which), self._unit.telling(tell))
+        self._unit.commit(partial(release, which), self._unit.telling(tell))
 
     def move(self, device: BlockDevice, status: DeviceStatus) -> BlockDevice:
         """Change the status, at once, if it is still ``device.status``."""
@@ -182,80 +157,47 @@ class SqlBlockDevices(BlockDevices):
         now = self._unit.clock.now()
         which = {"which": device.uuid, "seen": device.status.value}
         change = {"status": status.value, "updated_at": now}
-        self._unit.commit(partial(_move, which | change))
-        return replace(device, status=status, updated_at=now)
+        self._unit.commit(partial(move, which | change))
+        moved = replace(device, status=status, updated_at=now)
+        if self._seen.pop(device.uuid, None) == device:
+            self._seen[device.uuid] = moved
+        return moved
 
     def save(self, device: BlockDevice) -> None:
-        """Keep the row as given, with the next commit; a removed row stays as it was."""
+        """Keep the row as given, with the next commit; a removed row stays as it was.
+
+        Only what differs from how this request has seen it is written: what another one has changed
+        meanwhile stays, and so do the keys that lie in an index.
+        """
         values = self._changed(device)
-        self._unit.append(partial(_save, device, values))
+        self._unit.append(partial(self._save, device, values), TABLE)
+        self._seen[device.uuid] = device
 
     def remove(self, device: BlockDevice) -> None:
         """Delete the row, with the next commit; one that is gone is fine."""
         which = {"which": device.uuid, "at": self._unit.clock.now()}
-        self._unit.append(partial(_remove, which))
+        self._unit.append(partial(remove, which), TABLE)
+
+    def _all(self, query: Query, **values: Any) -> Sequence[BlockDevice]:  # noqa: ANN401
+        found = [device_of(row) for row in rows_of(self._unit, query, **values)]
+        self._seen.update((device.uuid, device) for device in found)
+        return found
 
     def _changed(self, device: BlockDevice) -> dict[str, Any]:
-        return changing_values(device) | {
-            "which": device.uuid,
-            "updated_at": self._unit.clock.now(),
-        }
+        seen, values = self._seen.get(device.uuid), changing_values(device)
+        if seen is not None:
+            before = changing_values(seen)
+            values = {name: value for name, value in values.items() if value != before[name]}
+        return values | {"which": device.uuid, "updated_at": self._unit.clock.now()}
+
+    def _save(self, device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> None:
+        try:
+            save(device, values, connection)
+        except Exception:
+            # It waits no more: what it was to change is to be written by the next one.
+            self._seen.pop(device.uuid, None)
+            raise
 
 
-def adding(device: BlockDevice, now: datetime) -> Write:
-    """Return the write that adds a row, as a Conflict if a constraint refuses it."""
-    values = row_values(device) | {"created_at": now, "updated_at": now}
-    return partial(_add, device, values)
-
-
-def _add(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> None:
-    try:
-        _INSERT.run(connection, values)
-    except IntegrityError as error:
-        raise refusal_of(device, error) from error
-
-
-def _save(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> None:
-    _saved(device, values, connection)
-
-
-def _amend(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> None:
-    if not _saved(device, values, connection):
-        message = f"block device {device.uuid} is not there any more"
-        raise DeviceWrongState(message)
-
-
-def _saved(device: BlockDevice, values: dict[str, Any], connection: SqlConnection) -> bool:
-    try:
-        return bool(_SAVE.run(connection, values))
-    except IntegrityError as error:
-        raise refusal_of(device, error) from error
-
-
-def _move(values: dict[str, Any], connection: SqlConnection) -> None:
-    if not _MOVE.run(connection, values):
-        message = f"block device {values['which']} is not {values['seen']} any more"
-        raise DeviceWrongState(message)
-
-
-def _remove(which: dict[str, Any], connection: SqlConnection) -> None:
-    _REMOVE.run(connection, which)
-
-
-def _release(which: dict[str, Any], connection: SqlConnection) -> None:
-    if not _RELEASE.run(connection, which):
-        message = f"block device {which['which']} is not reserved any more"
-        raise DeviceWrongState(message)
-
-
-def refusal_of(device: BlockDevice, error: IntegrityError) -> Exception:
-    """Return what it means that the database refused the row."""
-    said = str(error.orig)
-    for key, column, refusal, message in REFUSALS:
-        if key in said or f"{TABLE.name}{column}" in said:
-            return refusal(message.format(device))
-    return error
-
-
-def _first(rows: Sequence[Any]) -> BlockDevice | None:
-    return device_of(rows[0]) if rows else None
+def _first(found: Sequence[BlockDevice]) -> BlockDevice | None:
+    return found[0] if found else None

@@ -60,11 +60,11 @@ class SqlConnections(Connections):
             "connection": json_of(connection),
             "created_at": self._unit.clock.now(),
         }
-        self._unit.append(partial(_put, values))
+        self._unit.append(partial(_put, values), TABLE)
 
     def get(self, device: BlockDeviceId) -> Connection | None:
         """Return the connection kept for a row."""
-        found = self._unit.read(lambda reader: _GET.first(reader, which=device))
+        found = self._unit.read(lambda reader: _GET.first(reader, which=device), TABLE)
         return None if found is None else connection_of(found.connection)
 
     def list(self) -> tuple[ConnectionRecord, ...]:
@@ -83,7 +83,7 @@ class SqlConnections(Connections):
 
     def drop(self, device: BlockDeviceId) -> None:
         """Forget the connection, with the next commit."""
-        self._unit.append(partial(_drop, device))
+        self._unit.append(partial(_drop, device), TABLE)
 
 
 def _record(row: Row[Any]) -> ConnectionRecord:

@@ -19,7 +19,7 @@ from worker.model.rescue.plain import rescue_of
 from worker.model.specification_plain import adoption_in, json_of, specification_in
 from worker.persistence.journal.telling import highest
 from worker.persistence.prepared import Query
-from worker.persistence.records.block_devices import adding
+from worker.persistence.records.block_device_writes import adding
 from worker.persistence.records.peripherals import adding as adding_peripheral
 from worker.persistence.records.sharing_places import locking, no_disk_at
 from worker.persistence.schema import INSTANCES as TABLE
@@ -55,7 +55,7 @@ class SqlInstances(Instances):
     def get(self, instance: InstanceId) -> Instance:
         """Return the instance of this host; raises InstanceNotFound."""
         which = {"worker": self._unit.host, "which": instance}
-        row = self._unit.read(lambda connection: _GET.first(connection, **which))
+        row = self._unit.read(lambda connection: _GET.first(connection, **which), TABLE)
         if row is None:
             message = f"no instance {instance} on host {self._unit.host}"
             raise InstanceNotFound(message)
@@ -104,7 +104,7 @@ class SqlInstances(Instances):
         """Keep the row as given, but for its specification, with the next commit."""
         which = {"which": instance.uuid, "worker": self._unit.host}
         change = _values(instance) | {"updated_at": self._unit.clock.now()}
-        self._unit.append(partial(_save, which | change))
+        self._unit.append(partial(_save, which | change), TABLE)
 
     def change_task(
         self, instance: InstanceId, *, was: TaskState | None, becomes: TaskState | None
@@ -112,12 +112,12 @@ class SqlInstances(Instances):
         """Say what is being done with the instance, if it says ``was``, with the next commit."""
         which = {"which": instance, "worker": self._unit.host}
         change = {"task_state": becomes, "updated_at": self._unit.clock.now()}
-        self._unit.append(partial(_change_task, was, which | change))
+        self._unit.append(partial(_change_task, was, which | change), TABLE)
 
     def remove(self, instance: InstanceId) -> None:
         """Delete the row (softly), with the next commit; one that is gone is fine."""
         which = {"which": instance, "worker": self._unit.host, "at": self._unit.clock.now()}
-        self._unit.append(partial(_remove, which))
+        self._unit.append(partial(_remove, which), TABLE)
 
     def _all(self, query: Select[Any]) -> tuple[Instance, ...]:
         which = {"worker": self._unit.host}

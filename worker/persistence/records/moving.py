@@ -19,7 +19,7 @@ from worker.persistence.journal.rows import operation_values
 from worker.persistence.journal.telling import highest
 from worker.persistence.prepared import Change, Query
 from worker.persistence.records.block_device_row import row_values
-from worker.persistence.records.block_devices import refusal_of
+from worker.persistence.records.block_device_writes import refusal_of
 from worker.persistence.records.instances import adding_instance, instance_of, instance_values
 from worker.persistence.records.peripherals import bringing
 from worker.persistence.schema import BLOCK_DEVICES, INSTANCES, OPERATIONS
@@ -76,7 +76,7 @@ class SqlMoves(Moves):
     def keep(self, instance: InstanceId, document: Mapping[str, Any]) -> None:
         """Keep the document of an instance that is let go, with the next commit."""
         change = {"which": instance, "worker": self._unit.host, "document": document}
-        self._unit.append(partial(_keep, change))
+        self._unit.append(partial(_keep, change), INSTANCES)
 
     def kept(self, instance: InstanceId) -> Mapping[str, Any] | None:
         """Return the document that was kept of an instance of this host, None for none."""

@@ -122,12 +122,12 @@ class SqlPeripherals(Peripherals):
     def save(self, peripheral: Peripheral) -> None:
         """Keep the row as given, with the next commit; a removed row stays as it was."""
         now = {"which": peripheral.uuid, "updated_at": self._unit.clock.now()}
-        self._unit.append(partial(_save, peripheral, _values(peripheral) | now))
+        self._unit.append(partial(_save, peripheral, _values(peripheral) | now), TABLE)
 
     def remove(self, peripheral: Peripheral) -> None:
         """Delete the row, with the next commit; one that is gone is fine."""
         which = {"which": peripheral.uuid, "at": self._unit.clock.now()}
-        self._unit.append(partial(_remove, which))
+        self._unit.append(partial(_remove, which), TABLE)
 
     def _all(self, query: Query, **values: Any) -> Sequence[Any]:  # noqa: ANN401
         return self._unit.read(partial(query.all, **values))
