@@ -6,6 +6,7 @@ place of libvirtd, so that the worker holds a connection as it always does.
 """
 
 import argparse
+import gc
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -108,6 +109,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     worker = wiring.Worker(conf, core=InstantCore)
     worker.start()
+    gc.freeze()  # as ``serve`` does
     stop.wait()
     worker.stop()
 

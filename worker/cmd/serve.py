@@ -2,6 +2,7 @@
 
 import argparse
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -107,6 +108,8 @@ def _serve(
     _on_stop(signal.default_int_handler)
     try:
         service.start()
+        # What start-up has made stays: the collector need not go through it time and again.
+        gc.freeze()
         _on_stop(lambda number, _: signals.put(number))
         _until_stopped(service, notifier, signals, reload)
     finally:

@@ -42,6 +42,7 @@ class SqlOperationRecord(OperationRecord):
     def __init__(self, unit: UnitOfWork, operation: Operation) -> None:
         self._unit = unit
         self._operation = operation
+        self._changed: dict[str, Any] = {}
         self._steps = {step.number: step for step in operation.steps}
         # One that was refused may have steps all the same: those of what it gave back.
         self._never_ran = operation.started_at is None and not operation.steps
@@ -51,12 +52,12 @@ class SqlOperationRecord(OperationRecord):
     @property
     def operation(self) -> Operation:
         """The operation as it is now, what waits for a commit included."""
-        return replace(self._operation, steps=tuple(self._steps.values()))
+        return replace(self._operation, **self._changed, steps=tuple(self._steps.values()))
 
     @property
     def past_commit_point(self) -> bool:
         """Whether the operation only goes forward."""
-        return self._operation.past_commit_point
+        return bool(self._now("past_commit_point"))
 
     def reached(self, step: str) -> bool:
         """Tell whether a step of that name was ever begun."""
@@ -64,28 +65,29 @@ class SqlOperationRecord(OperationRecord):
 
     def start(self, tell: Update | None, deadline: datetime | None = None) -> None:
         """Mark the operation as running until then; one that was begun is not told again."""
-        begun = self._operation.state is OperationState.RUNNING
-        if begun and deadline == self._operation.deadline:
+        begun = self._now("state") is OperationState.RUNNING
+        if begun and deadline == self._now("deadline"):
             return
-        values: dict[str, Any] = {
+        started_at = self._now("started_at") or self._unit.clock.now()
+        self._changed |= {
             "state": OperationState.RUNNING,
-            "started_at": self._operation.started_at or self._unit.clock.now(),
+            "started_at": started_at,
             "deadline": deadline,
         }
-        self._operation = replace(self._operation, **values)
-        self._unit.note(self._change(**values | {"state": OperationState.RUNNING.value}))
+        running = OperationState.RUNNING.value
+        self._unit.note(self._change(state=running, started_at=started_at, deadline=deadline))
         if tell is not None and not begun:
             self._unit.tell(tell)
 
     def pass_commit_point(self) -> None:
         """From here the operation only goes forward; durable with the next commit."""
-        self._operation = replace(self._operation, past_commit_point=True)
+        self._changed["past_commit_point"] = True
         self._unit.note(self._change(past_commit_point=True))
 
     def say(self, percent: int) -> None:
         """Commit how far the work has come; the same again writes nothing of it."""
-        if percent != self._operation.progress:
-            self._operation = replace(self._operation, progress=percent)
+        if percent != self._now("progress"):
+            self._changed["progress"] = percent
             self._unit.note(self._change(progress=percent))
         self._unit.commit()
 
@@ -93,7 +95,7 @@ class SqlOperationRecord(OperationRecord):
         """Commit that a step begins, or keep a look's beginning to itself; return its number."""
         step = Step(
             number=self._next_number(),
-            attempt=self._operation.attempts,
+            attempt=self._now("attempts"),
             name=name,
             started_at=self._unit.clock.now(),
         )
@@ -131,9 +133,9 @@ class SqlOperationRecord(OperationRecord):
 
     def count_attempt(self) -> int:
         """Commit that the worker died in a step, and close that step; return how often by now."""
-        attempts = self._operation.attempts + 1
+        attempts: int = self._now("attempts") + 1
         self._unit.commit(self._change(attempts=attempts), partial(_close_open, self._operation.id))
-        self._operation = replace(self._operation, attempts=attempts)
+        self._changed["attempts"] = attempts
         self._steps = {number: _closed(step) for number, step in self._steps.items()}
         return attempts
 
@@ -145,8 +147,12 @@ class SqlOperationRecord(OperationRecord):
         )
         told = () if tell is None else (self._unit.telling(tell),)
         self._unit.commit(change, *told)
-        self._operation = replace(self._operation, state=state, fault=fault, ended_at=ended_at)
+        self._changed |= {"state": state, "fault": fault, "ended_at": ended_at}
         return self.operation
+
+    def _now(self, field: str) -> Any:  # noqa: ANN401 - any field's
+        """Return a field of the operation as it is now: to copy all of it each time costs more."""
+        return self._changed.get(field, getattr(self._operation, field))
 
     def _blanked(self, state: OperationState) -> dict[str, Any]:
         arguments = self._operation.arguments
