@@ -76,10 +76,12 @@ class SqlConnections(Connections):
     def others(self, device: BlockDeviceId, volume: VolumeId) -> frozenset[BlockDeviceId]:
         """Return the other rows for which this host has the volume."""
         which = {"worker": self._unit.host, "volume": volume}
-        recorded = self._unit.read(lambda reader: _RECORDED.all(reader, **which))
-        attached = self._unit.read(lambda reader: _ATTACHED.all(reader, **which))
-        named = {row.bdm_uuid for row in recorded} | {row.uuid for row in attached}
-        return frozenset(named) - {device}
+
+        def named_by(reader: SqlConnection) -> set[str]:
+            recorded = {row.bdm_uuid for row in _RECORDED.all(reader, **which)}
+            return recorded | {row.uuid for row in _ATTACHED.all(reader, **which)}
+
+        return frozenset(map(BlockDeviceId, self._unit.read(named_by))) - {device}
 
     def drop(self, device: BlockDeviceId) -> None:
         """Forget the connection, with the next commit."""
