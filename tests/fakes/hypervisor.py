@@ -21,6 +21,7 @@ from worker.model.ids import BlockDeviceId, InstanceId, VolumeId
 from worker.ports import GuestDisks, GuestInsides, Guests, GuestSecrets
 
 NONE: Mapping[str, ShownPeripheral] = {}
+NOTHING = Layout(disks=(), taken=frozenset(), places=PLACES)
 
 
 def shown(disk: Disk) -> GuestDisk:
@@ -44,10 +45,12 @@ def layout(
     empty: Layout | None = None,
     peripherals: Mapping[str, ShownPeripheral] = NONE,
 ) -> Layout:
-    without = empty or Layout(disks=(), taken=frozenset(), places=PLACES)
+    without = empty or NOTHING
     others = tuple(peripherals.values())
     devices = (*disks.values(), *others)
     taken = {device.address for device in devices if device.address}
+    if not devices:
+        return without
     return replace(
         without,
         disks=tuple(shown(disk) for disk in disks.values()),
@@ -71,7 +74,10 @@ def lay_ghost(guest: FakeGuest, alias: str) -> None:
 
 
 def _live(guest: FakeGuest) -> Layout:
-    live = {key: replace(disk, alias=live_alias(disk)) for key, disk in guest.live.items()}
+    live = {
+        key: disk if disk.alias else replace(disk, alias=live_alias(disk))
+        for key, disk in guest.live.items()
+    }
     return layout(live, guest.empty, guest.live_peripherals)
 
 

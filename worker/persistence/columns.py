@@ -34,7 +34,7 @@ class Utc(TypeDecorator[datetime]):
         """Write SQLite's text at once: SQLAlchemy's way to the same one takes ten times as long."""
         if dialect.name != "sqlite":
             return super().bind_processor(dialect)
-        return lambda value: None if value is None else _naive(value).isoformat(" ", "microseconds")
+        return _sqlite_text
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Return it with its zone."""
@@ -42,10 +42,23 @@ class Utc(TypeDecorator[datetime]):
 
 
 def _naive(value: datetime) -> datetime:
+    return _in_utc(value).replace(tzinfo=None)
+
+
+def _sqlite_text(value: datetime | None) -> str | None:
+    if value is None:
+        return None
+    text, _, _ = _in_utc(value).isoformat(" ", "microseconds").partition("+")
+    return text
+
+
+def _in_utc(value: datetime) -> datetime:
+    if value.tzinfo is UTC:
+        return value
     if value.tzinfo is None:
         message = f"a time without a zone: {value!r}"
         raise ValueError(message)
-    return value.astimezone(UTC).replace(tzinfo=None)
+    return value.astimezone(UTC)
 
 
 def canonical(value: object) -> str:

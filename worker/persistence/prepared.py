@@ -7,7 +7,6 @@ once, for a database and a set of values. Connections, transactions and errors s
 
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
@@ -18,28 +17,33 @@ Process = Callable[[Any], Any]
 """From a value to how the driver wants it, or back."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Rendered:
     """One rendering: its text, its parameters in order, and those whose value never changes."""
 
-    text: str
-    parameters: Sequence[tuple[str, Process | None]]
-    constants: Mapping[str, Any]
-    positional: bool
+    def __init__(
+        self,
+        text: str,
+        parameters: Sequence[tuple[str, Process | None]],
+        constants: Mapping[str, Any],
+        *,
+        positional: bool,
+    ) -> None:
+        self.text = text
+        self._names = tuple(name for name, _ in parameters)
+        self._processes = [
+            (index, process) for index, (_, process) in enumerate(parameters) if process is not None
+        ]
+        self._constants = constants
+        self._positional = positional
 
     def bound(self, values: Mapping[str, Any]) -> list[Any] | dict[str, Any]:
         """Return the values as the driver wants them."""
-        if self.constants:
-            values = {**self.constants, **values}
-        if not self.positional:
-            return {
-                name: values[name] if process is None else process(values[name])
-                for name, process in self.parameters
-            }
-        return [
-            values[name] if process is None else process(values[name])
-            for name, process in self.parameters
-        ]
+        if self._constants:
+            values = {**self._constants, **values}
+        bound = [values[name] for name in self._names]
+        for index, process in self._processes:
+            bound[index] = process(bound[index])
+        return bound if self._positional else dict(zip(self._names, bound, strict=True))
 
 
 class _Prepared:
@@ -133,9 +137,9 @@ def _render(
     compiled = statement.compile(dialect=dialect, column_keys=list(names))
     bound = list(compiled.positiontup or compiled.params)
     return _Rendered(
-        text=str(compiled),
-        parameters=[(name, _binding(compiled.binds[name].type, dialect)) for name in bound],
-        constants={name: compiled.params[name] for name in bound if name not in names},
+        str(compiled),
+        [(name, _binding(compiled.binds[name].type, dialect)) for name in bound],
+        {name: compiled.params[name] for name in bound if name not in names},
         positional=compiled.positional,
     )
 

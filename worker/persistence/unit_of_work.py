@@ -36,6 +36,7 @@ class UnitOfWork:
         self._told = told
         self._pending: list[Write] = []
         self._visible: list[tuple[Table, Write]] = []
+        self._tells = False
         self.committed = False
 
     def append(self, write: Write, to: Table) -> None:
@@ -53,6 +54,7 @@ class UnitOfWork:
 
     def telling(self, update: Update) -> Telling:
         """Return the write of an update, for a commit's own writes."""
+        self._tells = True
         return Telling(update, self.host, self.clock)
 
     def commit(self, *own: Write) -> None:
@@ -76,7 +78,8 @@ class UnitOfWork:
         self._pending.clear()
         self._visible.clear()
         self.committed = True
-        if any(isinstance(write, Telling) for write in writes):
+        if self._tells:
+            self._tells = False
             self._told.set()
 
     def read(self, query: Callable[[Connection], ResultT], only: Table | None = None) -> ResultT:
@@ -93,7 +96,7 @@ class UnitOfWork:
 
 def _play(writes: Sequence[Write], reached: list[Write], connection: Connection) -> None:
     for write in writes:
-        reached[:] = [write]
+        reached.append(write)
         write(connection)
 
 
