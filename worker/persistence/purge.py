@@ -1,5 +1,7 @@
 """Retention: what may be forgotten once it is old enough."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -21,6 +23,14 @@ from worker.persistence.schema import (
 AT_ONCE = 500
 """Rows a transaction, so that a long purge does not hold up the worker."""
 
+REST = 0.2
+"""Seconds between two transactions, at least.
+
+Whoever waits for SQLite's lock looks for it ten times a second, and would hardly find it free.
+"""
+
+Rest = Callable[[float], None]
+
 FORGETTABLE = tuple(
     state.value
     for state in (OperationState.SUCCEEDED, OperationState.FAILED, OperationState.ABANDONED)
@@ -39,18 +49,21 @@ class Purged:
     updates: int
 
 
-def purge(database: Database, before: datetime) -> Purged:
+def purge(database: Database, before: datetime, rest: Rest = time.sleep) -> Purged:
     """Delete what was removed, ended or published before that time; may be stopped and run again.
 
+    On SQLite it rests between its transactions for as long as they take, so that the worker writes.
     A removed row is kept while its connection record exists. The steps go with their operation.
     The newest update of those without an instance stays, and the numbering with it.
     """
+    lite = database.engine.dialect.name == "sqlite"
+    delete_all = partial(_delete, database, rest if lite else _go_on)
     return Purged(
-        block_devices=_delete(database, BLOCK_DEVICES.c.id, _devices(before)),
-        peripherals=_delete(database, PERIPHERALS.c.id, _removed(PERIPHERALS, before)),
-        instances=_delete(database, INSTANCES.c.id, _removed(INSTANCES, before)),
-        operations=_delete(database, OPERATIONS.c.sequence, _operations(before)),
-        updates=_delete(database, UPDATES.c.id, _updates(before)),
+        block_devices=delete_all(BLOCK_DEVICES.c.id, _devices(before)),
+        peripherals=delete_all(PERIPHERALS.c.id, _removed(PERIPHERALS, before)),
+        instances=delete_all(INSTANCES.c.id, _removed(INSTANCES, before)),
+        operations=delete_all(OPERATIONS.c.sequence, _operations(before)),
+        updates=delete_all(UPDATES.c.id, _updates(before)),
     )
 
 
@@ -80,12 +93,19 @@ def _updates(before: datetime) -> Select[int]:
     )
 
 
-def _delete(database: Database, key: Column[int], which: Select[int]) -> int:
+def _go_on(_seconds: float) -> None:
+    """Rest not at all: a server's writers work side by side."""
+
+
+def _delete(database: Database, rest: Rest, key: Column[int], which: Select[int]) -> int:
     """MariaDB deletes from no table that the same statement reads: find first, then delete."""
     deleted = 0
     while found := database.read(partial(_find, which.limit(AT_ONCE))):
+        begun = time.monotonic()
         database.write(partial(_delete_these, key, found))
         deleted += len(found)
+        if len(found) == AT_ONCE:
+            rest(max(REST, time.monotonic() - begun))
     return deleted
 
 
