@@ -4,7 +4,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, event, func, select
 
 from worker.model.block_device import BlockDevice, Bus
 from worker.model.ids import (
@@ -115,3 +115,15 @@ def count(database: Database, table: Table) -> int:
     """Return how many rows another connection sees."""
     query = select(func.count()).select_from(table)
     return database.read(lambda connection: connection.execute(query).scalar_one())
+
+
+def steps_of_sqlite(database: Database) -> list[int]:
+    """Return a list that grows by one for each hundred steps of SQLite's, from now on."""
+    steps: list[int] = []
+
+    def count(opened: Any, _: object) -> None:  # noqa: ANN401 - the driver's connection
+        opened.set_progress_handler(lambda: steps.append(1), 100)
+
+    database.close()
+    event.listen(database.engine, "connect", count)
+    return steps

@@ -6,12 +6,19 @@ import pytest
 from sqlalchemy import insert as sql_insert
 from sqlalchemy import update
 
-from tests.contract.persistence.scenes import HOST, START, an_instance, an_operation
+from tests.contract.persistence.scenes import (
+    HOST,
+    START,
+    an_instance,
+    an_operation,
+    steps_of_sqlite,
+)
 from worker.model.ids import InstanceId, OperationId, new_uuid
 from worker.model.instance import Instance
 from worker.model.operation import Operation
 from worker.model.update import Event, Update
 from worker.persistence.database import Database
+from worker.persistence.engine import make_engine
 from worker.persistence.fleet import (
     Fleet,
     FleetUpdate,
@@ -44,7 +51,12 @@ def kept(repositories: Repositories, **fields: object) -> Instance:
 
 def row(database: Database, number: int, sequence: int, at: datetime, instance: str) -> None:
     """Write an update with that id."""
-    values = {
+    values = update_values(number, sequence, at, instance)
+    database.write(lambda each: each.execute(sql_insert(UPDATES).values(**values)))
+
+
+def update_values(number: int, sequence: int, at: datetime, instance: str) -> dict[str, object]:
+    return {
         "id": number,
         "message_id": new_uuid(),
         "host": HOST,
@@ -54,7 +66,6 @@ def row(database: Database, number: int, sequence: int, at: datetime, instance: 
         "payload": {"sequence": sequence},
         "created_at": at,
     }
-    database.write(lambda each: each.execute(sql_insert(UPDATES).values(**values)))
 
 
 def shown(found: list[FleetUpdate]) -> list[tuple[str, int]]:
@@ -88,6 +99,21 @@ class TestUpdates:
         row(database, 18, 7, START - timedelta(hours=1), new_uuid())
         assert (late, 1) in shown(list(table.since(mark)))
         assert len(list(table.since(mark))) == 2
+
+    @pytest.mark.parametrize("kept", ["sqlite"], indirect=True)
+    def test_what_is_new_is_found_without_going_through_all_that_was_told(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is looked for each second while the broker is away."""
+        monkeypatch.setattr(module, "MOST_BEHIND", 2)
+        database, one = Database(make_engine(url)), new_uuid()
+        values = [update_values(number, number, START, one) for number in range(1, 2001)]
+        database.write(lambda each: each.execute(sql_insert(UPDATES), values))
+        steps = steps_of_sqlite(database)
+        table = FleetUpdates(database)
+        assert shown(list(table.since(table.newest()))) == [(one, 1999), (one, 2000)]
+        database.close()
+        assert 100 * len(steps) < 2000
 
     def test_of_one_instance_and_of_one_project(
         self, database: Database, repositories: Repositories, table: FleetUpdates
