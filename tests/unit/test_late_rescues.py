@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from tests import fakes
+from tests.fakes.database import FakeOperations
+from tests.fakes.world import World
 from tests.unit import power_scenes
 from tests.unit.scenes import INSTANCE, operation, run
 from worker.model.ids import ImageId
@@ -164,6 +167,34 @@ def test_a_rescue_that_begins_before_its_turn_is_not_ended(host: Host) -> None:
     assert host.instance.vm_state is VmState.RESCUED
     host.pass_time(TIMEOUT)
     assert host.look() == UNRESCUE * 2
+
+
+class Read(FakeOperations):
+    """A journal that keeps what was read of it."""
+
+    def __init__(self, world: World, read: list[Operation]) -> None:
+        super().__init__(world)
+        self._read = read
+
+    def list(self, **which: Any) -> tuple[Operation, ...]:  # noqa: ANN401 - as the port has it
+        found = super().list(**which)
+        self._read += found
+        return found
+
+
+def test_what_succeeded_is_not_gone_through_at_each_look(host: Host) -> None:
+    host.pass_time(TIMEOUT + 1)
+    done = operation("attach_volume", number=7, instance_uuid=INSTANCE)
+    host.accept(done, OperationState.SUCCEEDED)
+    read: list[Operation] = []
+
+    @contextmanager
+    def open_call() -> Iterator[Ports]:
+        yield replace(fakes.ports(host.world), operations=Read(host.world, read))
+
+    LateRescues(open_call, Dispatcher(host.open_call, host.submitted.append), lambda: 600).look()
+    assert [each.method for each in host.submitted] == UNRESCUE
+    assert read == []
 
 
 def test_the_next_rescue_has_its_own_time(host: Host) -> None:

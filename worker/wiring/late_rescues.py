@@ -23,6 +23,9 @@ LONGEST_PAUSE = 60.0
 OFF_PAUSE = 5.0
 FIRST_RESPITE = timedelta(minutes=10)
 LONGEST_RESPITE = timedelta(days=1)
+NOT_SUCCEEDED = tuple(each for each in OperationState if each is not OperationState.SUCCEEDED)
+"""Of what an instance had done to it nearly all succeeded, and ended no rescue that lasts."""
+
 DOUBLINGS = 8  # by then it is longer than the longest
 
 
@@ -80,7 +83,7 @@ def _is_due(instance: Instance, rescue: Rescue, seconds: float, ports: Ports) ->
         return False
     if rescue.since > now - timedelta(seconds=seconds):
         return False
-    known = ports.operations.list(instance=instance.uuid)
+    known = ports.operations.list(instance=instance.uuid, states=NOT_SUCCEEDED)
     if any(_is_in_the_way(one) for one in known):
         return False
     ends = [one.ended_at for one in known if _was_asked(one, rescue) and one.ended_at is not None]

@@ -6,7 +6,13 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection, event
 
-from tests.contract.persistence.scenes import HOST, START, SteppedClock, an_operation
+from tests.contract.persistence.scenes import (
+    HOST,
+    START,
+    SteppedClock,
+    an_operation,
+    steps_of_sqlite,
+)
 from worker.errors import DatabaseUnavailable, OperationConflict, OperationNotFound
 from worker.execution import NOT_OVERTAKEN
 from worker.model.ids import BlockDeviceId, InstanceId, OperationId, new_uuid
@@ -233,6 +239,21 @@ def test_what_is_unsettled_is_found_without_going_through_all_that_ended(
         (plan,) = [row.detail for row in explained]
     engine.dispose()
     assert plan.endswith("ix_operations_state (host=? AND state=? AND instance_uuid=?)")
+
+
+@pytest.mark.parametrize("kept", ["sqlite"], indirect=True)
+def test_the_newest_are_found_without_going_through_all_that_was_done(
+    url: str, clock: SteppedClock
+) -> None:
+    """While they are looked for on the worker's one connection, nobody writes."""
+    database = Database(make_engine(url))
+    operations = Repositories(database, HOST, clock).operations
+    operations.accept_new([an_operation() for _ in range(2000)])
+    steps = steps_of_sqlite(database)
+    newest = operations.list(limit=2)
+    assert operations.list(limit=2, states=(*OperationState,)) == newest
+    database.close()
+    assert 100 * len(steps) < 2000
 
 
 def test_what_is_unfinished_comes_back_in_order_with_its_steps(repositories: Repositories) -> None:

@@ -28,6 +28,12 @@ UNFINISHED = tuple(state.value for state in OperationState if not state.ended)
 _INSERT = Change(insert(OPERATIONS))
 _OF_HOST = select(OPERATIONS).where(OPERATIONS.c.host == bindparam("worker"))
 _NEWEST = _OF_HOST.order_by(OPERATIONS.c.sequence.desc())
+# Not by an index that begins with the host: SQLite would sort all that the worker ever did.
+_NEWEST_OF_ALL = (
+    select(OPERATIONS)
+    .where(OPERATIONS.c.host.concat("") == bindparam("worker"))
+    .order_by(OPERATIONS.c.sequence.desc())
+)
 _GET = Query(_OF_HOST.where(OPERATIONS.c.id == bindparam("which")))
 _LAST_FOR = _NEWEST.where(OPERATIONS.c.block_device_uuid == bindparam("device")).limit(1)
 _MARK_LATE = (
@@ -96,7 +102,8 @@ class SqlOperations(Operations):
         limit: int | None = None,
     ) -> tuple[Operation, ...]:
         """Return operations without their steps, newest first."""
-        query = _listing(instance is not None, tuple(states), limit is not None)
+        lite = self._database.engine.dialect.name == "sqlite"
+        query = _listing(instance is not None, tuple(states), limit is not None, lite)
         which: dict[str, Any] = {"worker": self._host}
         if instance is not None:
             which["instance"] = instance
@@ -150,9 +157,17 @@ class SqlOperations(Operations):
 
 
 @cache
-def _listing(of_instance: bool, states: tuple[OperationState, ...], limited: bool) -> Query:  # noqa: FBT001
+def _listing(
+    of_instance: bool,  # noqa: FBT001 - the key of a cache
+    states: tuple[OperationState, ...],
+    limited: bool,  # noqa: FBT001
+    lite: bool,  # noqa: FBT001
+) -> Query:
     # Asked for an order, SQLite goes through all that the instance ever had, for the order's sake.
-    query = _NEWEST.limit(bindparam("most")) if limited else _OF_HOST
+    query = _OF_HOST
+    if limited:
+        most = not of_instance and (not states or OperationState.SUCCEEDED in states)
+        query = (_NEWEST_OF_ALL if lite and most else _NEWEST).limit(bindparam("most"))
     if of_instance:
         query = query.where(OPERATIONS.c.instance_uuid == bindparam("instance"))
     if states:
