@@ -1,6 +1,8 @@
 """Start, stop and reboot of a guest that tells what it sees; and the host booted under it."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,20 @@ def state_of(served: Served, guest: Guest) -> str:
 
 def is_off(guest: Guest) -> bool:
     return not guest.runs
+
+
+def test_what_nobody_followed_is_seen_at_the_end_of_an_operation(
+    served: Served, make_guest: GuestMaker
+) -> None:
+    guest = make_guest(booted=False)
+    served.client.call("adopt_instance", domain=guest.uuid)
+    with closing(sqlite3.connect(served.state / "blockworker.sqlite", timeout=10)) as database:
+        database.execute("update instances set vm_state='active'")
+        database.commit()
+    assert state_of(served, guest) == "active"
+    ended = served.run("unrescue_instance", instance_uuid=guest.uuid)
+    assert ended["fault"]["code"] == "instance.wrong_state"
+    assert soon(lambda: state_of(served, guest) == "stopped", SOON)
 
 
 def test_a_guest_that_ran_is_brought_back_after_a_boot_of_the_host_and_no_other(

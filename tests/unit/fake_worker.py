@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -146,7 +146,8 @@ class FakeWorker:
             self.plan = outer
 
     def _open_page(self, operation: Operation) -> Page:
-        return fakes.page(self.world, operation, (self.plan, self._guarded))
+        page = fakes.page(self.world, operation, (self.plan, self._guarded))
+        return replace(page, on_end=partial(self._looks.on_end, page.on_end))
 
     @contextmanager
     def _open_call(self) -> Iterator[Ports]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests import fakes
 from tests.fakes.world import World
-from tests.unit import power_scenes
+from tests.unit import power_scenes, rescue_scenes
 from tests.unit.fake_worker import SteppedRunner
 from tests.unit.scenes import INSTANCE
 from worker.errors import HypervisorUnavailable
@@ -17,6 +17,7 @@ from worker.handlers.look_at_guest import look_at_guest
 from worker.handlers.resume_instance import ResumeInstance
 from worker.handlers.sync_power_state import SyncPowerState
 from worker.model.instance import VmState
+from worker.model.operation import Operation
 from worker.ports import Ports
 from worker.rpc.dispatch import Dispatcher
 from worker.wiring.boots import Boots
@@ -151,6 +152,16 @@ def test_the_boot_is_kept_when_what_it_takes_is_in_the_journal() -> None:
     assert [one.method for one in looking.world.operations.values()][-1] == "resume_instance"
     assert looking.world.guests[INSTANCE].running
     assert looking.world.instances[INSTANCE].vm_state is VmState.ACTIVE
+
+
+def test_a_look_at_the_end_of_what_was_recovered_brings_it_back_too() -> None:
+    looking, told = Looking(), list[Operation]()
+    looking.looks.resume([INSTANCE], looking.keep)
+    looking.looks.on_end(told.append, rescue_scenes.back())
+    looking.work()
+    assert told == [rescue_scenes.back()]
+    assert looking.kept == 1
+    assert looking.world.guests[INSTANCE].running
 
 
 def test_while_libvirt_is_away_nothing_is_decided() -> None:

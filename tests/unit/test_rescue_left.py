@@ -58,6 +58,20 @@ def test_a_rescue_that_is_stuck_on_its_way_back_only_finishes_that() -> None:
     assert world == rescue_scenes.on()
 
 
+@pytest.mark.parametrize("by_others", [False, True])
+def test_a_guest_that_was_seen_off_meanwhile_is_called_running_once_it_runs(
+    *, by_others: bool
+) -> None:
+    world = stuck_rescue()
+    carry_out(world, operation("sync_power_state", number=9, instance_uuid=INSTANCE))
+    assert instance(world).vm_state is VmState.STOPPED
+    if by_others:
+        fakes.ports(world).power.start(INSTANCE)
+    fakes.ports(world).stuck.reopen(asked().id)
+    assert "an earlier run failed" in fault_of(run(world, asked())).message
+    assert world == rescue_scenes.on()
+
+
 def test_one_that_is_given_up_is_in_rescue_and_an_unrescue_brings_it_back() -> None:
     world = stuck_rescue()
     carry_out(world, operation("sync_power_state", number=9, instance_uuid=INSTANCE))

@@ -25,6 +25,7 @@ from worker.handlers.parts.rescue_guest import (
     went_back,
 )
 from worker.handlers.parts.restore_disks import restore_disks
+from worker.handlers.sync_power_state import FOLLOWED
 from worker.model.guest import Guest
 from worker.model.ids import ImageId, InstanceId
 from worker.model.instance import Instance, VmState
@@ -83,7 +84,7 @@ def _rescue(request: RescueInstance, instance: Instance, ports: Ports) -> None:
         undo.earlier("power.cut", _run_again, instance, ports)
         undo.earlier("rescues.start", cut_in_rescue, instance.uuid, ports)
 
-        undo.by(_forget, instance, ports)
+        undo.by(_forget, instance.uuid, ports)
         ports.instances.save(instance)
 
         undo.by(delete_files, instance, ports)
@@ -134,16 +135,27 @@ def _run_again(instance: Instance, ports: Ports) -> None:
     see_off(instance.uuid, ports, until="power.start")
     cut_in_rescue(instance.uuid, ports)
     guest = ports.guests.describe(instance.uuid)
+    state = guest.vm_state
     if guest.live is None:
         restore_disks(instance, Ways(ports), ports)
+        ports.power.start(instance.uuid)
+        state = VmState.ACTIVE
     elif begun:
         open_again(guest, Ways(ports), ports)
-    if guest.live is None or begun:
         ports.power.start(instance.uuid)
+        state = ports.guests.describe(instance.uuid).vm_state
+    _follow(instance.uuid, state, ports)
 
 
-def _forget(instance: Instance, ports: Ports) -> None:
-    ports.instances.save(replace(instance, rescue=None))
+def _follow(uuid: InstanceId, state: VmState, ports: Ports) -> None:
+    """Have the row say what the guest does: while this was stuck, it may have been seen off."""
+    instance = ports.instances.get(uuid)
+    if instance.vm_state in FOLLOWED:
+        ports.instances.save(replace(instance, vm_state=state))
+
+
+def _forget(uuid: InstanceId, ports: Ports) -> None:
+    ports.instances.save(replace(ports.instances.get(uuid), rescue=None))
 
 
 def _password(request: RescueInstance) -> str | None:

@@ -169,8 +169,8 @@ def _finish(uuid: InstanceId, ports: Ports) -> None:
 def _state(instance: Instance, ports: Ports) -> VmState:
     """Return what the guest is doing, or of one that is off what it did before the rescue.
 
-    Its host may have been booted since it was started: the look that follows brings it back, or
-    says that it is off.
+    Its host may have been booted since it was started: the look that follows each end of this
+    operation brings it back, or says that it is off.
     """
     try:
         guest = ports.guests.describe(instance.uuid)

@@ -125,10 +125,11 @@ class Core:
         self.exports.start()
         unfinished = self.repositories.operations.unfinished()
         self._doubt_guests_of(unfinished)
-        self.runner.recover(unfinished)
         with self.open_call() as ports:
             known = ports.instances.list()
+        # Before the first look, which may come at the end of what is recovered.
         self._resume(known)
+        self.runner.recover(unfinished)
         self._looks.enter_first([instance.uuid for instance in known])
         self.libvirt.subscribe(self._looks.on_event)
 
@@ -182,7 +183,7 @@ class Core:
             record=repositories.record,
             ports=self._ports(repositories, late_at, around),
             deadline=self.clock.now() + timedelta(seconds=timeout),
-            on_end=self.on_end,
+            on_end=partial(self._looks.on_end, self.on_end),
             on_close=partial(self.watchman.ended, operation),
             rest=self.runner.rest,
         )

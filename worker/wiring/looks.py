@@ -11,6 +11,7 @@ from worker.errors import Unavailable
 from worker.handlers.look_at_guest import OwnRequest, look_at_guest, look_for_ghosts
 from worker.model.guest import GuestEvent, GuestInDoubt
 from worker.model.ids import InstanceId
+from worker.model.operation import Operation
 from worker.ports import Ports
 from worker.rpc.dispatch import Dispatcher
 from worker.rpc.methods import OPERATIONS
@@ -64,6 +65,16 @@ class Looks:
     def on_event(self, event: GuestEvent) -> None:
         """Have the guest looked at that something happened to."""
         self.enter(event.instance, in_doubt=isinstance(event, GuestInDoubt))
+
+    def on_end(self, then: Callable[[Operation], None], operation: Operation) -> None:
+        """Have the guest looked at that an operation has switched, and tell ``then`` of its end.
+
+        What happened to it while the operation was stuck, or its instance in rescue, was not
+        followed, and nothing need happen afterwards. Mostly the look is awaited already.
+        """
+        if operation.instance is not None and OPERATIONS[operation.method].task is not None:
+            self.enter(operation.instance)
+        then(operation)
 
     def enter(self, instance: InstanceId, *, in_doubt: bool = False) -> None:
         """Have the guest looked at; one in doubt in QEMU too."""
