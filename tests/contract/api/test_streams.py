@@ -4,16 +4,20 @@ import http.client
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from tests.api_rig import ApiRig, api_rig
 from tests.contract.api.served import Event, Listener, Served, Unsteady, member_of, served
 from worker.model.ids import InstanceId, VolumeId, new_uuid
+from worker.persistence.schema import UPDATES
 from worker.wiring.api import Api
 
+ENDED = "operation.ended"
 OTHER = "11111111-0000-4000-8000-000000000001"
 
 
@@ -71,7 +75,7 @@ class TestAnOperation:
         assert names == [
             "instance.volume_attach.start",
             "instance.volume_attach.end",
-            "operation.ended",
+            ENDED,
         ]
         assert {event.data["operation_id"] for event in told} == {operation}
         assert told[-1].data["state"] == "succeeded"
@@ -86,13 +90,27 @@ class TestAnOperation:
         with site.listen(path, Last_Event_ID=told[0].id) as listener:
             assert list(listener.updates()) == told[1:]
 
+    def test_what_was_told_long_before_it_is_not_gone_through(self, site: Served) -> None:
+        server, database = site.rig.server(), site.rig.database
+        reserve(site.rig, server)
+        operation = attach(site.rig, server)
+        site.rig.client.wait_for(site.rig.host, operation, every=0.01)
+        # An old update that says it were one of the operation's: who reads it would tell it.
+        first = update(UPDATES).where(UPDATES.c.instance_uuid == server, UPDATES.c.sequence == 1)
+        old = {"operation_id": operation, "sequence": 1}
+        at = datetime.now(UTC) - timedelta(days=2)
+        database.write(lambda each: each.execute(first.values(created_at=at, payload=old)))
+        with site.listen(f"/operations/{operation}/updates") as listener:
+            names = [event.name for event in listener.updates()]
+        assert names == ["instance.volume_attach.start", "instance.volume_attach.end", ENDED]
+
     def test_one_that_tells_nothing_ends_all_the_same(self, site: Served) -> None:
         client, server = site.rig.client, site.rig.server()
         operation = client.repair_drift(site.rig.host, instance_uuid=server)
         client.wait_for(site.rig.host, operation, every=0.01)
         with site.listen(f"/operations/{operation}/updates") as listener:
             (only,) = listener.updates()
-        assert (only.name, only.data["method"]) == ("operation.ended", "repair_drift")
+        assert (only.name, only.data["method"]) == (ENDED, "repair_drift")
 
 
 class TestLive:

@@ -137,6 +137,18 @@ class TestUpdates:
         assert found[0].payload == {"sequence": 3}
         assert list(table.of(Key("host-2", one), after=0)) == []
 
+    def test_what_was_told_long_before_has_lower_numbers(
+        self, database: Database, table: FleetUpdates
+    ) -> None:
+        one, two = new_uuid(), new_uuid()
+        for number, days in enumerate((0, 1, 4, 3, 5), start=1):
+            row(database, number, number, START + timedelta(days=days), one)
+        row(database, 6, 9, START, two)
+        assert table.last_before(Key(HOST, one), START) == 0
+        # The clock was set back between its third and its fourth.
+        days = [table.last_before(Key(HOST, one), START + timedelta(days=day)) for day in (3, 4, 7)]
+        assert days == [2, 2, 5]
+
     def test_what_a_worker_tells_is_read_as_it_is_told(
         self, repositories: Repositories, table: FleetUpdates
     ) -> None:

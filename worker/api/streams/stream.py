@@ -135,10 +135,14 @@ class OperationStream(Stream):
         """Take a place; raises Refused (503)."""
         super().__init__(source, Listening(project=None, operation=told.operation.id), who)
         self._id = told.operation.id
+        self._accepted_at = told.operation.accepted_at
         self._key = Key(told.host, told.operation.instance or "")
         self._had = last.sequence if last is not None and last.key == self._key else 0
 
     def _body(self) -> Iterator[bytes]:
+        if not self._had and self._accepted_at is not None:
+            # An instance may have had a long life before the operation.
+            self._had = self._source.table.last_before(self._key, self._accepted_at)
         while True:
             # Asked first: an operation's last update is written together with its end.
             found = self._source.fleet.operation(self._id)

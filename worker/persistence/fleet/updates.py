@@ -22,6 +22,9 @@ BEHIND = timedelta(seconds=60)
 MOST_BEHIND = 10_000
 """So many ids are looked at behind a mark; the key alone finds them."""
 
+SET_BACK = timedelta(days=1)
+"""No clock is set back further."""
+
 PAGE = 500
 
 _MARK = select(UPDATES.c.id, UPDATES.c.created_at)
@@ -71,6 +74,13 @@ class FleetUpdates:
     def of(self, key: Key, *, after: int) -> Iterator[FleetUpdate]:
         """Return the updates of a host and instance with a higher number, in their order."""
         return self._pages(UPDATES.c.sequence, after, *_is(key))
+
+    def last_before(self, key: Key, at: datetime) -> int:
+        """Return a number such that what was told from that time on has higher ones."""
+        older = UPDATES.c.created_at < at - SET_BACK
+        query = select(UPDATES.c.sequence).where(*_is(key), older)
+        last = query.order_by(UPDATES.c.sequence.desc()).limit(1)
+        return self._database.read(lambda connection: connection.execute(last).scalar()) or 0
 
     def _pages(
         self,
