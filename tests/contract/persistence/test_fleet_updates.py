@@ -146,8 +146,8 @@ class TestUpdates:
         row(database, 6, 9, START, two)
         assert table.last_before(Key(HOST, one), START) == 0
         # The clock was set back between its third and its fourth.
-        days = [table.last_before(Key(HOST, one), START + timedelta(days=day)) for day in (3, 4, 7)]
-        assert days == [2, 2, 5]
+        asked = [START + timedelta(days=days) for days in (3, 4, 7)]
+        assert [table.last_before(Key(HOST, one), at) for at in asked] == [2, 2, 5]
 
     def test_what_a_worker_tells_is_read_as_it_is_told(
         self, repositories: Repositories, table: FleetUpdates
