@@ -400,7 +400,8 @@ def _can(operation: Operation, row: BlockDevice, world: World) -> bool:
 
 def _before(operation: Operation, world: World) -> World:
     left = world.copy()
-    if operation.method != "attach_volume" or operation.fault is None:
+    failed = operation.state is OperationState.FAILED
+    if operation.method != "attach_volume" or operation.fault is None or not failed:
         return left
     if operation.fault.code in REFUSED:
         return _given_back(operation, left)

@@ -461,27 +461,37 @@ class Days(RuleBasedStateMachine):
     @rule(n=some, method=st.sampled_from(["retry_operation", "abandon_operation"]))
     def decide(self, n: int, method: str) -> None:
         operation = self.stuck[n % len(self.stuck)]
-        if method == "abandon_operation":
-            row = self.world.rows.get(BlockDeviceId(operation.block_device or ""))
-            assert row is not None or operation.method in promises.OF_RESCUES
-            if row is not None and operation.method not in promises.LEAVING_THE_ROW:
-                self.clear_up(row)
+        row = self.world.rows.get(BlockDeviceId(operation.block_device or ""))
+        abandoned = method == "abandon_operation"
+        assert not abandoned or row is not None or operation.method in promises.OF_RESCUES
+        cleared = abandoned and operation.method not in promises.LEAVING_THE_ROW
+        if row is not None and cleared:
+            self.clear_up(row)
         self.worker.call(method, operation_id=operation.id)
+        if row is not None and cleared and row.uuid not in self.world.rows:
+            # As a repair of drift does: it holds the host's connection for what comes later.
+            self.world.connections.pop(row.uuid, None)
 
     def clear_up(self, row: BlockDevice) -> None:
-        ports = fakes.ports(self.world)
         self.excused.add(row.its_volume)
+        try:
+            self.take_out(row)
+        except GuestBusy:
+            # It stays, and to the service it is still what a detach has begun with.
+            fakes.ports(self.world).volumes.roll_detaching(row.its_volume)
+
+    def take_out(self, row: BlockDevice) -> None:
+        ports = fakes.ports(self.world)
         anothers = {(instance, disk.alias) for instance, disk in self.planted}
-        with suppress(GuestBusy):
-            if (row.instance, row.alias) not in anothers:
-                ports.disks.unplug(row.instance, row.alias)
-                ports.disks.forget(row.instance, row.alias)
-            kept = ports.connections.get(row.uuid)
-            if kept is not None:
-                ports.connector.disconnect(kept)
-            held = ports.attachments.find(row.its_volume, row.instance)
-            if held is not None:
-                ports.attachments.delete(held.id)
+        if (row.instance, row.alias) not in anothers:
+            ports.disks.unplug(row.instance, row.alias)
+            ports.disks.forget(row.instance, row.alias)
+        kept = ports.connections.get(row.uuid)
+        if kept is not None:
+            ports.connector.disconnect(kept)
+        held = ports.attachments.find(row.its_volume, row.instance)
+        if held is not None:
+            ports.attachments.delete(held.id)
 
     # Promises.
 
