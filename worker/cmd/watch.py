@@ -2,12 +2,28 @@
 
 import argparse
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 from worker import wiring
 from worker.cmd import asking, options
 from worker.cmd.commands import Subcommand, add_command
+from worker.cmd.output import say
 from worker.rpc.hearing import Hearing
+
+LOOK = 0.2
+"""Seconds after which a hole is seen, also while nothing is told."""
+
+
+class Heard(Protocol):
+    """What is asked of a hearing."""
+
+    @property
+    def bindings(self) -> int:
+        """How often it began to hear."""
+
+    def wait(self, seconds: float) -> dict[str, Any] | None:
+        """Return the next update, None if there is none in that time."""
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -19,11 +35,23 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def watch(arguments: argparse.Namespace) -> int:
     """Print a line an update, until stopped or ``--count`` were seen."""
     with Hearing(wiring.bus_settings(options.read(arguments))) as hearing:
-        for seen, update in enumerate(hearing, start=1):
+        for seen, update in enumerate(with_holes_said(hearing), start=1):
             print(json.dumps(update) if arguments.json else _line(update), flush=True)
             if seen == arguments.count:
                 break
     return asking.DONE
+
+
+def with_holes_said(hearing: Heard) -> Iterator[dict[str, Any]]:
+    """Yield what is heard; where the broker was away, say that something may be missing."""
+    known = hearing.bindings
+    while True:
+        update = hearing.wait(LOOK)
+        if hearing.bindings != known:
+            known = hearing.bindings
+            say("the broker was away; what was told meanwhile is missing here")
+        if update is not None:
+            yield update
 
 
 def _line(update: dict[str, Any]) -> str:
