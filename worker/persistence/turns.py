@@ -1,14 +1,14 @@
 """Which connection is used for what, and who writes when."""
 
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from worker.persistence.prepared import run_plain
+from worker.persistence.queue import Queue, Waiting
 
 ResultT = TypeVar("ResultT")
 
@@ -82,16 +82,6 @@ class _Kept:
             return self._engine.connect()
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """A change whose thread waits for its turn, or for the one who makes it too."""
-
-    change: Callable[[Connection], Any]
-    taken: bool = False
-    done: bool = False
-    result: Any = None
-
-
 class OneWriter:
     """SQLite has one writer: who queues here does not sleep and poll for its lock.
 
@@ -102,27 +92,25 @@ class OneWriter:
 
     def __init__(self, engine: Engine) -> None:
         """Nothing is connected yet."""
-        self._turn = threading.Lock()
+        self._queue = Queue()
         self._kept = _Kept(engine, 1)
         self._beside = _Kept(engine, READERS)
-        self._waiting: deque[_Waiting] = deque()
 
     def read(self, query: Callable[[Connection], ResultT]) -> ResultT:
         """Read on the kept connection if it is free; a reader waits for no writer."""
-        if not self._turn.acquire(blocking=False):
+        if not self._queue.try_enter():
             return self._beside.lend(query)
         try:
             return self._kept.lend(query)
         finally:
-            self._turn.release()
+            self._queue.leave()
 
     def write(self, change: Callable[[Connection], ResultT]) -> ResultT:
         """Make the change, alone or with others; it is committed when this returns."""
-        mine = _Waiting(change)
-        self._waiting.append(mine)
-        with self._turn:
-            if not mine.done:
-                self._make(self._group(mine), mine)
+        mine = Waiting(change)
+        self._queue.enter(mine)
+        if not mine.done:
+            self._in_turn(partial(self._make, mine))
         result: ResultT = mine.result
         return result
 
@@ -135,33 +123,34 @@ class OneWriter:
             run_plain(connection, "ROLLBACK")
             return result
 
-        with self._turn:
-            return self._kept.lend(undone)
+        self._queue.enter(Waiting(change, alone=True))
+        return self._in_turn(lambda: self._kept.lend(undone))
 
     def close(self) -> None:
         """Give the connections back."""
-        with self._turn:
-            self._kept.close()
+        self._queue.enter(Waiting(_nothing, alone=True))
+        self._in_turn(self._kept.close)
         self._beside.close()
 
-    def _group(self, mine: _Waiting) -> list[_Waiting]:
-        """Return what is made with this one: once taken, a change is made with nobody's again."""
-        if mine.taken:
-            return [mine]
-        group = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        for each in group:
-            each.taken = True
-        return group
-
-    def _make(self, group: Sequence[_Waiting], mine: _Waiting) -> None:
+    def _in_turn(self, work: Callable[[], ResultT]) -> ResultT:
         try:
-            self._commit(group)
+            return work()
+        finally:
+            self._queue.leave()
+
+    def _make(self, mine: Waiting) -> None:
+        others = () if mine.alone else self._queue.companions()
+        try:
+            self._commit([mine, *others])
         except Exception:
-            if len(group) == 1:
+            if not others:
                 raise
+        finally:
+            self._queue.settle(others)
+        if not mine.done:
             self._commit([mine])
 
-    def _commit(self, group: Sequence[_Waiting]) -> None:
+    def _commit(self, group: Sequence[Waiting]) -> None:
         def make(connection: Connection) -> None:
             run_plain(connection, BEGIN)
             for each in group:
@@ -171,3 +160,7 @@ class OneWriter:
         self._kept.lend(make)
         for each in group:
             each.done = True
+
+
+def _nothing(_connection: Connection) -> None:
+    """Change nothing."""
