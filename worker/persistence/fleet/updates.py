@@ -77,10 +77,7 @@ class FleetUpdates:
 
     def last_before(self, key: Key, at: datetime) -> int:
         """Return a number such that what was told from that time on has higher ones."""
-        older = UPDATES.c.created_at < at - SET_BACK
-        query = select(UPDATES.c.sequence).where(*_is(key), older)
-        last = query.order_by(UPDATES.c.sequence.desc()).limit(1)
-        return self._database.read(lambda connection: connection.execute(last).scalar()) or 0
+        return self._database.read(lambda connection: _last_before(connection, key, at))
 
     def _pages(
         self,
@@ -104,6 +101,22 @@ class FleetUpdates:
 
 def _is(key: Key) -> tuple[ColumnElement[bool], ...]:
     return (UPDATES.c.host == key.host, UPDATES.c.instance_uuid == key.instance)
+
+
+def _last_before(connection: SqlConnection, key: Key, at: datetime) -> int:
+    """Halve what is left: an instance may have been told of more than can be gone through."""
+    column = UPDATES.c.sequence
+    rows = select(column, UPDATES.c.created_at).where(*_is(key)).limit(1)
+    newest = connection.execute(rows.order_by(column.desc())).first()
+    low, high = 0, 0 if newest is None else newest.sequence
+    while low < high:
+        middle = (low + high + 1) // 2
+        row = connection.execute(rows.where(column >= middle).order_by(column)).first()
+        if row is not None and row.created_at < at - SET_BACK:
+            low = row.sequence
+        else:
+            high = middle - 1
+    return low
 
 
 def _from(mark: Mark) -> ColumnElement[bool]:
