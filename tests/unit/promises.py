@@ -109,9 +109,19 @@ def stuck_unnamed(world: World) -> list[str]:
         if fault is None or not any(says in fault.message for says in SAYS):
             found.append(f"{operation.id} is stuck and says {fault}")
         row = _row(operation, world)
-        if operation.method not in LEAVING_THE_ROW and (row is None or row.status in fine):
+        named = operation.method in LEAVING_THE_ROW or never_began(operation)
+        if not named and (row is None or row.status in fine):
             found.append(f"{operation.method} {operation.id} is stuck and its row is {row}")
     return found
+
+
+def never_began(operation: Operation) -> bool:
+    """Tell of an attach that was refused whether it is stuck on giving back what came with it.
+
+    The row may be gone by then, and the attachment that it was given is all that is left.
+    """
+    left = "" if operation.fault is None else operation.fault.message
+    return operation.method == "attach_volume" and left.endswith(": give reservation back")
 
 
 OF_RESCUES = ("rescue_instance", "unrescue_instance")
