@@ -138,7 +138,9 @@ def _detach(request: DetachVolume, device: BlockDevice, seen: _Seen | None, port
             ports.devices.move(device, DeviceStatus.DETACHING)
 
         undo.by(roll_detaching, device, ports)
-        begin_detaching(device, ports)
+        if not ports.progress.past_commit_point:
+            # Later the volume may be free, and another's by now.
+            begin_detaching(device, ports)
 
         if device.swap is not None:
             end_copy(device, ports)
