@@ -144,7 +144,8 @@ def _run_again(instance: Instance, ports: Ports) -> None:
         open_again(guest, Ways(ports), ports)
         ports.power.start(instance.uuid)
         state = ports.guests.describe(instance.uuid).vm_state
-    _follow(instance.uuid, state, ports)
+    if guest.live is None or begun:
+        _follow(instance.uuid, state, ports)
 
 
 def _follow(uuid: InstanceId, state: VmState, ports: Ports) -> None:
