@@ -47,9 +47,20 @@ class Database:
         )
 
     def read(self, query: Callable[[Connection], ResultT]) -> ResultT:
-        """Return what the query finds; raises DatabaseUnavailable."""
+        """Return what the query finds, however long it takes; raises DatabaseUnavailable."""
+        return self._understood(self._using.read, query)
+
+    def glance(self, query: Callable[[Connection], ResultT]) -> ResultT:
+        """Return what a query finds by a key: a writer may have to wait for it, so it is short."""
+        return self._understood(self._using.glance, query)
+
+    def _understood(
+        self,
+        ask: Callable[[Callable[[Connection], ResultT]], ResultT],
+        query: Callable[[Connection], ResultT],
+    ) -> ResultT:
         try:
-            return self._using.read(query)
+            return ask(query)
         except SQLAlchemyError as error:
             meaning = _meaning(error)
             if meaning is None:

@@ -30,6 +30,8 @@ class Pooled:
         with self._engine.connect() as connection:
             return query(connection)
 
+    glance = read
+
     def write(self, change: Callable[[Connection], ResultT]) -> ResultT:
         """Make the change in a transaction; it is committed when this returns."""
         with self._engine.begin() as connection:
@@ -97,7 +99,11 @@ class OneWriter:
         self._beside = _Kept(engine, READERS)
 
     def read(self, query: Callable[[Connection], ResultT]) -> ResultT:
-        """Read on the kept connection if it is free; a reader waits for no writer."""
+        """Read beside the writer: nobody waits for the other, however long it takes."""
+        return self._beside.lend(query)
+
+    def glance(self, query: Callable[[Connection], ResultT]) -> ResultT:
+        """Read on the kept connection if it is free, which has most pages at hand."""
         if not self._queue.try_enter():
             return self._beside.lend(query)
         try:

@@ -86,8 +86,12 @@ class UnitOfWork:
         """Return what the query finds; it sees what waits, or only what waits for that table."""
         waiting = [write for to, write in self._visible if only in (None, to)]
         if not waiting:
-            return self.database.read(query)
+            return self.database.glance(query)
         return self.database.peek(partial(_play_and_look, waiting, query))
+
+    def survey(self, query: Callable[[Connection], ResultT]) -> ResultT:
+        """Return as ``read`` does what a query finds that goes through much: no writer waits."""
+        return self.read(query) if self._visible else self.database.read(query)
 
     def _drop(self, refused: Sequence[Write]) -> None:
         self._pending[:] = [write for write in self._pending if write not in refused]

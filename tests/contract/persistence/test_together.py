@@ -157,6 +157,14 @@ def test_who_reads_beside_a_writer_keeps_his_connection(database: Database, engi
     assert len(fetched) == 1
 
 
+def test_a_writer_does_not_wait_for_a_long_read(database: Database) -> None:
+    def read_on(_connection: Connection) -> str:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(database.write, writing("meanwhile")).result(SOON)
+
+    assert database.read(read_on) == "meanwhile"
+
+
 def test_what_a_reader_keeps_holds_no_old_state(database: Database) -> None:
     """A reader that stayed in its transaction would see for ever what it saw first."""
     seen: list[set[str]] = []

@@ -92,7 +92,7 @@ class SqlOperations(Operations):
             steps = _STEPS.all(connection, which=operation)
             return operation_of(row, tuple(step_of(step) for step in steps))
 
-        return self._database.read(query)
+        return self._database.glance(query)
 
     def list(
         self,
@@ -109,7 +109,9 @@ class SqlOperations(Operations):
             which["instance"] = instance
         if limit is not None:
             which["most"] = limit
-        rows = self._database.read(lambda connection: query.all(connection, **which))
+        # What an operation asks at its beginning, by an index; all else may go through much.
+        ask = self._database.glance if instance and states else self._database.read
+        rows = ask(lambda connection: query.all(connection, **which))
         rows.sort(key=attrgetter("sequence"), reverse=True)
         return tuple(operation_of(row) for row in rows)
 

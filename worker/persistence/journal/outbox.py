@@ -70,7 +70,7 @@ class SqlOutbox(Outbox):
                 return connection.execute(_of_others(without), values).all()
             return _WAITING.all(connection, **values)
 
-        rows = self._database.read(ask)
+        rows = self._database.glance(ask)
         return tuple(_entry(row) for row in rows if row.id not in known)[:limit]
 
     def published(self, entries: Sequence[int]) -> None:

@@ -176,7 +176,7 @@ class SqlOperationRecord(OperationRecord):
             return 0
         which = {"which": self._operation.id}
         return int(
-            self._unit.database.read(
+            self._unit.database.glance(
                 lambda connection: connection.execute(_LAST_NUMBER, which).scalar_one()
             )
         )

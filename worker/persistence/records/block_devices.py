@@ -123,7 +123,7 @@ class SqlBlockDevices(BlockDevices):
 
     def connected(self) -> tuple[BlockDevice, ...]:
         """Return the rows that say how this host reaches their volume, or did, oldest first."""
-        return tuple(self._all(CONNECTED, worker=self._unit.host))
+        return tuple(self._all(CONNECTED, survey=True, worker=self._unit.host))
 
     def insert(self, device: BlockDevice, tell: Update) -> None:
         """Add a row and tell it, at once."""

@@ -7,9 +7,13 @@ from worker.persistence.schema import BLOCK_DEVICES, CONNECTIONS, HOST, INSTANCE
 
 _HOST = bindparam("worker", type_=HOST)
 _OF_ITS_INSTANCES = select(INSTANCES.c.uuid).where(INSTANCES.c.host == _HOST)
-_IN_ITS_JOURNAL = select(OPERATIONS.c.block_device_uuid).where(
-    OPERATIONS.c.host == _HOST, OPERATIONS.c.block_device_uuid.is_not(None)
+_IN_ITS_JOURNAL = (
+    select(OPERATIONS.c.sequence)
+    .where(OPERATIONS.c.block_device_uuid == BLOCK_DEVICES.c.uuid, OPERATIONS.c.host == _HOST)
+    .correlate(BLOCK_DEVICES)
+    .exists()
 )
+"""By each row's own operations: the journal as a whole is a thousand times as long."""
 _ON_RECORD = select(CONNECTIONS.c.bdm_uuid).where(CONNECTIONS.c.host == _HOST)
 
 CONNECTED = Query(
@@ -18,7 +22,7 @@ CONNECTED = Query(
         BLOCK_DEVICES.c.connection_info.is_not(None),
         or_(
             BLOCK_DEVICES.c.instance_uuid.in_(_OF_ITS_INSTANCES),
-            BLOCK_DEVICES.c.uuid.in_(_IN_ITS_JOURNAL),
+            _IN_ITS_JOURNAL,
             BLOCK_DEVICES.c.uuid.in_(_ON_RECORD),
         ),
     )

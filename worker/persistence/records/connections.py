@@ -70,7 +70,7 @@ class SqlConnections(Connections):
     def list(self) -> tuple[ConnectionRecord, ...]:
         """Return every record of this host, oldest first."""
         which = {"worker": self._unit.host}
-        rows = self._unit.read(lambda connection: connection.execute(_OF_HOST, which).all())
+        rows = self._unit.survey(lambda connection: connection.execute(_OF_HOST, which).all())
         return tuple(_record(row) for row in rows)
 
     def others(self, device: BlockDeviceId, volume: VolumeId) -> frozenset[BlockDeviceId]:

@@ -121,7 +121,7 @@ class SqlInstances(Instances):
 
     def _all(self, query: Select[Any]) -> tuple[Instance, ...]:
         which = {"worker": self._unit.host}
-        rows = self._unit.read(lambda connection: connection.execute(query, which).all())
+        rows = self._unit.survey(lambda connection: connection.execute(query, which).all())
         return tuple(instance_of(row) for row in rows)
 
 

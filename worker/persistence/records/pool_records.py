@@ -60,7 +60,7 @@ class SqlPoolRecords(PoolRecords):
     def volume(self, volume: VolumeId) -> PoolVolume | None:
         """Return one volume."""
         which = {"which": volume}
-        row = self._database.read(lambda connection: connection.execute(_VOLUME, which).first())
+        row = self._database.glance(lambda connection: connection.execute(_VOLUME, which).first())
         return None if row is None else _pool_volume(row)
 
     def put_volume(self, volume: PoolVolume) -> None:
@@ -107,19 +107,23 @@ class SqlPoolRecords(PoolRecords):
     def attachments(self, volume: VolumeId) -> tuple[Attachment, ...]:
         """Return the attachments of a volume."""
         which = {"which": volume}
-        rows = self._database.read(lambda connection: connection.execute(_ATTACHMENTS, which).all())
+        rows = self._database.glance(
+            lambda connection: connection.execute(_ATTACHMENTS, which).all()
+        )
         return tuple(_attachment(row) for row in rows)
 
     def attachments_of(self, instance: InstanceId) -> tuple[Attachment, ...]:
         """Return the attachments to an instance."""
         which = {"instance": instance}
-        rows = self._database.read(lambda connection: connection.execute(_OF, which).all())
+        rows = self._database.glance(lambda connection: connection.execute(_OF, which).all())
         return tuple(_attachment(row) for row in rows)
 
     def attachment(self, attachment: AttachmentId) -> Attachment | None:
         """Return one attachment."""
         which = {"which": attachment}
-        row = self._database.read(lambda connection: connection.execute(_ATTACHMENT, which).first())
+        row = self._database.glance(
+            lambda connection: connection.execute(_ATTACHMENT, which).first()
+        )
         return None if row is None else _attachment(row)
 
     def reserve(self, attachment: Attachment) -> None:

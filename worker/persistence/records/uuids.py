@@ -61,17 +61,26 @@ class Populated:
     left: int
 
 
-def rows_of(unit: UnitOfWork, query: Query, **values: Any) -> Sequence[Any]:  # noqa: ANN401
+def rows_of(
+    unit: UnitOfWork,
+    query: Query,
+    *,
+    survey: bool = False,
+    **values: Any,  # noqa: ANN401
+) -> Sequence[Any]:
     """Return the whole rows that the query finds, each with uuid and alias.
+
+    ``survey`` is for one that goes through much.
 
     The one way to read this table. A row that lacks them gets them in a transaction of its own,
     and all are read again: another reader's uuid may have won.
     """
     look = partial(query.all, **values)
-    rows = unit.read(look)
+    ask = unit.survey if survey else unit.read
+    rows = ask(look)
     while lacking := [row.id for row in rows if row.uuid is None or row.alias is None]:
         unit.database.write(partial(_give_all, lacking))
-        rows = unit.read(look)
+        rows = ask(look)
     return rows
 
 
