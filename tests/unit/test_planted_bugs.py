@@ -60,7 +60,7 @@ def below_its_step(body: list[ast.stmt], place: int) -> None:
 HARMLESS = {
     "below_its_step: undo.by(_restore_status, device, ports)",
     "below_its_step: undo.by(roll_detaching, device, ports)",
-    "below_its_step: undo.by(_forget, instance, ports)",
+    "below_its_step: undo.by(_forget, instance.uuid, ports)",
 }
 """Of steps that change only our own row, or whose failure is passed over."""
 
